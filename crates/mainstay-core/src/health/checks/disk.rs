@@ -4,7 +4,7 @@ use super::fullness;
 use crate::health::Check;
 
 /// Limits of [`disk`], as shares from 0 to 1.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 #[non_exhaustive]
 pub struct DiskOptions {
     /// Fuller than this is a warning. Default 0.85.
@@ -23,6 +23,7 @@ impl Default for DiskOptions {
 /// whichever is worse, as `df` counts it (what is reserved for root is not available).
 pub fn disk(path: impl Into<PathBuf>, options: DiskOptions) -> Check {
     let path = path.into();
+    let DiskOptions { warn, fail } = options;
     Check::blocking("disk", move || {
         let stat = rustix::fs::statvfs(&path)
             .map_err(|error| format!("{}: {}", path.display(), std::io::Error::from(error)))?;
@@ -30,7 +31,7 @@ pub fn disk(path: impl Into<PathBuf>, options: DiskOptions) -> Check {
         let inodes = share(stat.f_files.saturating_sub(stat.f_ffree), stat.f_favail);
         let what = if inodes > blocks { "inodes" } else { "space" };
         let detail = format!("{what} of the file system of {}", path.display());
-        Ok::<_, String>(fullness(blocks.max(inodes), options.warn, options.fail, &detail))
+        Ok::<_, String>(fullness(blocks.max(inodes), warn, fail, &detail))
     })
     .kind("system")
 }

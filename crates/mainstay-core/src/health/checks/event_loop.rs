@@ -6,7 +6,7 @@ use tokio::time::Instant;
 use crate::health::{Check, Observation};
 
 /// Limits of [`event_loop_lag`].
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct EventLoopOptions {
     /// How long the probe sleeps. Default 10 ms.
@@ -30,22 +30,20 @@ impl Default for EventLoopOptions {
 /// The check `event-loop`: sleeps for a moment and measures how much too late it wakes up, which is
 /// how long any other task waits for its turn.
 pub fn event_loop_lag(options: EventLoopOptions) -> Check {
-    Check::new("event-loop", move || {
-        let EventLoopOptions { sleep, warn, fail } = options.clone();
-        async move {
-            let asleep = Instant::now();
-            tokio::time::sleep(sleep).await;
-            let lag = asleep.elapsed().saturating_sub(sleep);
-            let milliseconds = (lag.as_secs_f64() * 1e6).round() / 1e3;
-            let seen = Observation::of(milliseconds, "ms");
-            Ok::<_, Infallible>(if lag >= fail {
-                seen.fail(format!("tasks wait {milliseconds} ms for their turn"))
-            } else if lag >= warn {
-                seen.warn(format!("tasks wait {milliseconds} ms for their turn"))
-            } else {
-                seen
-            })
-        }
+    let EventLoopOptions { sleep, warn, fail } = options;
+    Check::new("event-loop", move || async move {
+        let asleep = Instant::now();
+        tokio::time::sleep(sleep).await;
+        let lag = asleep.elapsed().saturating_sub(sleep);
+        let milliseconds = (lag.as_secs_f64() * 1e6).round() / 1e3;
+        let seen = Observation::of(milliseconds, "ms");
+        Ok::<_, Infallible>(if lag >= fail {
+            seen.fail(format!("tasks wait {milliseconds} ms for their turn"))
+        } else if lag >= warn {
+            seen.warn(format!("tasks wait {milliseconds} ms for their turn"))
+        } else {
+            seen
+        })
     })
     .kind("system")
 }
