@@ -1,0 +1,41 @@
+//! The built-in sections: every variable a service of this house understands.
+
+mod auth;
+mod check;
+mod database;
+mod health;
+mod identity;
+mod log;
+mod metrics;
+mod rate_limit;
+mod redis;
+mod server;
+
+pub use auth::{Auth, JwtAlgorithm};
+pub use database::{Database, Dialect};
+pub use health::Health;
+pub use identity::Identity;
+pub use log::{Log, LogFormat, LogLevel};
+pub use metrics::Metrics;
+pub use rate_limit::RateLimit;
+pub use redis::Redis;
+pub use server::{Environment, Server};
+
+pub(super) use identity::{binary_name, generated_id};
+
+use super::section::SectionDef;
+
+/// All of them, in the order of the reference.
+pub(super) fn builtin() -> Vec<SectionDef> {
+    vec![
+        SectionDef::of::<Server>(),
+        SectionDef::of::<Identity>(),
+        SectionDef::of::<Redis>(),
+        SectionDef::of::<Database>(),
+        SectionDef::of::<Metrics>(),
+        SectionDef::of::<Health>(),
+        SectionDef::of::<Auth>(),
+        SectionDef::of::<RateLimit>(),
+        SectionDef::of::<Log>(),
+    ]
+}

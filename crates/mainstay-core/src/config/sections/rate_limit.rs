@@ -1,0 +1,52 @@
+//! `[rate_limit]`
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::check;
+use crate::config::field::{Field, Kind};
+use crate::config::section::{Section, defaults};
+
+/// How much one client may ask of `/api/`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct RateLimit {
+    /// `RATE_LIMIT_WINDOW_MS`
+    #[serde(with = "crate::config::millis")]
+    pub window: Duration,
+    /// `RATE_LIMIT_MAX_REQUESTS`: requests of one client in one window.
+    pub max_requests: u32,
+    /// `TRUSTED_PROXIES`: addresses and networks whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<String>,
+}
+
+impl Section for RateLimit {
+    const NAME: &'static str = "rate_limit";
+    const FIELDS: &'static [Field] = &[
+        Field::new("window", Kind::PERIOD, "Length of the window")
+            .env(&["RATE_LIMIT_WINDOW_MS"])
+            .default("15m"),
+        Field::new(
+            "max_requests",
+            Kind::Integer { min: 1, max: u32::MAX as i64 },
+            "Requests of one client in one window",
+        )
+        .env(&["RATE_LIMIT_MAX_REQUESTS"])
+        .default("100"),
+        Field::new(
+            "trusted_proxies",
+            Kind::List,
+            "Addresses and networks whose `X-Forwarded-For` is believed",
+        )
+        .env(&["TRUSTED_PROXIES"])
+        .default("")
+        .check("addresses or networks such as 10.0.0.0/8,::1", check::network),
+    ];
+}
+
+impl Default for RateLimit {
+    fn default() -> Self {
+        defaults()
+    }
+}
