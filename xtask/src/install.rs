@@ -1,0 +1,48 @@
+//! Programs that tests run, and the Debian packages they come in.
+
+use std::io::IsTerminal;
+use std::process::Command;
+
+use crate::step::{Failure, find_program, step};
+
+/// Program → Debian package. A test that runs a new program gets a line here.
+const NEEDED: &[(&str, &str)] = &[("promtool", "prometheus")];
+
+/// Installs the packages of missing programs; with `allowed` unset it only names them.
+pub(crate) fn install_missing(allowed: bool) -> Result<(), Failure> {
+    let packages: Vec<&str> =
+        NEEDED.iter().filter(|(program, _)| !find_program(program)).map(|(_, package)| *package).collect();
+    if packages.is_empty() {
+        return Ok(());
+    }
+    let by_hand = format!("apt-get install --no-install-recommends {}", packages.join(" "));
+    if !allowed {
+        println!("==> missing, and tests that need it will fail: `{by_hand}` installs it");
+        return Ok(());
+    }
+    let failed = |why: &str| Failure::Failed(format!("{why}; install by hand: `{by_hand}`"));
+    if !find_program("apt-get") {
+        return Err(failed("this system has no apt-get"));
+    }
+    let mut installer = as_root().ok_or_else(|| failed("installing needs root, and there is no sudo"))?;
+    installer.args(["sh", "-c", include_str!("install.sh"), "sh"]).args(&packages);
+    step(&by_hand, || match installer.status() {
+        Ok(status) if status.success() => Ok(()),
+        Ok(status) => Err(failed(&format!("the installation ended with {status}"))),
+        Err(error) => Err(failed(&format!("cannot start the installation: {error}"))),
+    })
+}
+
+/// A command prefix that runs the rest as root. Without a terminal sudo must not ask for a password:
+/// nobody would answer.
+fn as_root() -> Option<Command> {
+    let id = Command::new("id").arg("-u").output().ok()?;
+    if id.stdout.trim_ascii() == b"0" {
+        return Some(Command::new("env"));
+    }
+    let mut sudo = find_program("sudo").then(|| Command::new("sudo"))?;
+    if !std::io::stdin().is_terminal() {
+        sudo.arg("--non-interactive");
+    }
+    Some(sudo)
+}
