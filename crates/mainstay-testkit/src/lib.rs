@@ -1,1 +1,23 @@
-//! Placeholder.
+//! Helpers for testing services built on Mainstay. Only ever a dev-dependency.
+//!
+//! - [`Service`] runs a service's binary in a directory and with an environment of its own.
+//! - [`http`] speaks HTTP over a plain socket, so that a test sees every byte and may send bad ones.
+//! - [`eventually`] and [`eventually_async`] wait for a condition: the only waiting a test needs.
+//! - [`Seed`] makes a random test replayable.
+//! - [`program`] finds a program the test runs, or says how to install it.
+//!
+//! Promises: every wait has a deadline, and the panic that ends it names what was awaited and the
+//! line of the test. Nothing is shared between tests: no fixed port, no common directory.
+//!
+//! Not promised: a helper does not return an error where a test could only unwrap it; it panics.
+
+pub mod http;
+mod program;
+mod seed;
+mod service;
+mod wait;
+
+pub use program::program;
+pub use seed::{Rng, Seed};
+pub use service::{Exit, Service, ServiceCommand, Signal};
+pub use wait::{eventually, eventually_async};

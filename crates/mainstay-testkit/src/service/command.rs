@@ -1,0 +1,110 @@
+//! How a service is started.
+
+use std::ffi::{OsStr, OsString};
+use std::panic::Location;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::Duration;
+
+use tempfile::TempDir;
+use tokio::process::Command;
+
+use super::output::Output;
+use super::{Exit, Service};
+
+/// A debug build on a loaded machine needs seconds.
+const START: Duration = Duration::from_secs(60);
+
+/// A program with arguments, variables and a directory; made by [`Service::command`].
+///
+/// Its environment holds nothing of the test's but `PATH`, then `PORT=0` (a free port), then what
+/// [`ServiceCommand::env`] adds, so that a developer's variables cannot change a test.
+#[derive(Debug)]
+#[must_use]
+pub struct ServiceCommand {
+    program: PathBuf,
+    args: Vec<OsString>,
+    env: Vec<(OsString, OsString)>,
+    dir: Option<PathBuf>,
+}
+
+impl ServiceCommand {
+    pub(super) fn new(program: PathBuf) -> Self {
+        Self { program, args: Vec::new(), env: Vec::new(), dir: None }
+    }
+
+    /// Adds an argument.
+    pub fn arg(mut self, arg: impl AsRef<OsStr>) -> Self {
+        self.args.push(arg.as_ref().into());
+        self
+    }
+
+    /// Sets a variable.
+    pub fn env(mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
+        self.env.push((name.as_ref().into(), value.as_ref().into()));
+        self
+    }
+
+    /// Runs it in this directory instead of a fresh one: for a restart on the same data, two
+    /// services on one file, or a directory that was prepared.
+    pub fn dir(mut self, dir: impl Into<PathBuf>) -> Self {
+        self.dir = Some(dir.into());
+        self
+    }
+
+    /// Starts the process. Must be called on a tokio runtime.
+    ///
+    /// # Panics
+    ///
+    /// If it cannot be started.
+    #[track_caller]
+    pub fn spawn(self) -> Service {
+        let own_dir = self.dir.is_none().then(|| TempDir::new().expect("a temporary directory can be made"));
+        let dir =
+            own_dir.as_ref().map(|dir| dir.path().to_owned()).or(self.dir).expect("one of the two is set");
+        // One pipe for both streams keeps their lines in order.
+        let (reader, stdout) = std::io::pipe().expect("a pipe can be made");
+        let stderr = stdout.try_clone().expect("a pipe can be shared");
+        let child = Command::new(&self.program)
+            .args(self.args)
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .env("PORT", "0")
+            .envs(self.env)
+            .current_dir(&dir)
+            .stdin(Stdio::null())
+            .stdout(stdout)
+            .stderr(stderr)
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap_or_else(|error| panic!("cannot start {}: {error}", self.program.display()));
+        Service { child, output: Output::capture(reader), address: None, dir, _own_dir: own_dir }
+    }
+
+    /// Starts the process and waits, at most a minute, until it has printed its address.
+    ///
+    /// # Panics
+    ///
+    /// If it cannot be started, ends, or prints no address.
+    #[track_caller]
+    pub fn start(self) -> impl Future<Output = Service> {
+        let caller = Location::caller();
+        let mut service = self.spawn();
+        async move {
+            service.announced_to(caller, START).await;
+            service
+        }
+    }
+
+    /// Runs a command that is expected to end by itself within `deadline`, like `config --check`.
+    ///
+    /// # Panics
+    ///
+    /// If it cannot be started or still runs then.
+    #[track_caller]
+    pub fn run(self, deadline: Duration) -> impl Future<Output = Exit> {
+        let caller = Location::caller();
+        let mut service = self.spawn();
+        async move { service.exit_to(caller, deadline).await }
+    }
+}

@@ -1,0 +1,7 @@
+//! Black-box tests of `mainstay-testkit`, one module per helper.
+#![allow(missing_docs, clippy::unwrap_used)]
+mod http;
+mod program;
+mod seed;
+mod service;
+mod wait;
