@@ -1,1 +1,24 @@
-//! Placeholder.
+//! The HTTP host of Mainstay: server, layers, extractors, problem details, and the `/distributed/*`
+//! endpoints, on axum and hyper.
+//!
+//! - [`Host`] and [`Listening`]: listeners with time limits that fire, a connection cap and a drain.
+//! - [`Problem`]: errors as RFC 9457 describes them.
+//! - [`Json`], [`Path`], [`Query`]: extractors whose refusals are problems.
+//! - [`ETag`], [`IfMatch`]: conditional requests.
+//! - [`endpoint`]: what every service answers.
+
+pub mod access;
+pub mod endpoint;
+mod etag;
+mod extract;
+mod layer;
+mod problem;
+mod probe;
+mod server;
+
+pub use etag::{ETag, IfMatch, not_modified};
+pub use extract::{Json, Path, Query};
+pub use layer::RequestContext;
+pub use probe::{ProbeError, http_check, probe};
+pub use problem::{FieldError, PROBLEM_JSON, Problem, ProblemBody};
+pub use server::{BindError, Connection, Host, Limits, Listening, Unfinished};

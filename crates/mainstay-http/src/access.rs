@@ -1,0 +1,135 @@
+//! Who may see what a service knows of itself.
+//!
+//! Sensitive endpoints answer one caller without a token: a developer on their own machine, in
+//! development. That takes all of: `APP_ENV=development`, a listener bound to a loopback address, a
+//! `Host` that is a loopback name (so that a web page cannot reach them by DNS rebinding), and no
+//! `Origin` of another site (so that a web page cannot post to them either).
+
+use axum::extract::Request;
+use http::request::Parts;
+use http::{Extensions, HeaderMap, Uri, header};
+
+use crate::{Connection, Problem};
+
+/// The access rule of the sensitive endpoints.
+#[derive(Debug, Clone, Copy)]
+pub struct Access {
+    development: bool,
+}
+
+impl Access {
+    /// `development` turns the loopback exception on.
+    #[must_use]
+    pub fn new(development: bool) -> Self {
+        Self { development }
+    }
+
+    /// Whether this request may see sensitive content.
+    #[must_use]
+    pub fn allows(self, request: &Parts) -> bool {
+        self.permits(&request.extensions, &request.headers, &request.uri)
+    }
+
+    /// Passes a request that may see sensitive content.
+    ///
+    /// # Errors
+    /// `401`, ready to be returned.
+    pub fn check(self, request: &Request) -> Result<(), Problem> {
+        self.permits(request.extensions(), request.headers(), request.uri())
+            .then_some(())
+            .ok_or_else(Problem::unauthorized)
+    }
+
+    fn permits(self, extensions: &Extensions, headers: &HeaderMap, uri: &Uri) -> bool {
+        let bound_to_loopback =
+            extensions.get::<Connection>().is_some_and(|connection| connection.bound.ip().is_loopback());
+        self.development && bound_to_loopback && names_loopback(headers, uri) && same_site(headers)
+    }
+}
+
+/// Every name the request gives for this host is a loopback name, and there is at least one.
+fn names_loopback(headers: &HeaderMap, uri: &Uri) -> bool {
+    let mut names = headers
+        .get_all(header::HOST)
+        .iter()
+        .map(|value| value.to_str().unwrap_or_default())
+        .chain(uri.authority().map(http::uri::Authority::as_str))
+        .peekable();
+    names.peek().is_some() && names.all(is_loopback_name)
+}
+
+fn same_site(headers: &HeaderMap) -> bool {
+    headers.get_all(header::ORIGIN).iter().all(|origin| {
+        let origin = origin.to_str().unwrap_or_default();
+        origin.split_once("://").is_some_and(|(_, authority)| is_loopback_name(authority))
+    })
+}
+
+/// `localhost`, `127.0.0.1` or `[::1]`, with or without a port.
+fn is_loopback_name(authority: &str) -> bool {
+    let Ok(authority) = authority.parse::<http::uri::Authority>() else { return false };
+    if authority.as_str().contains('@') {
+        return false;
+    }
+    let host = authority.host();
+    host.eq_ignore_ascii_case("localhost") || host == "127.0.0.1" || host == "[::1]"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::SocketAddr;
+
+    fn request(bound: &str, uri: &str, headers: &[(&str, &str)]) -> Parts {
+        let mut builder = http::Request::builder().uri(uri);
+        for (name, value) in headers {
+            builder = builder.header(*name, *value);
+        }
+        let (mut parts, ()) = builder.body(()).unwrap().into_parts();
+        let bound: SocketAddr = bound.parse().unwrap();
+        parts.extensions.insert(Connection { peer: bound, bound });
+        parts
+    }
+
+    #[test]
+    fn a_developer_on_loopback_is_let_in() {
+        for host in ["localhost:3000", "LOCALHOST", "127.0.0.1:3000", "[::1]:3000"] {
+            assert!(Access::new(true).allows(&request("127.0.0.1:3000", "/", &[("host", host)])), "{host}");
+        }
+        let with_origin = [("host", "localhost:3000"), ("origin", "http://localhost:3000")];
+        assert!(Access::new(true).allows(&request("127.0.0.1:3000", "/", &with_origin)));
+    }
+
+    #[test]
+    fn production_lets_nobody_in_without_a_token() {
+        let parts = request("127.0.0.1:3000", "/", &[("host", "localhost")]);
+        assert!(!Access::new(false).allows(&parts));
+    }
+
+    #[test]
+    fn a_listener_open_to_the_network_lets_nobody_in_without_a_token() {
+        let parts = request("0.0.0.0:3000", "/", &[("host", "localhost")]);
+        assert!(!Access::new(true).allows(&parts));
+    }
+
+    #[test]
+    fn another_name_for_this_host_is_refused() {
+        let hosts = ["evil.example", "localhost.evil.example", "localhost@evil.example", "127.0.0.1.nip.io", "", "a b"];
+        for host in hosts {
+            assert!(!Access::new(true).allows(&request("127.0.0.1:1", "/", &[("host", host)])), "{host}");
+        }
+        assert!(!Access::new(true).allows(&request("127.0.0.1:1", "/", &[])), "no host at all");
+        let two = [("host", "localhost"), ("host", "evil.example")];
+        assert!(!Access::new(true).allows(&request("127.0.0.1:1", "/", &two)));
+        let absolute = request("127.0.0.1:1", "http://evil.example/", &[("host", "localhost")]);
+        assert!(!Access::new(true).allows(&absolute));
+    }
+
+    #[test]
+    fn a_page_of_another_site_is_refused() {
+        for origin in ["http://evil.example", "null", "https://localhost.evil.example", "localhost"] {
+            let parts = request("127.0.0.1:1", "/", &[("host", "localhost"), ("origin", origin)]);
+            assert!(!Access::new(true).allows(&parts), "{origin}");
+        }
+    }
+}

@@ -1,0 +1,20 @@
+use axum::Router;
+use axum::middleware::map_response;
+use axum::response::Response;
+use http::{HeaderValue, header};
+use utoipa_swagger_ui::{Config, SwaggerUi};
+
+/// Swagger UI from the binary itself. It is a page of scripts and inline styles, so it brings its own
+/// content policy; nothing is loaded from elsewhere.
+pub(super) fn docs_page() -> Router {
+    let page: Router = SwaggerUi::new("/docs").config(Config::from("/openapi.json")).into();
+    page.layer(map_response(async |mut response: Response| {
+        response.headers_mut().insert(
+            header::CONTENT_SECURITY_POLICY,
+            HeaderValue::from_static(
+                "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; frame-ancestors 'none'",
+            ),
+        );
+        response
+    }))
+}

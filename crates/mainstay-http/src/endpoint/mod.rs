@@ -1,0 +1,104 @@
+//! The `/distributed/*` endpoints that every service has.
+//!
+//! `live`, `ready` and the status of `health` are open, because orchestrators and load balancers ask
+//! them; everything else follows [`crate::access`].
+
+mod api_docs;
+mod config;
+#[cfg(feature = "docs")]
+mod docs_page;
+mod health;
+mod info;
+mod metrics;
+mod redis;
+
+pub use api_docs::api_docs;
+pub use info::{Component, Info};
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use mainstay_core::config::Config;
+use mainstay_core::health::Health;
+use mainstay_core::metrics::Metrics;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::access::Access;
+
+/// What the endpoints answer from.
+#[derive(Debug, Clone)]
+pub struct Distributed {
+    /// Source of `live`, `ready` and `health`.
+    pub health: Health,
+    /// Source of `metrics`.
+    pub metrics: Metrics,
+    /// Source of `config`.
+    pub config: Config,
+    /// Source of `info`.
+    pub info: Arc<Info>,
+    /// Who may see the sensitive ones.
+    pub access: Access,
+}
+
+/// Which of them exist, and the short aliases of two.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Exposure {
+    /// Path of `health` beside `/distributed/health`; `None` leaves the endpoint out.
+    pub health: Option<String>,
+    /// Path of `metrics` beside `/distributed/metrics`; `None` leaves the endpoints out.
+    pub metrics: Option<String>,
+}
+
+impl Exposure {
+    /// All endpoints, with the usual aliases.
+    #[must_use]
+    pub fn all() -> Self {
+        Self { health: Some("/health".to_owned()), metrics: Some("/metrics".to_owned()) }
+    }
+}
+
+/// Every endpoint, to be given a [`Distributed`] as its state.
+pub fn api(access: Access, exposure: &Exposure) -> OpenApiRouter<Distributed> {
+    let mut open = OpenApiRouter::new().routes(routes!(health::live)).routes(routes!(health::ready));
+    if let Some(alias) = &exposure.health {
+        open = open.routes(routes!(health::health));
+        if alias != "/distributed/health" {
+            open = open.route(alias, get(health::health));
+        }
+    }
+    let mut sensitive = OpenApiRouter::new()
+        .routes(routes!(config::config))
+        .routes(routes!(info::info))
+        .routes(routes!(redis::status));
+    if let Some(alias) = &exposure.metrics {
+        sensitive = sensitive.routes(routes!(metrics::text)).routes(routes!(metrics::json));
+        if alias != "/distributed/metrics" {
+            sensitive = sensitive.route(alias, get(metrics::text));
+        }
+    }
+    open.merge(sensitive.route_layer(from_fn_with_state(access, guard)))
+}
+
+/// Only the metrics, for a listener of their own (`METRICS_PORT`).
+pub fn metrics_api(access: Access, exposure: &Exposure) -> Router<Distributed> {
+    let mut routes = Router::new()
+        .route("/distributed/metrics", get(metrics::text))
+        .route("/distributed/metrics/json", get(metrics::json));
+    if let Some(alias) = exposure.metrics.as_deref().filter(|alias| *alias != "/distributed/metrics") {
+        routes = routes.route(alias, get(metrics::text));
+    }
+    routes.route_layer(from_fn_with_state(access, guard))
+}
+
+async fn guard(State(access): State<Access>, request: Request, next: Next) -> Response {
+    match access.check(&request) {
+        Ok(()) => next.run(request).await,
+        Err(problem) => problem.into_response(),
+    }
+}

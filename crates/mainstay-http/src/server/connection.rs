@@ -1,0 +1,122 @@
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::Request;
+use axum::response::Response;
+use hyper::body::Incoming;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use tokio::net::TcpStream;
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt;
+
+use super::Host;
+
+const MAX_HEADERS: usize = 100;
+/// Read buffer of a connection, which bounds the request head: 32 KiB, then `431`.
+const MAX_HEAD_BYTES: usize = 32 * 1024;
+/// How long a connection accepted just before the drain may take to send its first request.
+const LAST_CALL: Duration = Duration::from_millis(500);
+
+/// Where a request came from; an extension of every request.
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub struct Connection {
+    /// The other end of the socket: the client, or the proxy before it.
+    pub peer: SocketAddr,
+    /// The address the listener was opened on.
+    pub bound: SocketAddr,
+}
+
+/// Two ways to end connections: after their request, or now.
+#[derive(Debug, Clone)]
+pub(super) struct Switches {
+    pub(super) drain: CancellationToken,
+    pub(super) close: CancellationToken,
+}
+
+/// Serves HTTP/1.1 and HTTP/2 (prior knowledge) until the client leaves or a switch is thrown.
+pub(super) async fn serve(
+    host: Arc<Host>,
+    stream: TcpStream,
+    connection: Connection,
+    routes: Router,
+    switches: Switches,
+) {
+    // Responses are written whole; waiting for more would only add delay.
+    let _ = stream.set_nodelay(true);
+    let header_timeout = host.limits.load().header_timeout;
+    let greeted = Arc::new(AtomicBool::new(false));
+    let service = {
+        let greeted = Arc::clone(&greeted);
+        hyper::service::service_fn(move |mut request: hyper::Request<Incoming>| {
+            greeted.store(true, Ordering::Relaxed);
+            request.extensions_mut().insert(connection);
+            let answer = routes.clone().oneshot(request.map(axum::body::Body::new) as Request);
+            async move { Ok::<Response, Infallible>(answer.await.unwrap_or_else(|never| match never {})) }
+        })
+    };
+    let builder = builder(header_timeout);
+    let mut served = pin!(builder.serve_connection(TokioIo::new(stream), service));
+
+    // hyper's own header timer starts once it knows the protocol version, so a client that sends one
+    // byte and waits would be kept for ever: the first head has a deadline of its own.
+    let mut first_head = pin!(tokio::time::sleep(header_timeout));
+    let mut first_head_due = true;
+    let mut last_call = pin!(tokio::time::sleep(LAST_CALL));
+    let mut draining = false;
+    let mut leaving = false;
+    loop {
+        tokio::select! {
+            result = served.as_mut() => {
+                if let Err(error) = result {
+                    tracing::debug!(peer = %connection.peer, error = %error, "connection ended early");
+                }
+                return;
+            }
+            () = switches.close.cancelled() => return,
+            () = first_head.as_mut(), if first_head_due => {
+                first_head_due = false;
+                if !greeted.load(Ordering::Relaxed) {
+                    tracing::debug!(peer = %connection.peer, "no request head in time; connection closed");
+                    return;
+                }
+            }
+            () = switches.drain.cancelled(), if !draining => {
+                draining = true;
+                last_call.as_mut().reset(tokio::time::Instant::now() + LAST_CALL);
+                if greeted.load(Ordering::Relaxed) {
+                    leaving = true;
+                    served.as_mut().graceful_shutdown();
+                }
+            }
+            () = last_call.as_mut(), if draining && !leaving => {
+                leaving = true;
+                served.as_mut().graceful_shutdown();
+            }
+        }
+    }
+}
+
+fn builder(header_timeout: Duration) -> Builder<TokioExecutor> {
+    let mut builder = Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(header_timeout)
+        .max_headers(MAX_HEADERS)
+        .max_buf_size(MAX_HEAD_BYTES);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(128)
+        .max_header_list_size(32 * 1024)
+        .keep_alive_interval(Duration::from_secs(20))
+        .keep_alive_timeout(Duration::from_secs(10));
+    builder
+}

@@ -1,0 +1,194 @@
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use axum::Router;
+use futures_util::FutureExt;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::Host;
+use super::connection::{self, Connection, Switches};
+
+/// An address could not be opened.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on {addr}: {}", explain(.source))]
+pub struct BindError {
+    /// The address asked for.
+    pub addr: SocketAddr,
+    source: io::Error,
+}
+
+fn explain(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            "another program uses this port; stop it or set PORT to a free one (0 = any)".to_owned()
+        }
+        io::ErrorKind::PermissionDenied => {
+            "not permitted; ports below 1024 need a privilege, set PORT to a higher one".to_owned()
+        }
+        io::ErrorKind::AddrNotAvailable => "this machine does not have that address; check HOST".to_owned(),
+        _ => error.to_string(),
+    }
+}
+
+/// An open listener with its connections. Dropping it stops accepting and closes them all.
+#[derive(Debug)]
+pub struct Listening {
+    addr: SocketAddr,
+    connections: TaskTracker,
+    switches: Switches,
+    _close_on_drop: tokio_util::sync::DropGuard,
+}
+
+impl Listening {
+    pub(super) async fn open(host: Arc<Host>, addr: SocketAddr, routes: Router) -> Result<Self, BindError> {
+        let bind = async {
+            let listener = TcpListener::bind(addr).await?;
+            let addr = listener.local_addr()?;
+            Ok((listener, addr))
+        };
+        let (listener, addr) = bind.await.map_err(|source| BindError { addr, source })?;
+        let connections = TaskTracker::new();
+        let switches = Switches { drain: CancellationToken::new(), close: CancellationToken::new() };
+        let acceptor = Acceptor {
+            host,
+            routes,
+            bound: addr,
+            connections: connections.clone(),
+            switches: switches.clone(),
+        };
+        connections.spawn(acceptor.run(listener));
+        let _close_on_drop = switches.close.clone().drop_guard();
+        Ok(Self { addr, connections, switches, _close_on_drop })
+    }
+
+    /// The address in use, with the real port where 0 was asked for.
+    #[must_use]
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// Takes what is already in the backlog, then closes the listening socket. Open connections
+    /// finish the request they are in and close.
+    pub fn stop_accepting(&self) {
+        self.switches.drain.cancel();
+        self.connections.close();
+    }
+
+    /// Stops accepting and waits for the requests in flight.
+    ///
+    /// # Errors
+    /// [`Unfinished`] when `deadline` passed first; the connections left are then closed. Dropping
+    /// this future loses nothing: call it again.
+    pub async fn drain(&self, deadline: Duration) -> Result<(), Unfinished> {
+        self.stop_accepting();
+        if tokio::time::timeout(deadline, self.connections.wait()).await.is_ok() {
+            return Ok(());
+        }
+        let connections = self.connections.len();
+        self.switches.close.cancel();
+        self.connections.wait().await;
+        Err(Unfinished { connections })
+    }
+}
+
+/// Connections that had to be cut because their requests did not end in time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{connections} connections were still busy and have been closed")]
+#[non_exhaustive]
+pub struct Unfinished {
+    /// How many.
+    pub connections: usize,
+}
+
+struct Acceptor {
+    host: Arc<Host>,
+    routes: Router,
+    bound: SocketAddr,
+    connections: TaskTracker,
+    switches: Switches,
+}
+
+impl Acceptor {
+    async fn run(self, listener: TcpListener) {
+        loop {
+            let accepted = tokio::select! {
+                biased;
+                () = self.switches.close.cancelled() => return,
+                () = self.switches.drain.cancelled() => break,
+                accepted = listener.accept() => accepted,
+            };
+            match accepted {
+                Ok((stream, peer)) => self.admit(stream, peer),
+                Err(error) if is_about_one_connection(&error) => {}
+                Err(error) => {
+                    // Out of file descriptors or memory: waiting lets connections end; a tight loop would not.
+                    tracing::error!(%error, "cannot accept connections; trying again in 100 ms");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            }
+        }
+        // These clients finished their handshake while we still listened: closing now would reset them.
+        while let Some(Ok((stream, peer))) = listener.accept().now_or_never() {
+            self.admit(stream, peer);
+        }
+    }
+
+    fn admit(&self, stream: TcpStream, peer: SocketAddr) {
+        let limit = self.host.limits.load().max_connections;
+        let Some(slot) = Slot::take(&self.host, limit) else {
+            self.host.metrics.connection_refused();
+            refuse(&stream);
+            return;
+        };
+        let connection = Connection { peer, bound: self.bound };
+        let served = connection::serve(
+            Arc::clone(&self.host),
+            stream,
+            connection,
+            self.routes.clone(),
+            self.switches.clone(),
+        );
+        self.connections.spawn(async move {
+            let _slot = slot;
+            served.await;
+        });
+    }
+}
+
+/// One of the connections the host may have open.
+struct Slot(Arc<Host>);
+
+impl Slot {
+    fn take(host: &Arc<Host>, limit: usize) -> Option<Self> {
+        let admit = |open: usize| (open < limit).then_some(open + 1);
+        host.connections.fetch_update(Ordering::Relaxed, Ordering::Relaxed, admit).ok()?;
+        host.metrics.connection_opened();
+        Some(Self(Arc::clone(host)))
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.0.connections.fetch_sub(1, Ordering::Relaxed);
+        self.0.metrics.connection_closed();
+    }
+}
+
+/// Says why, as far as that costs nothing: a full socket buffer just loses the text.
+fn refuse(stream: &TcpStream) {
+    const ANSWER: &[u8] =
+        b"HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\nretry-after: 1\r\ncontent-length: 0\r\n\r\n";
+    let _ = stream.try_write(ANSWER);
+}
+
+fn is_about_one_connection(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionRefused
+    )
+}

@@ -1,0 +1,99 @@
+//! The listeners: an accept loop of our own on hyper, because `axum::serve` installs no timer, caps
+//! no connections and waits without end when it shuts down.
+
+mod connection;
+mod listener;
+
+pub use connection::Connection;
+pub use listener::{BindError, Listening, Unfinished};
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use axum::Router;
+use mainstay_core::metrics::Metrics;
+
+use crate::layer::{self, HttpMetrics};
+
+/// Limits of the server. Every one can be changed while it runs ([`Host::update`]).
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Limits {
+    /// From the start of a request to the head of its response; then `503`. Default 30 s.
+    pub request_timeout: Duration,
+    /// For a client to send a whole request head, counted from when the server waits for it. It is
+    /// therefore also how long an idle connection is kept. Default 10 s.
+    pub header_timeout: Duration,
+    /// Bytes of a request body; then `413`. Default 1 MiB.
+    pub body_limit: usize,
+    /// Open connections; a further one is answered `503` and closed. Default 10,000.
+    pub max_connections: usize,
+    /// Origins that browsers may call from (`https://app.example`), or `*`. Default none.
+    pub cors_origins: Vec<String>,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            request_timeout: Duration::from_secs(30),
+            header_timeout: Duration::from_secs(10),
+            body_limit: 1 << 20,
+            max_connections: 10_000,
+            cors_origins: Vec::new(),
+        }
+    }
+}
+
+/// What all listeners of one app share: limits, metrics, the draining flag.
+#[derive(Debug)]
+pub struct Host {
+    pub(crate) limits: ArcSwap<Limits>,
+    pub(crate) metrics: HttpMetrics,
+    pub(crate) connections: AtomicUsize,
+    draining: AtomicBool,
+}
+
+impl Host {
+    /// A host that counts into `metrics`.
+    #[must_use]
+    pub fn new(metrics: &Metrics, limits: Limits) -> Arc<Self> {
+        Arc::new(Self {
+            limits: ArcSwap::from_pointee(limits),
+            metrics: HttpMetrics::new(metrics),
+            connections: AtomicUsize::new(0),
+            draining: AtomicBool::new(false),
+        })
+    }
+
+    /// Applies new limits: to the next request and the next connection.
+    pub fn update(&self, limits: Limits) {
+        self.limits.store(Arc::new(limits));
+    }
+
+    /// Asks clients to leave: from now on every response carries `Connection: close`. Called when
+    /// readiness turns off, so that load balancers move their connections before accepting ends.
+    pub fn start_draining(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
+    /// Puts the standard layers around `routes`: request id, span, access log, metrics, panic and
+    /// time limit, problem bodies, security headers, CORS, compression, body limit.
+    pub fn wrap(self: &Arc<Self>, routes: Router) -> Router {
+        layer::wrap(self, routes)
+    }
+
+    /// Opens a listener and serves `routes` on it. Port 0 takes any free port.
+    ///
+    /// # Errors
+    /// [`BindError`] says which address could not be opened and why.
+    pub async fn listen(self: &Arc<Self>, addr: SocketAddr, routes: Router) -> Result<Listening, BindError> {
+        Listening::open(Arc::clone(self), addr, routes).await
+    }
+}

@@ -1,0 +1,122 @@
+//! Extractors: each refusal says which field, and what was wrong with it.
+
+use axum::Router;
+use axum::routing::{get, post};
+use mainstay_http::{Json, Path, Query};
+use mainstay_testkit::http::{Request, Response};
+use serde::Deserialize;
+use serde_json::json;
+
+use crate::TestHost;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Body {
+    name: String,
+    #[serde(default)]
+    tags: Vec<u8>,
+}
+
+#[derive(Deserialize)]
+struct Page {
+    limit: Option<u8>,
+}
+
+async fn server() -> TestHost {
+    let routes = Router::new()
+        .route("/body", post(async |Json(body): Json<Body>| format!("{} {}", body.name, body.tags.len())))
+        .route("/page", get(async |Query(page): Query<Page>| format!("{:?}", page.limit)))
+        .route("/item/{id}", get(async |Path(id): Path<u32>| id.to_string()));
+    TestHost::start(routes).await
+}
+
+async fn post_json(server: &TestHost, body: &str) -> Response {
+    Request::post(server.addr(), "/body").header("content-type", "application/json").body(body).send().await
+}
+
+#[tokio::test]
+async fn a_good_body_is_read_whatever_the_content_types_parameters() {
+    let server = server().await;
+    for content_type in ["application/json", "Application/JSON; charset=utf-8", "application/merge-patch+json"] {
+        let response = Request::post(server.addr(), "/body")
+            .header("content-type", content_type)
+            .body(r#"{"name":"a","tags":[1,2]}"#)
+            .send()
+            .await;
+        assert_eq!((response.status, response.text().as_str()), (200, "a 2"), "{content_type}");
+    }
+}
+
+#[tokio::test]
+async fn malformed_json_is_400_with_line_and_column() {
+    let server = server().await;
+    for body in [r#"{"name": }"#, "", "{", r#"{"name":"a"} trailing"#, "\u{0}"] {
+        let response = post_json(&server, body).await;
+        assert_eq!(response.status, 400, "{body:?}");
+        assert!(response.json()["detail"].as_str().unwrap().contains("line 1 column"), "{}", response.text());
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_is_not_utf8_is_refused() {
+    let server = server().await;
+    let body: &[u8] = b"{\"name\":\"\xff\"}";
+    let response =
+        Request::post(server.addr(), "/body").header("content-type", "application/json").body(body).send().await;
+    assert_eq!(response.status, 400);
+}
+
+#[tokio::test]
+async fn a_field_of_the_wrong_type_is_422_and_named() {
+    let server = server().await;
+    for (body, field) in [
+        (r#"{"name":1}"#, "name"),
+        (r#"{"name":"a","tags":[1,300]}"#, "tags[1]"),
+        (r#"{"name":"a","age":1}"#, "age"),
+        (r#"{}"#, ""),
+        ("[]", "name"),
+        ("7", ""),
+    ] {
+        let response = post_json(&server, body).await;
+        assert_eq!(response.status, 422, "{body}");
+        assert_eq!(response.json()["errors"][0]["field"], field, "{body}: {}", response.text());
+    }
+}
+
+#[tokio::test]
+async fn another_content_type_is_415() {
+    let server = server().await;
+    for content_type in ["text/plain", "application/x-www-form-urlencoded", "application/jsonp"] {
+        let response =
+            Request::post(server.addr(), "/body").header("content-type", content_type).body("{}").send().await;
+        assert_eq!(response.status, 415, "{content_type}");
+    }
+}
+
+#[tokio::test]
+async fn a_query_parameter_of_the_wrong_type_is_422_and_named() {
+    let server = server().await;
+    assert_eq!(Request::get(server.addr(), "/page?limit=7").send().await.text(), "Some(7)");
+    assert_eq!(Request::get(server.addr(), "/page").send().await.text(), "None");
+    for query in ["limit=x", "limit=-1", "limit=1000", "limit=%ff"] {
+        let response = Request::get(server.addr(), &format!("/page?{query}")).send().await;
+        assert_eq!((response.status, response.json()["errors"][0]["field"].clone()), (422, json!("limit")), "{query}");
+    }
+}
+
+#[tokio::test]
+async fn a_path_parameter_that_fits_nothing_is_404() {
+    let server = server().await;
+    assert_eq!(Request::get(server.addr(), "/item/7").send().await.text(), "7");
+    for id in ["x", "-1", "..%2f7", "%ff", "%00", "99999999999"] {
+        assert_eq!(Request::get(server.addr(), &format!("/item/{id}")).send().await.status, 404, "{id}");
+    }
+}
+
+#[tokio::test]
+async fn what_serde_repeats_of_the_input_is_cut_short() {
+    let server = server().await;
+    let response = post_json(&server, &format!(r#"{{"{}":1}}"#, "k".repeat(5000))).await;
+    assert_eq!(response.status, 422);
+    assert!(response.json()["errors"][0]["message"].as_str().unwrap().chars().count() <= 201);
+}

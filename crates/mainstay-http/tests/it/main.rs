@@ -1,0 +1,41 @@
+//! Black-box tests of `mainstay-http`, over real sockets. One module per subject: `server` (sockets,
+//! limits, drain), `layers` (what stands around a route), `extractors`, `endpoints`. A new test goes
+//! into the module of the promise it proves; helpers stand here.
+#![allow(missing_docs)]
+
+mod endpoints;
+mod extractors;
+mod layers;
+mod server;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::Router;
+use mainstay_core::metrics::Metrics;
+use mainstay_http::{Host, Limits, Listening};
+
+/// A listener on a free port with the standard layers around `routes`.
+struct TestHost {
+    host: Arc<Host>,
+    metrics: Metrics,
+    listening: Listening,
+}
+
+impl TestHost {
+    async fn start(routes: Router) -> Self {
+        Self::with_limits(routes, Limits::default()).await
+    }
+
+    async fn with_limits(routes: Router, limits: Limits) -> Self {
+        let metrics = Metrics::new();
+        let host = Host::new(&metrics, limits);
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        let listening = host.listen(any, host.wrap(routes)).await.unwrap();
+        Self { host, metrics, listening }
+    }
+
+    fn addr(&self) -> SocketAddr {
+        self.listening.addr()
+    }
+}
