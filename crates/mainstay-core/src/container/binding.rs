@@ -47,7 +47,7 @@ impl<'b, T: ?Sized + Send + Sync + 'static> Binding<'b, T> {
         self
     }
 
-    /// Runs in [`Container::start`]; replaces an earlier start hook of this binding. Singletons only.
+    /// Runs in [`Container::start`](super::Container::start); replaces an earlier start hook of this binding. Singletons only.
     pub fn on_start<F, Fut>(self, hook: F) -> Self
     where
         F: Fn(Dep<T>) -> Fut + Send + Sync + 'static,
@@ -57,7 +57,7 @@ impl<'b, T: ?Sized + Send + Sync + 'static> Binding<'b, T> {
         self
     }
 
-    /// Runs in [`Container::stop`]; replaces an earlier stop hook of this binding. Singletons only.
+    /// Runs in [`Container::stop`](super::Container::stop); replaces an earlier stop hook of this binding. Singletons only.
     pub fn on_stop<F, Fut>(self, hook: F) -> Self
     where
         F: Fn(Dep<T>) -> Fut + Send + Sync + 'static,
@@ -96,7 +96,7 @@ impl<T: ?Sized> fmt::Debug for Binding<'_, T> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Lifetime {
-    /// One for the container, built by [`Builder::build`].
+    /// One for the container, built by [`Builder::build`](super::Builder::build).
     Singleton,
     /// One for each scope, built when first asked for.
     Scoped,

@@ -45,11 +45,11 @@ pub enum Error {
         hint: String,
     },
     /// The component is scoped or transient, and was asked for outside a scope.
-    #[error("{component}: {lifetime}; resolve it with `container.scope().resolve().await`")]
+    #[error("{component}: {lifetime}; resolve it in a scope, from `container.scope()`")]
     NeedsScope {
         /// The type asked for.
         component: String,
-        /// `scoped` or `transient`.
+        /// Scoped or transient.
         lifetime: super::Lifetime,
     },
     /// The container was stopped; it does not start again.
