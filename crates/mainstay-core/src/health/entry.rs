@@ -102,13 +102,15 @@ impl Entry {
         }
     }
 
+    /// Whether its first result may still come.
+    pub(super) fn is_starting(&self, options: &Options) -> bool {
+        self.latest.load().is_none() && self.registered.elapsed() < options.startup_grace
+    }
+
     /// Whether it keeps the instance out of the load balancer.
     pub(super) fn closes_the_gate(&self, options: &Options) -> bool {
-        self.check.gates_readiness
-            && match &*self.latest.load() {
-                Some(latest) => latest.state == Status::Unhealthy,
-                None => self.registered.elapsed() < options.startup_grace,
-            }
+        let failed = || self.latest.load().as_deref().is_some_and(|latest| latest.state == Status::Unhealthy);
+        self.check.gates_readiness && (self.is_starting(options) || failed())
     }
 
     /// What its state means for the whole service.

@@ -206,7 +206,7 @@ impl Health {
     pub fn report(&self) -> Report {
         let (checks, options) = self.core.snapshot();
         Report {
-            status: overall(&checks, &options),
+            status: worst(checks.values(), &options),
             timestamp: Timestamp::now().as_millisecond(),
             uptime: self.core.uptime(),
             version: self.core.identity.version.clone(),
@@ -215,7 +215,11 @@ impl Health {
         }
     }
 
-    /// The overall status and its changes, at most a second after a result got too old.
+    /// The overall status and its changes, for metrics and alarms.
+    ///
+    /// Unlike in the report, a check without a result does not count during the startup grace: an
+    /// application that starts well announces nothing. That a result got too old is announced
+    /// within a second.
     #[must_use]
     pub fn subscribe(&self) -> watch::Receiver<Status> {
         self.core.overall.subscribe()
@@ -260,7 +264,8 @@ impl Core {
         self.overall.send_if_modified(|status| {
             // Read and decided under the lock of the channel, so that no result overtakes another.
             let (checks, options) = self.snapshot();
-            let before = std::mem::replace(status, overall(&checks, &options));
+            let known = checks.values().filter(|entry| !entry.is_starting(&options));
+            let before = std::mem::replace(status, worst(known, &options));
             change = (before != *status).then_some((before, *status));
             change.is_some()
         });
@@ -270,6 +275,6 @@ impl Core {
     }
 }
 
-fn overall(checks: &Checks, options: &Options) -> Status {
-    checks.values().map(|entry| entry.effect(options)).max().unwrap_or(Status::Healthy)
+fn worst<'a>(checks: impl Iterator<Item = &'a Arc<Entry>>, options: &Options) -> Status {
+    checks.map(|entry| entry.effect(options)).max().unwrap_or(Status::Healthy)
 }

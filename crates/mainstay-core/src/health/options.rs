@@ -51,3 +51,21 @@ impl Options {
         interval.clamp(SHORTEST, LONGEST).mul_f64(factor)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn no_jitter_and_no_interval_breaks_the_pause(jitter in proptest::num::f64::ANY, seconds: u64, nanos in 0_u32..1_000_000_000) {
+            let options = Options { jitter, ..Options::default() };
+            let interval = Duration::new(seconds, nanos);
+            let pause = options.pause(interval);
+            let within = interval.clamp(SHORTEST, LONGEST);
+            prop_assert!(pause >= within.mul_f64(0.099) && pause <= within.mul_f64(1.901), "{pause:?}");
+            prop_assert!(!pause.is_zero());
+        }
+    }
+}

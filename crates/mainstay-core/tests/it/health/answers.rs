@@ -105,7 +105,8 @@ async fn subscribers_learn_that_a_result_got_too_old() {
     health.register(hangs_later.timeout(3600 * SECOND)).unwrap();
     let mut status = health.subscribe();
     let _tasks = health.start(&forever());
-    status.wait_for(|status| *status == Status::Healthy).await.unwrap();
+    tokio::time::sleep(2 * SECOND).await;
+    assert_eq!(*status.borrow_and_update(), Status::Healthy);
     status.wait_for(|status| *status == Status::Degraded).await.unwrap();
 }
 
@@ -262,14 +263,13 @@ async fn each_change_is_logged_once() {
     assert_eq!(
         told,
         [
-            (Some("INFO"), Some("health status changed")), // registered, unknown
             (Some("ERROR"), Some("critical health check failed")),
             (Some("INFO"), Some("health status changed")),
             (Some("INFO"), Some("health check recovered")),
             (Some("INFO"), Some("health status changed")),
         ]
     );
-    assert_eq!(lines[1]["reason"], "refused");
+    assert_eq!(lines[0]["reason"], "refused");
 }
 
 fn json(answer: &impl serde::Serialize) -> Value {

@@ -88,6 +88,8 @@ fn an_unknown_category_is_refused_with_the_list_and_changes_nothing() {
     assert!(matches!(telemetry::subscriber(options).err(), Some(Error::UnknownCategory { .. })));
 }
 
+type Change = dyn Fn(&Telemetry);
+
 #[test]
 fn changes_take_effect_at_once_and_keep_each_other() {
     let say = || {
@@ -95,7 +97,7 @@ fn changes_take_effect_at_once_and_keep_each_other() {
         tracing::info!("info");
         tracing::debug!(target: "sqlx::query", "debug");
     };
-    let steps: [(&dyn Fn(&Telemetry), &[&str]); 6] = [
+    let steps: [(&Change, &[&str]); 6] = [
         (&|_| (), &["error", "info"]),
         (&|telemetry| telemetry.set_debug(["db"]).unwrap(), &["error", "info", "debug"]),
         (&|telemetry| telemetry.set_level(Level::Error), &["error", "debug"]),
