@@ -9,7 +9,9 @@
 //! Promises: every wait has a deadline, and the panic that ends it names what was awaited and the
 //! line of the test. Nothing is shared between tests: no fixed port, no common directory.
 //!
-//! Not promised: a helper does not return an error where a test could only unwrap it; it panics.
+//! Not promised: a helper does not return an error where a test could only unwrap it; it panics. And
+//! its deadlines are on tokio's clock: a test that pauses the clock must not talk to a real process or
+//! socket, because the clock then leaps to the deadline while the answer is on its way.
 
 pub mod http;
 mod program;
