@@ -1,7 +1,7 @@
 //! Black-box tests of `mainstay-http`, over real sockets. One module per subject: `server` (sockets,
 //! limits, drain), `layers` (what stands around a route), `extractors`, `endpoints`. A new test goes
 //! into the module of the promise it proves; helpers stand here.
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::unwrap_used)]
 
 mod endpoints;
 mod extractors;
