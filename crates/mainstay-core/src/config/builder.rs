@@ -98,7 +98,7 @@ impl Builder {
         let schema = Schema::new(self.sections, &mut report);
         let variables = self.variables.unwrap_or_else(|| std::env::vars_os().collect());
         let variables = Variables::new(variables, &schema, &mut report);
-        let at = self.path.or_else(|| variables.config_path());
+        let at = self.path.map(|path| ("Builder::path", path)).or_else(|| variables.config_path());
         let mut sources = Sources::new(variables, at, self.files, &schema, &mut report);
 
         let command_line = command_line(self.overrides, &schema, &mut report);
@@ -181,7 +181,7 @@ fn command_line(overrides: Vec<(String, String)>, schema: &Schema, report: &mut 
         let typed = format!("--set {key}");
         let Some(path) = path else {
             let variables = schema.fields().flat_map(|(_, field)| field.env).copied();
-            let suggestion = schema.suggest(&key).or_else(|| nearest(&key, variables));
+            let suggestion = nearest(&key, variables).or_else(|| schema.suggest(&key));
             report.add(typed, None, format!("unknown setting{}", did_you_mean(suggestion)));
             continue;
         };

@@ -74,7 +74,7 @@ pub use watch::Watch;
 use layer::{Layers, Raw, put};
 use problem::Report;
 use reload::State;
-use schema::{Schema, Tree, same_value};
+use schema::{Schema, Tree};
 use section::Erased;
 use sources::{Reading, Sources};
 
@@ -194,7 +194,7 @@ impl Config {
     /// Changes several settings as one: all of them or, on an error, none. No reader sees a part.
     ///
     /// A value may be text as in a variable. `null` or empty text takes back an earlier update, so that
-    /// the layers below count again. Updates to the value already in force are always accepted.
+    /// the layers below count again.
     ///
     /// ```
     /// use mainstay_core::config::{Config, Error};
@@ -212,26 +212,24 @@ impl Config {
     pub fn update_all<'a>(&self, updates: impl IntoIterator<Item = (&'a str, Value)>) -> Result<(), Error> {
         let schema = &self.shared.schema;
         let mut report = Report::default();
+        let mut restart = Vec::new();
         let mut state = self.state();
         let mut layers = state.layers.clone();
         for (path, value) in updates {
-            if schema.field(path).is_none() {
+            let Some(field) = schema.field(path) else {
                 let suggestion = schema.suggest(path).map(str::to_owned);
                 return Err(Error::Unknown { path: path.to_owned(), suggestion });
+            };
+            // Even for the value in force: an answer that depends on it would let one guess a secret.
+            if field.restart {
+                restart.push(path.to_owned());
             }
             layers.updates.remove(path);
             let raw = Raw { path, value: &value, origin: Origin::Update, typed: path.to_owned() };
             put(&mut layers.updates, raw, schema, &mut report);
         }
-        let (merged, before) = (layers.merged(), state.layers.merged());
-        let changed = |path: &str| !same_value(path, &merged, &before);
-        let paths: Vec<String> = schema
-            .fields()
-            .filter(|(path, field)| field.restart && changed(path))
-            .map(|(path, _)| path.to_owned())
-            .collect();
-        if !paths.is_empty() {
-            return Err(Error::NeedsRestart { paths });
+        if !restart.is_empty() {
+            return Err(Error::NeedsRestart { paths: restart });
         }
         Ok(self.apply(&mut state, layers, report)?)
     }

@@ -43,15 +43,21 @@ impl Config {
     /// and run-time updates. Settings that need a restart are left as they are and named in a warning.
     /// Broken content, and a file that vanished, keep the last good configuration and are logged once;
     /// see [`Config::reload_status`].
+    ///
+    /// Returns at once if there is no file to follow.
     pub async fn watch_files(self, token: CancellationToken) {
+        if self.shared.sources.no_files() {
+            return;
+        }
         let mut ticks = tokio::time::interval(POLL);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let follow = async {
             loop {
                 ticks.tick().await;
                 let config = self.clone();
-                if let Err(error) = tokio::task::spawn_blocking(move || config.poll_files()).await {
-                    tracing::error!(%error, "looking at the configuration files failed");
+                match tokio::task::spawn_blocking(move || config.poll_files()).await {
+                    Ok(outcome) => self.log(outcome),
+                    Err(error) => tracing::error!(%error, "looking at the configuration files failed"),
                 }
             }
         };
@@ -64,13 +70,14 @@ impl Config {
         ReloadStatus::clone(&self.shared.reload_status.load())
     }
 
-    /// Reads the files and applies them if their content is new.
-    fn poll_files(&self) {
+    /// Reads the files and applies them if their content is new; then returns the paths that wait for
+    /// a restart.
+    fn poll_files(&self) -> Result<Option<Vec<String>>, Problems> {
         let reading = self.shared.sources.read();
         let mut state = self.state();
         let fingerprint = reading.fingerprint();
         if fingerprint == state.fingerprint {
-            return;
+            return Ok(None);
         }
         state.fingerprint = fingerprint;
 
@@ -79,23 +86,30 @@ impl Config {
         layers.files = sources.files_layer(schema, &reading, &state.present, &mut report);
         layers.env = sources.variables.layer(schema, &reading, &mut report);
         let pending_restart = self.keep_restart_only(&mut layers, &state.layers);
-        match self.apply(&mut state, layers, report) {
-            Ok(()) => {
-                state.present = reading.present();
-                if !pending_restart.is_empty() {
-                    let settings = pending_restart.join(", ");
-                    tracing::warn!(settings, "changed in a file, but takes effect only after a restart");
-                }
-                tracing::info!(version = self.version(), "configuration files reloaded");
-                self.set_status(ReloadStatus { pending_restart, ..ReloadStatus::fresh() });
-            }
-            Err(problems) => self.refuse(&problems),
+        if let Err(problems) = self.apply(&mut state, layers, report) {
+            self.set_status(ReloadStatus { error: Some(problems.to_string()), ..self.reload_status() });
+            return Err(problems);
         }
+        state.present = reading.present();
+        self.set_status(ReloadStatus { pending_restart: pending_restart.clone(), ..ReloadStatus::fresh() });
+        Ok(Some(pending_restart))
     }
 
-    fn refuse(&self, problems: &Problems) {
-        tracing::error!(%problems, "configuration files refused; the last good configuration stays in force");
-        self.set_status(ReloadStatus { error: Some(problems.to_string()), ..self.reload_status() });
+    /// Tells of new content, once.
+    fn log(&self, outcome: Result<Option<Vec<String>>, Problems>) {
+        match outcome {
+            Ok(None) => {}
+            Ok(Some(pending)) => {
+                tracing::info!(version = self.version(), "configuration files reloaded");
+                if !pending.is_empty() {
+                    let settings = pending.join(", ");
+                    tracing::warn!(settings, "changed in a file, but takes effect only after a restart");
+                }
+            }
+            Err(problems) => {
+                tracing::error!(%problems, "configuration files refused; the last good configuration stays in force");
+            }
+        }
     }
 
     fn set_status(&self, status: ReloadStatus) {

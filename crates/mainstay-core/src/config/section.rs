@@ -14,6 +14,7 @@ use super::layer::Layer;
 use super::problem::Report;
 use super::schema::Schema;
 use super::sections::Environment;
+use crate::secret::REDACTED;
 
 /// A typed group of settings. Services declare their own the same way as the built-in ones.
 ///
@@ -92,12 +93,7 @@ pub fn disagreements<S: Section>() -> Vec<String> {
         {
             found.push(format!("{}: the default is not {}", field.name, field.expected()));
         }
-        let Kind::Enum(words) = field.kind else { continue };
-        for word in
-            words.iter().filter(|word| with_defaults::<S>(Some((field.name, (**word).into()))).is_err())
-        {
-            found.push(format!("{}: the type does not accept {word}", field.name));
-        }
+        found.extend(unfit_kind::<S>(field));
     }
     match with_defaults::<S>(None).map(serde_json::to_value) {
         Ok(Ok(Value::Object(fields))) => {
@@ -112,6 +108,27 @@ pub fn disagreements<S: Section>() -> Vec<String> {
         Err(error) => found.push(format!("the defaults do not fit the type: {error}")),
     }
     found
+}
+
+/// What the type of one field says against its kind.
+fn unfit_kind<S: Section>(field: &Field) -> Option<String> {
+    let with = |text: &str| with_defaults::<S>(Some((field.name, text.into())));
+    let hides = |section: S| {
+        serde_json::to_value(section).is_ok_and(|shown| shown.get(field.name) == Some(&REDACTED.into()))
+    };
+    match field.kind {
+        Kind::Enum(words) => {
+            let refused = words.iter().find(|word| with(word).is_err())?;
+            Some(format!("{}: the type does not accept {refused}", field.name))
+        }
+        Kind::Secret if !with("a secret").is_ok_and(hides) => {
+            Some(format!("{}: a secret whose type is not Secret<String>", field.name))
+        }
+        Kind::Text if with("a text").is_ok_and(hides) => {
+            Some(format!("{}: a Secret whose kind is not Kind::Secret", field.name))
+        }
+        _ => None,
+    }
 }
 
 /// Collects what [`Section::validate`] refuses.
@@ -191,9 +208,13 @@ impl SectionDef {
 
     /// The typed section from merged settings; a problem if the table promises more than the type takes.
     pub(super) fn build(&self, merged: &Layer, report: &mut Report) -> Option<Erased> {
-        (self.build)(merged)
-            .map_err(|error| report.add(self.name, None, format!("the values do not fit: {error}")))
-            .ok()
+        let refused = |error: serde_json::Error| {
+            // The error may quote the value of a secret whose type is not `Secret`.
+            let secrets = self.fields.iter().any(Field::is_secret);
+            let why = if secrets { "see config::disagreements".to_owned() } else { error.to_string() };
+            report.add(self.name, None, format!("the values do not fit the type: {why}"));
+        };
+        (self.build)(merged).map_err(refused).ok()
     }
 
     pub(super) fn validate(&self, section: &Erased, checks: &mut Checks<'_>) {

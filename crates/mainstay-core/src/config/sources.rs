@@ -18,6 +18,9 @@ use super::sections::Environment;
 /// Largest file that is read; a configuration or a mounted secret is far smaller.
 const MAX_BYTES: u64 = 1024 * 1024;
 
+/// The variable that says where the files are.
+const CONFIG_PATH: &str = "MAINSTAY_CONFIG";
+
 /// The variables a configuration may come from, as they were when the process started.
 #[derive(Default)]
 pub(super) struct Variables(BTreeMap<String, String>);
@@ -32,7 +35,7 @@ impl Variables {
         let names = schema.fields().flat_map(|(_, field)| field.env);
         let known: BTreeSet<String> = names
             .flat_map(|name| [(*name).to_owned(), format!("{name}_FILE")])
-            .chain(["MAINSTAY_CONFIG".to_owned()])
+            .chain([CONFIG_PATH.to_owned()])
             .collect();
         let mut kept = BTreeMap::new();
         for (name, value) in all {
@@ -53,9 +56,9 @@ impl Variables {
         Self(kept)
     }
 
-    /// The value of `MAINSTAY_CONFIG`.
-    pub(super) fn config_path(&self) -> Option<PathBuf> {
-        self.0.get("MAINSTAY_CONFIG").map(PathBuf::from)
+    /// Where the variable says that the files are.
+    pub(super) fn config_path(&self) -> Option<(&'static str, PathBuf)> {
+        self.0.get(CONFIG_PATH).map(|path| (CONFIG_PATH, path.into()))
     }
 
     /// The files that `*_FILE` variables name.
@@ -121,10 +124,11 @@ pub(super) struct Sources {
 }
 
 impl Sources {
-    /// Files in the directory or around the file `at`; with `None` in the working directory.
+    /// Files in the directory or around the file `at`, under the name of who said so; with `None` in the
+    /// working directory.
     pub(super) fn new(
         variables: Variables,
-        at: Option<PathBuf>,
+        at: Option<(&str, PathBuf)>,
         files: bool,
         schema: &Schema,
         report: &mut Report,
@@ -136,16 +140,12 @@ impl Sources {
         }
         sources.base = Some(match at {
             None => PathBuf::from("mainstay.toml"),
-            Some(path) if path.is_dir() => path.join("mainstay.toml"),
-            Some(path) => {
+            Some((_, path)) if path.is_dir() => path.join("mainstay.toml"),
+            Some((name, path)) => {
                 sources.base_required = true;
                 if path.extension().is_none_or(|extension| extension != "toml") {
-                    let shown = path.display().to_string();
-                    report.add(
-                        "MAINSTAY_CONFIG",
-                        Some(shown),
-                        "expected an existing directory or a .toml file",
-                    );
+                    let shown = Some(path.display().to_string());
+                    report.add(name, shown, "expected an existing directory or a .toml file");
                     return sources;
                 }
                 path
@@ -158,6 +158,11 @@ impl Sources {
     pub(super) fn set_environment(&mut self, environment: Environment) {
         self.for_environment =
             self.base.as_ref().map(|base| base.with_extension(format!("{}.toml", environment.as_str())));
+    }
+
+    /// Whether there is nothing to follow.
+    pub(super) fn no_files(&self) -> bool {
+        self.base.is_none() && self.secret_files.is_empty()
     }
 
     /// Reads every file there is, from the disk: not for the runtime's own threads.
