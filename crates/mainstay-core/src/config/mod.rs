@@ -49,8 +49,8 @@ mod sources;
 mod suggest;
 mod watch;
 
-use std::any::type_name;
-use std::collections::BTreeMap;
+use std::any::{TypeId, type_name};
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -103,7 +103,7 @@ struct Shared {
     sources: Sources,
     current: ArcSwap<Tree>,
     state: Mutex<State>,
-    watchers: BTreeMap<&'static str, tokio::sync::watch::Sender<Erased>>,
+    watchers: HashMap<TypeId, tokio::sync::watch::Sender<Erased>>,
     reload_status: ArcSwap<ReloadStatus>,
 }
 
@@ -137,7 +137,7 @@ impl Config {
         let state = State { layers, fingerprint: reading.fingerprint(), present: reading.present() };
         let sender = |def: &section::SectionDef| {
             let section = tree.sections.get(&def.id)?;
-            Some((def.name, tokio::sync::watch::Sender::new(Arc::clone(section))))
+            Some((def.id, tokio::sync::watch::Sender::new(Arc::clone(section))))
         };
         let watchers = schema.sections.iter().filter_map(sender).collect();
         Self {
@@ -179,7 +179,7 @@ impl Config {
     /// If `S` is not part of this configuration, as [`Config::get`].
     #[must_use]
     pub fn watch<S: Section>(&self) -> Watch<S> {
-        let sender = self.shared.watchers.get(S::NAME);
+        let sender = self.shared.watchers.get(&TypeId::of::<S>());
         Watch::new(sender.unwrap_or_else(|| not_registered::<S>()).subscribe())
     }
 
@@ -251,7 +251,7 @@ impl Config {
                 continue;
             };
             if !Arc::ptr_eq(old, new)
-                && let Some(watcher) = watchers.get(def.name)
+                && let Some(watcher) = watchers.get(&def.id)
             {
                 watcher.send_replace(Arc::clone(new));
             }
@@ -279,7 +279,7 @@ impl Snapshot {
     /// As [`Config::get`].
     #[must_use]
     pub fn get<S: Section>(&self) -> Arc<S> {
-        let section = self.tree.sections.get(&std::any::TypeId::of::<S>());
+        let section = self.tree.sections.get(&TypeId::of::<S>());
         watch::typed(Arc::clone(section.unwrap_or_else(|| not_registered::<S>())))
     }
 

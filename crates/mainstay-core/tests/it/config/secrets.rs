@@ -1,10 +1,13 @@
 use std::collections::BTreeMap;
 use std::fmt::Debug;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use mainstay_core::config::{Auth, Config, Database, Problems, Redis};
 use mainstay_core::secret::Secret;
 use serde::{Deserialize, Serialize};
 use tempfile::tempdir;
+use zeroize::Zeroize;
 
 use super::{with_env, with_files, write};
 
@@ -62,6 +65,21 @@ fn a_secret_is_read_from_data_and_comes_out_only_when_exposed() {
     let secret: Secret<String> = serde_json::from_str("\"hunter2\"").unwrap();
     assert_eq!(secret.expose(), CANARY);
     assert_eq!(secret.clone().expose(), CANARY);
+}
+
+#[test]
+fn a_secret_is_wiped_when_it_is_dropped() {
+    struct Witness(Arc<AtomicBool>);
+    impl Zeroize for Witness {
+        fn zeroize(&mut self) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+    let wiped = Arc::new(AtomicBool::new(false));
+    let secret = Secret::new(Witness(Arc::clone(&wiped)));
+    assert!(!wiped.load(Ordering::Relaxed));
+    drop(secret);
+    assert!(wiped.load(Ordering::Relaxed));
 }
 
 #[test]
