@@ -213,6 +213,8 @@ impl Config {
         let schema = &self.shared.schema;
         let mut report = Report::default();
         let mut restart = Vec::new();
+        // Before the lock: the caller's iterator may itself use this configuration.
+        let updates: Vec<_> = updates.into_iter().collect();
         let mut state = self.state();
         let mut layers = state.layers.clone();
         for (path, value) in updates {
