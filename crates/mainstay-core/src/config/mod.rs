@@ -72,7 +72,7 @@ pub use sections::{
 pub use watch::Watch;
 
 use layer::{Layers, Raw, put};
-use problem::Report;
+use problem::{Report, one_line};
 use reload::State;
 use schema::{Schema, Tree};
 use section::Erased;
@@ -220,7 +220,7 @@ impl Config {
         for (path, value) in updates {
             let Some(field) = schema.field(path) else {
                 let suggestion = schema.suggest(path).map(str::to_owned);
-                return Err(Error::Unknown { path: path.to_owned(), suggestion });
+                return Err(Error::Unknown { path: one_line(path, 80), suggestion });
             };
             // Even for the value in force: an answer that depends on it would let one guess a secret.
             if field.restart {

@@ -3,8 +3,10 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-/// Longest part of a refused value that is repeated to the person who typed it.
+/// Longest part of a refused value that is repeated to the person who typed it, in characters.
 const SHOWN: usize = 80;
+/// Longest name or message: room for a path, two values and what was expected.
+const LINE: usize = 400;
 
 /// One thing to correct.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,11 +63,9 @@ pub(super) struct Report {
 
 impl Report {
     pub(super) fn add(&mut self, name: impl Into<String>, value: Option<String>, message: impl Into<String>) {
-        let value = value.map(|text| match text.char_indices().nth(SHOWN) {
-            Some((end, _)) => format!("{}…", &text[..end]),
-            None => text,
-        });
-        self.problems.push(Problem { name: name.into(), value, message: message.into() });
+        let (name, message) = (one_line(&name.into(), LINE), one_line(&message.into(), LINE));
+        let value = value.map(|text| shortened(&text, SHOWN));
+        self.problems.push(Problem { name, value, message });
     }
 
     pub(super) fn mark_broken(&mut self, path: &str) {
@@ -88,7 +88,7 @@ pub enum Error {
     /// No setting has this path.
     #[error("unknown setting {path}{}", did_you_mean(suggestion.as_deref()))]
     Unknown {
-        /// The path as given.
+        /// The path as given, shortened and without control characters.
         path: String,
         /// The path that was probably meant.
         suggestion: Option<String>,
@@ -102,6 +102,16 @@ pub enum Error {
     /// A value does not fit, or the configuration as a whole would not be valid.
     #[error(transparent)]
     Invalid(#[from] Problems),
+}
+
+/// `text` without control characters, which could forge lines of a log, and without an endless tail.
+pub(super) fn one_line(text: &str, limit: usize) -> String {
+    let escape = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
+    shortened(&text.chars().map(escape).collect::<String>(), limit)
+}
+
+fn shortened(text: &str, limit: usize) -> String {
+    text.char_indices().nth(limit).map_or_else(|| text.to_owned(), |(end, _)| format!("{}…", &text[..end]))
 }
 
 /// The end of a message about something unknown.

@@ -216,10 +216,25 @@ fn a_value_that_is_refused_itself_does_not_cause_further_problems() {
 
 #[test]
 fn a_value_cannot_forge_a_line_of_the_log_nor_flood_it() {
-    let value = format!("x\n2026-01-01 INFO forged\u{1b}[31m{}", "y".repeat(10_000));
-    let problems = with_env([("PORT", value.as_str())]).load().unwrap_err();
-    let text = lines(&problems).remove(0);
-    assert!(!text.contains(['\n', '\u{1b}']) && text.len() < 300, "{text}");
+    let text = format!("x\n2026-01-01 INFO forged\u{1b}[31m{}", "y".repeat(10_000));
+    let key = |first: &str| serde_json::to_string(&format!("{first}{text}")).unwrap();
+    let dir = tempdir().unwrap();
+    let file = format!("{} = 1\n[server]\n{} = 1\n[{}]\n", key("a"), key("b"), key("c"));
+    write(dir.path(), "mainstay.toml", &file);
+    let config = Config::for_tests([]);
+    let found = [
+        lines(&with_env([("PORT", text.as_str())]).load().unwrap_err()),
+        lines(&with_env([("DB_HOST", text.as_str()), ("DATABASE_URL", "sqlite://a")]).load().unwrap_err()),
+        lines(&with_env([("REDIS_HOST", text.as_str()), ("REDIS_URL", "redis://a")]).load().unwrap_err()),
+        lines(&with_env([]).overrides([(text.clone(), "1".to_owned())]).load().unwrap_err()),
+        lines(&with_files(dir.path(), []).load().unwrap_err()),
+        vec![config.update(&text, 1).unwrap_err().to_string()],
+    ]
+    .concat();
+    assert_eq!(found.len(), 8, "{found:#?}");
+    for line in found {
+        assert!(!line.contains(['\n', '\u{1b}']) && line.len() < 1_000, "{line}");
+    }
 }
 
 #[derive(Debug, Serialize, Deserialize)]
