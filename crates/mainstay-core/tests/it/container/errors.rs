@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use mainstay_core::container::{All, Builder, Container, Dep, Error};
+use mainstay_core::container::{All, Binding, Builder, Container, Dep, Error};
 
 trait UserRepository: Send + Sync {}
 struct UserController;
@@ -138,10 +138,10 @@ async fn hooks_on_anything_but_a_singleton_are_refused() {
 async fn overriding_what_nobody_provides_is_refused() {
     let mut builder = Container::builder();
     let line = line!() + 1;
-    builder.override_with(|test| drop(test.value(Pool)));
+    builder.override_with(|test| _ = test.value(Pool));
     assert_eq!(
         problems(builder).await,
-        [format!("Pool: overridden at {}:{line}:44, but nothing provides it", file!())]
+        [format!("Pool: overridden at {}:{line}:43, but nothing provides it", file!())]
     );
 }
 
@@ -236,17 +236,17 @@ async fn a_hanging_constructor_is_cut_at_its_deadline() {
 
 #[tokio::test(start_paused = true)]
 async fn a_failing_start_hook_is_named_with_its_path() {
-    async fn text(refine: impl Fn(&mut Builder)) -> String {
+    async fn text(refine: impl Fn(Binding<'_, Pool>)) -> String {
         let mut builder = Container::builder();
         builder.provide(|_: Dep<Pool>| async { UserService });
-        refine(&mut builder);
+        refine(builder.value(Pool));
         builder.build().await.unwrap().start().await.unwrap_err().to_string()
     }
-    let failed = text(|b| drop(b.value(Pool).on_start(|_| async { Err("no route") }))).await;
+    let failed = text(|pool| _ = pool.on_start(|_| async { Err("no route") })).await;
     assert_eq!(failed, "UserService → Pool: start hook failed: no route");
-    let panicked = text(|b| drop(b.value(Pool).on_start(|_| async { panic!("boom") as () }))).await;
+    let panicked = text(|pool| _ = pool.on_start(|_| async { panic!("boom") as () })).await;
     assert_eq!(panicked, "UserService → Pool: start hook panicked: boom");
-    let overran = text(|b| drop(b.value(Pool).on_start(|_| std::future::pending::<()>()))).await;
+    let overran = text(|pool| _ = pool.on_start(|_| std::future::pending::<()>())).await;
     assert_eq!(overran, "UserService → Pool: start hook did not finish within 10s");
 }
 

@@ -1,4 +1,5 @@
 //! The container: what is injected, for how long it lives, what is refused, what starts and stops.
+#![allow(clippy::unwrap_used)]
 
 mod errors;
 mod graph;

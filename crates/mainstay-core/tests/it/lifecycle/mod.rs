@@ -1,4 +1,5 @@
 //! The shutdown sequence: its order, its deadlines, and what cuts it short.
+#![allow(clippy::unwrap_used)]
 
 mod sequence;
 mod signals;

@@ -169,6 +169,9 @@ async fn the_log_names_who_overran() {
         .with_writer(move || writer.clone())
         .finish();
     let _guard = tracing::subscriber::set_default(subscriber);
+    // With one dispatcher alive, `tracing` asks the thread that first meets a callsite whether it is
+    // enabled; in another test's thread nobody listens. With two it asks both.
+    let _second = tracing::Dispatch::new(tracing::subscriber::NoSubscriber::default());
     let lifecycle = lifecycle();
     hang(&lifecycle, Step::FinishRequests, "slow requests", SECOND);
     lifecycle.request_shutdown("SIGTERM");
