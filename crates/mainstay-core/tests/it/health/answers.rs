@@ -107,7 +107,8 @@ async fn subscribers_learn_that_a_result_got_too_old() {
     let _tasks = health.start(&forever());
     tokio::time::sleep(2 * SECOND).await;
     assert_eq!(*status.borrow_and_update(), Status::Healthy);
-    status.wait_for(|status| *status == Status::Degraded).await.unwrap();
+    let learnt = tokio::time::timeout(3 * SECOND, status.wait_for(|status| *status == Status::Degraded));
+    learnt.await.expect("within a second of the third interval").unwrap();
 }
 
 #[tokio::test(start_paused = true)]

@@ -158,9 +158,12 @@ async fn a_blocking_probe_that_hangs_holds_one_thread_until_it_returns() {
     });
     health.register(check.timeout(Duration::from_millis(20)).interval(Duration::from_millis(1))).unwrap();
     let tasks = health.start(&forever());
-    let failures = || check_of(&health, "disk").consecutive_failures;
-    until("many runs were refused", || failures() > 20).await;
-    assert_eq!(check_of(&health, "disk").message.as_deref(), Some("previous run still hangs"));
+    until("many runs were refused", || {
+        let check = check_of(&health, "disk");
+        let refused = check.message.as_deref() == Some("previous run still hangs");
+        refused && check.consecutive_failures > 20
+    })
+    .await;
     assert_eq!((crowd.runs.load(Ordering::SeqCst), crowd.most.load(Ordering::SeqCst)), (1, 1));
 
     release.send(()).unwrap();
@@ -213,6 +216,7 @@ async fn a_panic_of_a_blocking_probe_frees_it_for_the_next_run() {
 #[tokio::test(start_paused = true)]
 async fn checks_come_and_go_at_run_time() {
     let health = health(each_second());
+    health.register(switch("db").0).unwrap();
     let _tasks = health.start(&forever());
     tokio::time::sleep(SECOND).await;
     let before = Handle::current().metrics().num_alive_tasks();
@@ -220,13 +224,14 @@ async fn checks_come_and_go_at_run_time() {
     health.register(hanging(&crowd)).unwrap();
     tokio::time::sleep(SECOND).await;
     assert_eq!(crowd.runs.load(Ordering::SeqCst), 1);
+    assert_eq!(Handle::current().metrics().num_alive_tasks(), before + 1, "one task for each check");
 
     assert!(health.deregister("hung"));
     assert!(!health.deregister("hung"));
     until("its task ended", || Handle::current().metrics().num_alive_tasks() == before).await;
     tokio::time::sleep(10 * SECOND).await;
     assert_eq!((crowd.runs.load(Ordering::SeqCst), Arc::strong_count(&crowd)), (1, 1));
-    assert!(health.report().checks.is_empty());
+    assert_eq!(health.report().checks.len(), 1);
     health.register(hanging(&crowd)).expect("the name is free again");
 }
 
