@@ -1,0 +1,177 @@
+//! The handle a service holds, and the statement it builds.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::backend::{Backend, Statement};
+use crate::migrate::{self, Applied, MigrationStatus, Migrations};
+use crate::options::Location;
+use crate::sqlite::Sqlite;
+use crate::{Error, Options, PoolStats, Row, Transaction, Value};
+
+/// A database. Clones share the same pools; the last one dropped closes them.
+#[derive(Clone)]
+pub struct Database {
+    backend: Arc<dyn Backend>,
+}
+
+impl Database {
+    /// Opens the database and proves that it can be read and written.
+    ///
+    /// # Errors
+    /// [`Error::ReadOnly`], [`Error::Corrupt`], [`Error::Full`] or [`Error::Unavailable`], with the path
+    /// and the remedy. Bounded by the acquire timeout; dropping the future leaves nothing open.
+    pub async fn connect(options: Options) -> Result<Self, Error> {
+        let backend = match options.location.clone() {
+            Location::SqliteFile(path) => Sqlite::open_file(&path, &options).await?,
+            Location::SqliteMemory => Sqlite::open_memory(&options).await?,
+        };
+        Ok(Self { backend: Arc::new(backend) })
+    }
+
+    /// Starts a statement with `?` placeholders. Reads (`fetch_*`) run on the read pool and cannot write;
+    /// [`Query::execute`] runs on the writer.
+    pub fn query(&self, sql: &'static str) -> Query<'_> {
+        Query { target: Target::Database(&*self.backend), statement: Statement::new(sql) }
+    }
+
+    /// Begins a transaction that may write. On SQLite it takes the write lock at once
+    /// (`BEGIN IMMEDIATE`), so it cannot fail half-way for want of it; keep it short.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] if another process keeps the lock, [`Error::Unavailable`] if this one does for
+    /// longer than the acquire timeout.
+    pub async fn begin(&self) -> Result<Transaction, Error> {
+        Ok(Transaction::new(self.backend.begin().await?))
+    }
+
+    /// Answers once the database does; for health checks.
+    ///
+    /// # Errors
+    /// Whatever keeps a read from working.
+    pub async fn ping(&self) -> Result<(), Error> {
+        self.backend.ping().await
+    }
+
+    /// The pools at this moment. Cheap; takes no connection.
+    pub fn stats(&self) -> Vec<PoolStats> {
+        self.backend.stats()
+    }
+
+    /// Applies the migrations that are missing, in order of version, each in a transaction of its own.
+    /// Concurrent callers, in this process or others, wait up to 60 s for the one that migrates.
+    /// Dropping the future rolls the running migration back and frees the lock.
+    ///
+    /// # Errors
+    /// [`Error::Migration`] in plain words, or what kept the database from answering.
+    pub async fn migrate(&self, migrations: &Migrations) -> Result<Applied, Error> {
+        self.backend.migrate(migrations.checked()?).await
+    }
+
+    /// Every migration known to the binary or to the database, in order of version. Changes nothing.
+    ///
+    /// # Errors
+    /// What kept the database from answering.
+    pub async fn migration_status(&self, migrations: &Migrations) -> Result<Vec<MigrationStatus>, Error> {
+        Ok(migrate::compare(migrations.checked()?, self.backend.recorded_migrations().await?))
+    }
+
+    /// Waits for borrowed connections, at most the acquire timeout, then closes all of them. Later calls
+    /// fail with [`Error::Unavailable`].
+    pub async fn close(&self) {
+        self.backend.close().await;
+    }
+}
+
+impl fmt::Debug for Database {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Database").field("pools", &self.stats()).finish()
+    }
+}
+
+pub(crate) enum Target<'a> {
+    Database(&'a dyn Backend),
+    Transaction(&'a mut Transaction),
+}
+
+/// A statement being built. Nothing happens until one of its `async` methods is awaited; dropping that
+/// future interrupts the statement and gives the connection back clean.
+#[must_use = "a query does nothing until it is executed or fetched"]
+pub struct Query<'a> {
+    target: Target<'a>,
+    statement: Statement,
+}
+
+impl<'a> Query<'a> {
+    pub(crate) fn in_transaction(tx: &'a mut Transaction, sql: &'static str) -> Self {
+        Self { target: Target::Transaction(tx), statement: Statement::new(sql) }
+    }
+
+    /// Binds the next placeholder.
+    pub fn bind(mut self, value: impl Into<Value>) -> Self {
+        self.statement.values.push(value.into());
+        self
+    }
+
+    /// Names the statement for metrics and logs, as in `users.get`; the default is its verb.
+    pub fn label(mut self, label: &'static str) -> Self {
+        self.statement.label = label;
+        self
+    }
+
+    /// Runs it and answers the number of rows inserted, updated or deleted.
+    ///
+    /// # Errors
+    /// See [`Error`]; [`Error::Conflict`] names the unique columns.
+    pub async fn execute(self) -> Result<u64, Error> {
+        check(&self.statement)?;
+        match self.target {
+            Target::Database(backend) => backend.execute(self.statement).await,
+            Target::Transaction(tx) => tx.execute(self.statement).await,
+        }
+    }
+
+    /// All rows. They are held in memory: put a `LIMIT` into the statement.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn fetch_all(self) -> Result<Vec<Row>, Error> {
+        check(&self.statement)?;
+        match self.target {
+            Target::Database(backend) => backend.fetch_all(self.statement).await,
+            Target::Transaction(tx) => tx.fetch_all(self.statement).await,
+        }
+    }
+
+    /// The first row, if there is one.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn fetch_optional(self) -> Result<Option<Row>, Error> {
+        check(&self.statement)?;
+        match self.target {
+            Target::Database(backend) => backend.fetch_optional(self.statement).await,
+            Target::Transaction(tx) => tx.fetch_optional(self.statement).await,
+        }
+    }
+
+    /// The first row.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] if there is none; see [`Error`].
+    pub async fn fetch_one(self) -> Result<Row, Error> {
+        self.fetch_optional().await?.ok_or(Error::NotFound)
+    }
+}
+
+fn check(statement: &Statement) -> Result<(), Error> {
+    for (index, value) in statement.values.iter().enumerate() {
+        if let Some(what) = value.unportable() {
+            return Err(Error::query(format!(
+                "parameter {} is {what}, which not every database can store",
+                index + 1
+            )));
+        }
+    }
+    Ok(())
+}

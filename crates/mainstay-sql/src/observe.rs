@@ -1,0 +1,87 @@
+//! What is measured: every statement once, with its deadline, its slow-query log line and its observer.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout};
+
+use crate::Error;
+use crate::backend::Statement;
+
+/// Longest statement text in a log line, in bytes.
+const LOGGED_TEXT: usize = 500;
+
+/// Told about every statement that ended; cancelled ones are not reported. Must not block.
+pub trait Observer: Send + Sync {
+    /// `label` is the statement's verb unless [`Query::label`](crate::Query::label) named it; `duration`
+    /// is the time on the connection, without waiting for one.
+    fn on_query(&self, label: &'static str, duration: Duration, outcome: Result<(), &Error>);
+}
+
+/// A pool at one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PoolStats {
+    /// `writer` or `reader`.
+    pub name: &'static str,
+    /// Most connections the pool may open.
+    pub max: usize,
+    /// Open connections.
+    pub size: usize,
+    /// Open connections nobody uses.
+    pub idle: usize,
+    /// Connections lent out, one being opened included.
+    pub in_use: usize,
+    /// Callers that wait for a connection.
+    pub waiting: usize,
+}
+
+pub(crate) struct Recorder {
+    pub(crate) observer: Option<Arc<dyn Observer>>,
+    pub(crate) slow_query: Duration,
+    pub(crate) statement_timeout: Duration,
+}
+
+impl Recorder {
+    /// Runs `work` under the statement timeout and records how it ended.
+    pub(crate) async fn run<T>(
+        &self,
+        sql: &'static str,
+        label: &'static str,
+        work: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
+        let started = Instant::now();
+        let result = timeout(self.statement_timeout, work)
+            .await
+            .unwrap_or(Err(Error::Timeout { after: self.statement_timeout }));
+        let duration = started.elapsed();
+        if duration >= self.slow_query {
+            let seconds = duration.as_secs_f64();
+            tracing::warn!(target: "mainstay_sql", label, seconds, statement = shorten(sql), "slow query");
+        }
+        if let Err(error) = &result {
+            tracing::debug!(target: "mainstay_sql", label, %error, statement = shorten(sql), "query failed");
+        }
+        if let Some(observer) = &self.observer {
+            observer.on_query(label, duration, result.as_ref().map(|_| ()));
+        }
+        result
+    }
+
+    pub(crate) async fn statement<T>(
+        &self,
+        statement: &Statement,
+        work: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
+        self.run(statement.sql, statement.label, work).await
+    }
+}
+
+fn shorten(sql: &str) -> &str {
+    let mut end = sql.len().min(LOGGED_TEXT);
+    while !sql.is_char_boundary(end) {
+        end -= 1;
+    }
+    &sql[..end]
+}

@@ -1,0 +1,92 @@
+//! A transaction: all of it or nothing.
+
+use std::fmt;
+
+use crate::backend::{Statement, TransactionBackend};
+use crate::{Error, Query, Row};
+
+/// An open transaction. Drop it without [`commit`](Transaction::commit) and it is rolled back at once.
+///
+/// A failed statement ends it: as on PostgreSQL, everything after the failure is refused and `commit`
+/// fails, so a half-done effect cannot be committed by mistake on a database that is more lenient.
+pub struct Transaction {
+    backend: Box<dyn TransactionBackend>,
+    /// Set while a statement runs and left set if it fails or is dropped.
+    failed: bool,
+}
+
+impl Transaction {
+    pub(crate) fn new(backend: Box<dyn TransactionBackend>) -> Self {
+        Self { backend, failed: false }
+    }
+
+    /// Starts a statement in this transaction; reads see its own writes.
+    pub fn query(&mut self, sql: &'static str) -> Query<'_> {
+        Query::in_transaction(self, sql)
+    }
+
+    /// Makes the effects permanent. If this future is dropped, the outcome is unknown.
+    ///
+    /// # Errors
+    /// [`Error::Query`] if a statement had failed; otherwise what kept the store from committing. In both
+    /// cases nothing was kept, except that after [`Error::Timeout`] the outcome is unknown.
+    pub async fn commit(self) -> Result<(), Error> {
+        self.refuse_if_failed()?;
+        self.backend.commit().await
+    }
+
+    /// Undoes everything. Cheaper than dropping: the connection is ready for the next user at once.
+    ///
+    /// # Errors
+    /// If the store does not answer; the effects are gone all the same.
+    pub async fn rollback(self) -> Result<(), Error> {
+        if self.failed {
+            return Ok(()); // Dropping rolls back, whatever state the failure left behind.
+        }
+        self.backend.rollback().await
+    }
+
+    pub(crate) async fn execute(&mut self, statement: Statement) -> Result<u64, Error> {
+        self.start()?;
+        let result = self.backend.execute(statement).await;
+        self.finish(result)
+    }
+
+    pub(crate) async fn fetch_all(&mut self, statement: Statement) -> Result<Vec<Row>, Error> {
+        self.start()?;
+        let result = self.backend.fetch_all(statement).await;
+        self.finish(result)
+    }
+
+    pub(crate) async fn fetch_optional(&mut self, statement: Statement) -> Result<Option<Row>, Error> {
+        self.start()?;
+        let result = self.backend.fetch_optional(statement).await;
+        self.finish(result)
+    }
+
+    fn start(&mut self) -> Result<(), Error> {
+        self.refuse_if_failed()?;
+        self.failed = true;
+        Ok(())
+    }
+
+    fn finish<T>(&mut self, result: Result<T, Error>) -> Result<T, Error> {
+        self.failed = result.is_err();
+        result
+    }
+
+    fn refuse_if_failed(&self) -> Result<(), Error> {
+        if self.failed {
+            return Err(Error::query(
+                "an earlier statement of this transaction failed or was cancelled; begin a new one",
+            ));
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Transaction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Transaction").field("failed", &self.failed).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,13 @@
+//! Black-box tests of `mainstay-sql`, one module per promise. A new test goes into the module whose
+//! promise it proves.
+#![allow(missing_docs, clippy::unwrap_used)]
+mod faults;
+mod idempotency;
+mod migrations;
+mod observation;
+mod options;
+mod pool;
+mod processes;
+mod support;
+mod transactions;
+mod values;

@@ -1,0 +1,31 @@
+use mainstay_sql::{Error, Options};
+
+fn location(url: &str) -> String {
+    format!("{:?}", Options::from_url(url).unwrap())
+}
+
+#[test]
+fn a_sqlite_url_names_a_relative_path_an_absolute_path_or_memory() {
+    assert!(location("sqlite://data/x.db").contains("SqliteFile(\"data/x.db\")"));
+    assert!(location("sqlite:///var/x.db").contains("SqliteFile(\"/var/x.db\")"));
+    assert!(location("sqlite:x.db").contains("SqliteFile(\"x.db\")"));
+    assert!(location("sqlite::memory:").contains("SqliteMemory"));
+    assert!(location("sqlite://:memory:").contains("SqliteMemory"));
+}
+
+#[test]
+fn other_urls_are_refused_with_the_reason_and_without_repeating_a_password() {
+    for (url, expected) in [
+        ("postgres://user:hunter2@host/db", "postgres:// is not in this build yet"),
+        ("mysql://user:hunter2@host/db", "mysql:// is not in this build yet"),
+        ("oracle://user:hunter2@host/db", "expected a URL such as sqlite://"),
+        ("hunter2", "expected a URL such as sqlite://"),
+        ("sqlite://", "needs a path"),
+        ("sqlite://x.db?mode=hunter2", "parameters after ? are not understood"),
+    ] {
+        let error = Options::from_url(url).unwrap_err();
+        assert!(matches!(error, Error::Options { .. }));
+        assert!(error.to_string().contains(expected), "{url}: {error}");
+        assert!(!error.to_string().contains("hunter2"), "{url}: {error}");
+    }
+}
