@@ -76,3 +76,17 @@ async fn two_databases_on_one_file_can_both_write_and_every_write_lands() {
     assert_eq!(count(&first).await, 200);
     assert_eq!(count(&second).await, 200);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn twenty_connections_can_create_one_fresh_file_at_once() {
+    for _ in 0..10 {
+        let directory = TempDir::new().unwrap();
+        let mut starts = JoinSet::new();
+        for _ in 0..20 {
+            starts.spawn(Database::connect(options(&directory)));
+        }
+        for db in bounded(starts.join_all()).await {
+            db.unwrap();
+        }
+    }
+}
