@@ -71,12 +71,13 @@ impl SlowClients {
     ///
     /// # Panics
     ///
-    /// If one of them cannot be opened within 30 s. Each is an open file of this process and of the
-    /// server's: above about 1,000, raise the limit first (`ulimit -n`).
+    /// If one of them cannot be opened within 30 s. Each is an open file of this process, whose soft
+    /// limit is therefore raised to the hard one, as servers do for themselves.
     #[track_caller]
     pub fn open(addr: SocketAddr, count: usize, first_bytes: &[u8]) -> impl Future<Output = Self> {
         let caller = Location::caller();
         async move {
+            raise_open_file_limit();
             let mut streams = Vec::with_capacity(count);
             for _ in 0..count {
                 let mut stream = connect(addr, caller).await;
@@ -94,6 +95,14 @@ impl SlowClients {
         self.streams.retain(is_open);
         self.streams.len()
     }
+}
+
+/// The usual soft limit of 1,024 is for programs that call `select`.
+fn raise_open_file_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    // A refusal leaves the limit as it was; opening too many then says so itself.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
 }
 
 fn is_open(stream: &TcpStream) -> bool {

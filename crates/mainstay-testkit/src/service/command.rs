@@ -19,7 +19,7 @@ const START: Duration = Duration::from_secs(60);
 ///
 /// Its environment holds nothing of the test's but `PATH`, then `PORT=0` (a free port), then what
 /// [`ServiceCommand::env`] adds, so that a developer's variables cannot change a test.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 #[must_use]
 pub struct ServiceCommand {
     program: PathBuf,
