@@ -114,7 +114,14 @@ mod tests {
 
     #[test]
     fn another_name_for_this_host_is_refused() {
-        let hosts = ["evil.example", "localhost.evil.example", "localhost@evil.example", "127.0.0.1.nip.io", "", "a b"];
+        let hosts = [
+            "evil.example",
+            "localhost.evil.example",
+            "localhost@evil.example",
+            "127.0.0.1.nip.io",
+            "",
+            "a b",
+        ];
         for host in hosts {
             assert!(!Access::new(true).allows(&request("127.0.0.1:1", "/", &[("host", host)])), "{host}");
         }

@@ -12,8 +12,8 @@ pub mod endpoint;
 mod etag;
 mod extract;
 mod layer;
-mod problem;
 mod probe;
+mod problem;
 mod server;
 
 pub use etag::{ETag, IfMatch, not_modified};

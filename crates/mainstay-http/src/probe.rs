@@ -50,8 +50,7 @@ async fn get(url: &str) -> Result<Vec<u8>, ProbeError> {
         return Err(ProbeError::Url(url.to_owned()));
     };
     let host = authority.host().trim_start_matches('[').trim_end_matches(']');
-    let stream =
-        TcpStream::connect((host, authority.port_u16().unwrap_or(80))).await.map_err(no_answer)?;
+    let stream = TcpStream::connect((host, authority.port_u16().unwrap_or(80))).await.map_err(no_answer)?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(no_answer)?;
     let request = Request::get(uri.path_and_query().map_or("/", |path| path.as_str()))
         .header(header::HOST, authority.as_str())

@@ -139,7 +139,11 @@ impl Problem {
     /// 405: the path exists, the method does not.
     #[must_use]
     pub fn method_not_allowed() -> Self {
-        Self::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "This path does not answer that method")
+        Self::new(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "method-not-allowed",
+            "This path does not answer that method",
+        )
     }
 
     /// 409: the request clashes with what is stored.

@@ -1,1 +1,40 @@
-//! Placeholder.
+//! Mainstay: what a Rust microservice leans on.
+//!
+//! One dependency gives a service configuration, dependency injection, metrics, health, telemetry,
+//! data access and an HTTP host, wired into one [`Mainstay`] app. Nothing is global: a process can
+//! hold two apps side by side.
+//!
+//! ```no_run
+//! use mainstay::{Mainstay, http::Json, openapi::OpenApiRouter};
+//!
+//! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+//! let app = Mainstay::builder("greeter", env!("CARGO_PKG_VERSION")).start().await?;
+//! app.metrics().counter("greetings_total").increment(1);
+//! let routes = axum::Router::new().route("/hello", axum::routing::get(async || Json("hello")));
+//! app.serve(OpenApiRouter::from(routes)).await?;
+//! # Ok(()) }
+//! ```
+
+mod app;
+mod builder;
+pub mod cli;
+mod error;
+mod serve;
+mod wiring;
+
+pub use app::Mainstay;
+pub use builder::Builder;
+pub use error::{ServeError, StartError};
+
+pub use mainstay_core::{config, container, health, lifecycle, metrics, secret, task, telemetry};
+pub use mainstay_http as http;
+pub use mainstay_sql as sql;
+
+/// The HTTP framework that handlers are written for.
+pub use axum;
+
+/// Routes that document themselves.
+pub mod openapi {
+    pub use utoipa::{IntoParams, ToSchema};
+    pub use utoipa_axum::{router::OpenApiRouter, routes};
+}

@@ -8,7 +8,8 @@ use utoipa::openapi::OpenApi;
 pub fn api_docs(api: &OpenApi) -> Router {
     let json = serde_json::to_vec(api).expect("an OpenAPI document is plain data");
     let json = Bytes::from(json);
-    let document = get(async move || ([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], json));
+    let document =
+        get(async move || ([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], json));
     let routes = Router::new().route("/openapi.json", document);
     #[cfg(feature = "docs")]
     let routes = routes.merge(super::docs_page::docs_page());

@@ -7,7 +7,8 @@ use serde_json::json;
 use super::Distributed;
 use crate::Json;
 
-const NO_STORE: (http::HeaderName, HeaderValue) = (header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+const NO_STORE: (http::HeaderName, HeaderValue) =
+    (header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
 
 /// Whether the process works at all. Touches no dependency: a restart would not mend one.
 #[utoipa::path(get, path = "/distributed/live", tag = "mainstay",

@@ -49,7 +49,8 @@ pub struct Distributed {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Exposure {
-    /// Path of `health` beside `/distributed/health`; `None` leaves the endpoint out.
+    /// Path of `health` beside `/distributed/health`; `None` leaves the endpoint out. A path below
+    /// `/distributed/` adds no alias.
     pub health: Option<String>,
     /// Path of `metrics` beside `/distributed/metrics`; `None` leaves the endpoints out.
     pub metrics: Option<String>,
@@ -68,7 +69,7 @@ pub fn api(access: Access, exposure: &Exposure) -> OpenApiRouter<Distributed> {
     let mut open = OpenApiRouter::new().routes(routes!(health::live)).routes(routes!(health::ready));
     if let Some(alias) = &exposure.health {
         open = open.routes(routes!(health::health));
-        if alias != "/distributed/health" {
+        if !alias.starts_with("/distributed/") {
             open = open.route(alias, get(health::health));
         }
     }
@@ -78,7 +79,7 @@ pub fn api(access: Access, exposure: &Exposure) -> OpenApiRouter<Distributed> {
         .routes(routes!(redis::status));
     if let Some(alias) = &exposure.metrics {
         sensitive = sensitive.routes(routes!(metrics::text)).routes(routes!(metrics::json));
-        if alias != "/distributed/metrics" {
+        if !alias.starts_with("/distributed/") {
             sensitive = sensitive.route(alias, get(metrics::text));
         }
     }
@@ -90,7 +91,7 @@ pub fn metrics_api(access: Access, exposure: &Exposure) -> Router<Distributed> {
     let mut routes = Router::new()
         .route("/distributed/metrics", get(metrics::text))
         .route("/distributed/metrics/json", get(metrics::json));
-    if let Some(alias) = exposure.metrics.as_deref().filter(|alias| *alias != "/distributed/metrics") {
+    if let Some(alias) = exposure.metrics.as_deref().filter(|alias| !alias.starts_with("/distributed/")) {
         routes = routes.route(alias, get(metrics::text));
     }
     routes.route_layer(from_fn_with_state(access, guard))

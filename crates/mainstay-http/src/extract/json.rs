@@ -2,8 +2,8 @@ use axum::extract::{FromRequest, Request};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode, header};
-use serde::de::DeserializeOwned;
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use super::{bounded, refuse};
 use crate::Problem;
@@ -41,9 +41,8 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
 
 fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
     let mut json = serde_json::Deserializer::from_slice(body);
-    let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
-        if error.inner().is_data() { refuse(&error) } else { malformed(error.inner()) }
-    })?;
+    let value = serde_path_to_error::deserialize(&mut json)
+        .map_err(|error| if error.inner().is_data() { refuse(&error) } else { malformed(error.inner()) })?;
     json.end().map_err(|error| malformed(&error))?;
     Ok(value)
 }

@@ -25,6 +25,11 @@ pub(super) fn layer(host: Arc<Host>) -> CorsLayer {
             HeaderName::from_static("x-request-id"),
             HeaderName::from_static("traceparent"),
         ])
-        .expose_headers([header::ETAG, header::LOCATION, header::RETRY_AFTER, HeaderName::from_static("x-request-id")])
+        .expose_headers([
+            header::ETAG,
+            header::LOCATION,
+            header::RETRY_AFTER,
+            HeaderName::from_static("x-request-id"),
+        ])
         .max_age(Duration::from_secs(600))
 }

@@ -1,8 +1,8 @@
 //! What stands around every route, outermost first: [`observe`] (request id, span, access log,
 //! metrics, panic, time limit, problem bodies), security headers, CORS, compression, body limit.
 
-mod cors;
 mod body_limit;
+mod cors;
 mod metrics;
 mod observe;
 mod security;

@@ -34,9 +34,8 @@ pub struct RequestContext {
 impl RequestContext {
     fn of(headers: &HeaderMap) -> Self {
         let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
-        let trace = text(TRACEPARENT)
-            .and_then(TraceContext::parse)
-            .map_or_else(TraceContext::new_root, |parent| {
+        let trace =
+            text(TRACEPARENT).and_then(TraceContext::parse).map_or_else(TraceContext::new_root, |parent| {
                 parent.with_state(TraceState::parse(text(TRACESTATE).unwrap_or_default())).child()
             });
         Self { request_id: RequestId::accept(text(X_REQUEST_ID)), trace }

@@ -72,7 +72,10 @@ async fn live_is_alive_until_poisoned() {
 async fn ready_names_what_is_missing() {
     let endpoints = endpoints(true).await;
     let starting = endpoints.get("/distributed/ready").await;
-    assert_eq!((starting.status, starting.json()), (503, json!({"status": "not ready", "failedChecks": ["starting"]})));
+    assert_eq!(
+        (starting.status, starting.json()),
+        (503, json!({"status": "not ready", "failedChecks": ["starting"]}))
+    );
     endpoints.health.set_started(true);
     let ready = endpoints.get("/distributed/ready").await;
     assert_eq!((ready.status, ready.json()), (200, json!({"status": "ready"})));
@@ -83,11 +86,19 @@ async fn ready_names_what_is_missing() {
 async fn a_failing_critical_check_is_503_for_health_and_nothing_for_live_and_ready() {
     let endpoints = endpoints(true).await;
     endpoints.health.set_started(true);
-    endpoints.health.register(Check::new("database", || async { Err::<(), _>("refused") }).critical()).unwrap();
-    eventually_async("the check has failed", PATIENCE, async || endpoints.get("/distributed/health").await.status == 503)
-        .await;
+    endpoints
+        .health
+        .register(Check::new("database", || async { Err::<(), _>("refused") }).critical())
+        .unwrap();
+    eventually_async("the check has failed", PATIENCE, async || {
+        endpoints.get("/distributed/health").await.status == 503
+    })
+    .await;
     let health = endpoints.get("/health").await.json();
-    assert_eq!((&health["status"], &health["checks"]["database"]["message"]), (&json!("unhealthy"), &json!("refused")));
+    assert_eq!(
+        (&health["status"], &health["checks"]["database"]["message"]),
+        (&json!("unhealthy"), &json!("refused"))
+    );
     assert_eq!(endpoints.get("/distributed/live").await.status, 200);
     assert_eq!(endpoints.get("/distributed/ready").await.status, 200);
     let draft = Request::get(endpoints.server.addr(), "/distributed/health")
@@ -111,9 +122,14 @@ async fn without_permission_health_tells_its_status_and_no_more() {
 #[tokio::test]
 async fn without_permission_the_sensitive_endpoints_are_401() {
     let endpoints = endpoints(false).await;
-    for path in
-        ["/distributed/config", "/distributed/info", "/distributed/metrics", "/metrics", "/distributed/metrics/json", "/distributed/redis/status"]
-    {
+    for path in [
+        "/distributed/config",
+        "/distributed/info",
+        "/distributed/metrics",
+        "/metrics",
+        "/distributed/metrics/json",
+        "/distributed/redis/status",
+    ] {
         let response = endpoints.get(path).await;
         assert_eq!((response.status, response.header("www-authenticate")), (401, Some("Bearer")), "{path}");
     }
@@ -126,8 +142,10 @@ async fn metrics_come_in_the_format_asked_for() {
     let text = endpoints.get("/metrics").await;
     assert!(text.header("content-type").unwrap().starts_with("text/plain; version=0.0.4"));
     assert!(text.text().contains("jobs_total 3"));
-    let open =
-        Request::get(endpoints.server.addr(), "/metrics").header("accept", "application/openmetrics-text;version=1.0.0").send().await;
+    let open = Request::get(endpoints.server.addr(), "/metrics")
+        .header("accept", "application/openmetrics-text;version=1.0.0")
+        .send()
+        .await;
     assert!(open.header("content-type").unwrap().starts_with("application/openmetrics-text"));
     assert!(open.text().ends_with("# EOF\n"));
     assert!(endpoints.get("/distributed/metrics/json").await.text().contains("jobs_total"));
@@ -155,7 +173,13 @@ async fn redis_status_is_embedded_without_redis() {
 #[tokio::test]
 async fn the_api_description_names_every_endpoint() {
     let document = endpoints(false).await.get("/openapi.json").await.json();
-    for path in ["/distributed/live", "/distributed/ready", "/distributed/health", "/distributed/metrics", "/distributed/info"] {
+    for path in [
+        "/distributed/live",
+        "/distributed/ready",
+        "/distributed/health",
+        "/distributed/metrics",
+        "/distributed/info",
+    ] {
         assert!(document["paths"][path]["get"].is_object(), "{path}");
     }
 }

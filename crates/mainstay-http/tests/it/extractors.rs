@@ -37,7 +37,9 @@ async fn post_json(server: &TestHost, body: &str) -> Response {
 #[tokio::test]
 async fn a_good_body_is_read_whatever_the_content_types_parameters() {
     let server = server().await;
-    for content_type in ["application/json", "Application/JSON; charset=utf-8", "application/merge-patch+json"] {
+    for content_type in
+        ["application/json", "Application/JSON; charset=utf-8", "application/merge-patch+json"]
+    {
         let response = Request::post(server.addr(), "/body")
             .header("content-type", content_type)
             .body(r#"{"name":"a","tags":[1,2]}"#)
@@ -61,8 +63,11 @@ async fn malformed_json_is_400_with_line_and_column() {
 async fn a_body_that_is_not_utf8_is_refused() {
     let server = server().await;
     let body: &[u8] = b"{\"name\":\"\xff\"}";
-    let response =
-        Request::post(server.addr(), "/body").header("content-type", "application/json").body(body).send().await;
+    let response = Request::post(server.addr(), "/body")
+        .header("content-type", "application/json")
+        .body(body)
+        .send()
+        .await;
     assert_eq!(response.status, 400);
 }
 
@@ -87,8 +92,11 @@ async fn a_field_of_the_wrong_type_is_422_and_named() {
 async fn another_content_type_is_415() {
     let server = server().await;
     for content_type in ["text/plain", "application/x-www-form-urlencoded", "application/jsonp"] {
-        let response =
-            Request::post(server.addr(), "/body").header("content-type", content_type).body("{}").send().await;
+        let response = Request::post(server.addr(), "/body")
+            .header("content-type", content_type)
+            .body("{}")
+            .send()
+            .await;
         assert_eq!(response.status, 415, "{content_type}");
     }
 }
@@ -100,7 +108,11 @@ async fn a_query_parameter_of_the_wrong_type_is_422_and_named() {
     assert_eq!(Request::get(server.addr(), "/page").send().await.text(), "None");
     for query in ["limit=x", "limit=-1", "limit=1000", "limit=%ff"] {
         let response = Request::get(server.addr(), &format!("/page?{query}")).send().await;
-        assert_eq!((response.status, response.json()["errors"][0]["field"].clone()), (422, json!("limit")), "{query}");
+        assert_eq!(
+            (response.status, response.json()["errors"][0]["field"].clone()),
+            (422, json!("limit")),
+            "{query}"
+        );
     }
 }
 

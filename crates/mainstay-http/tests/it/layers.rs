@@ -15,7 +15,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 #[tokio::test]
 async fn a_request_id_is_echoed_when_well_formed_and_replaced_when_not() {
-    let routes = Router::new().route("/id", get(async |context: RequestContext| context.request_id.to_string()));
+    let routes =
+        Router::new().route("/id", get(async |context: RequestContext| context.request_id.to_string()));
     let server = TestHost::start(routes).await;
     let kept = Request::get(server.addr(), "/id").header("x-request-id", "abc-1.2_3").send().await;
     assert_eq!((kept.header("x-request-id"), kept.text().as_str()), (Some("abc-1.2_3"), "abc-1.2_3"));
@@ -28,7 +29,8 @@ async fn a_request_id_is_echoed_when_well_formed_and_replaced_when_not() {
 
 #[tokio::test]
 async fn a_trace_is_continued_with_a_span_of_its_own_or_begun() {
-    let routes = Router::new().route("/trace", get(async |context: RequestContext| context.trace.to_header()));
+    let routes =
+        Router::new().route("/trace", get(async |context: RequestContext| context.trace.to_header()));
     let server = TestHost::start(routes).await;
     let parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
     let continued = Request::get(server.addr(), "/trace").header("traceparent", parent).send().await.text();
@@ -49,13 +51,17 @@ async fn a_handler_that_panics_is_a_500_with_the_request_id_and_the_server_goes_
     assert_eq!(response.status, 500);
     assert_eq!(response.header("content-type"), Some("application/problem+json"));
     let body = response.json();
-    assert_eq!((body["type"].as_str(), body["requestId"].as_str()), (Some("urn:mainstay:problem:internal"), Some("p-1")));
+    assert_eq!(
+        (body["type"].as_str(), body["requestId"].as_str()),
+        (Some("urn:mainstay:problem:internal"), Some("p-1"))
+    );
     assert!(!response.text().contains("secret detail"));
     assert_eq!(Request::get(server.addr(), "/ok").send().await.status, 200);
     assert!(
-        server.metrics.render(Default::default()).contains(
-            r#"http_requests_total{method="GET",route="/panic",status="500"} 1"#
-        )
+        server
+            .metrics
+            .render(Default::default())
+            .contains(r#"http_requests_total{method="GET",route="/panic",status="500"} 1"#)
     );
 }
 
@@ -66,7 +72,10 @@ async fn a_handler_that_hangs_is_a_503_after_the_request_timeout() {
     let routes = Router::new().route("/hang", get(async || std::future::pending::<()>().await));
     let server = TestHost::with_limits(routes, limits).await;
     let response = Request::get(server.addr(), "/hang").send().await;
-    assert_eq!((response.status, response.json()["type"].clone()), (503, json!("urn:mainstay:problem:timeout")));
+    assert_eq!(
+        (response.status, response.json()["type"].clone()),
+        (503, json!("urn:mainstay:problem:timeout"))
+    );
 }
 
 #[tokio::test]
@@ -109,9 +118,15 @@ async fn paths_do_not_make_series() {
 async fn an_unknown_path_or_method_is_a_problem() {
     let server = TestHost::start(Router::new().route("/a", get(async || "a"))).await;
     let missing = Request::get(server.addr(), "/..%2f..%2fetc/passwd").send().await;
-    assert_eq!((missing.status, missing.json()["type"].clone()), (404, json!("urn:mainstay:problem:not-found")));
+    assert_eq!(
+        (missing.status, missing.json()["type"].clone()),
+        (404, json!("urn:mainstay:problem:not-found"))
+    );
     let wrong = Request::post(server.addr(), "/a").send().await;
-    assert_eq!((wrong.status, wrong.json()["type"].clone()), (405, json!("urn:mainstay:problem:method-not-allowed")));
+    assert_eq!(
+        (wrong.status, wrong.json()["type"].clone()),
+        (405, json!("urn:mainstay:problem:method-not-allowed"))
+    );
     assert_eq!(wrong.header("allow"), Some("GET,HEAD"));
 }
 
@@ -124,8 +139,11 @@ async fn a_body_above_the_limit_is_413_announced_or_not_and_whoever_reads_it() {
         .route("/raw", post(async |body: bytes::Bytes| body.len().to_string()));
     let server = TestHost::with_limits(routes, limits).await;
     let big = format!("\"{}\"", "x".repeat(2000));
-    let announced =
-        Request::post(server.addr(), "/json").header("content-type", "application/json").body(big.clone()).send().await;
+    let announced = Request::post(server.addr(), "/json")
+        .header("content-type", "application/json")
+        .body(big.clone())
+        .send()
+        .await;
     assert_eq!(announced.status, 413);
     assert_eq!(announced.json()["detail"], "A body may have 1000 bytes.");
     for path in ["/json", "/raw"] {
@@ -192,8 +210,11 @@ async fn long_answers_are_compressed_for_clients_that_ask() {
 async fn a_problem_keeps_its_headers_and_gains_the_request_id() {
     let routes = Router::new().route("/busy", get(async || Problem::unavailable(7)));
     let server = TestHost::start(routes).await;
-    let response =
-        Request::get(server.addr(), "/busy").header("x-request-id", "r-9").header("accept-encoding", "gzip").send().await;
+    let response = Request::get(server.addr(), "/busy")
+        .header("x-request-id", "r-9")
+        .header("accept-encoding", "gzip")
+        .send()
+        .await;
     assert_eq!((response.status, response.header("retry-after")), (503, Some("7")));
     assert_eq!(response.json()["requestId"], "r-9");
 }

@@ -35,7 +35,8 @@ async fn read_to_end(stream: &mut TcpStream) -> String {
 #[tokio::test]
 async fn a_client_that_never_finishes_its_head_is_closed_whatever_it_sent() {
     let server =
-        TestHost::with_limits(hello(), limits(|limits| limits.header_timeout = Duration::from_millis(200))).await;
+        TestHost::with_limits(hello(), limits(|limits| limits.header_timeout = Duration::from_millis(200)))
+            .await;
     for start in ["", "G", "P", "PRI * HTT", "GET /hello HTTP/1.1\r\nhost: x\r\n"] {
         let mut stream = TcpStream::connect(server.addr()).await.unwrap();
         stream.write_all(start.as_bytes()).await.unwrap();
@@ -47,7 +48,8 @@ async fn a_client_that_never_finishes_its_head_is_closed_whatever_it_sent() {
 #[tokio::test]
 async fn an_idle_connection_is_closed_after_its_last_answer() {
     let server =
-        TestHost::with_limits(hello(), limits(|limits| limits.header_timeout = Duration::from_millis(200))).await;
+        TestHost::with_limits(hello(), limits(|limits| limits.header_timeout = Duration::from_millis(200)))
+            .await;
     let mut stream = TcpStream::connect(server.addr()).await.unwrap();
     stream.write_all(b"GET /hello HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
     let answer = read_to_end(&mut stream).await;
@@ -97,7 +99,9 @@ async fn a_head_of_20_kb_is_read_and_one_of_40_kb_is_refused_with_431() {
 #[tokio::test]
 async fn bytes_that_are_not_http_end_in_400_or_a_closed_connection() {
     let server = TestHost::start(hello()).await;
-    for garbage in ["\0\0\0\0\r\n\r\n", "GET\r\n\r\n", "GET /a b c HTTP/1.1\r\n\r\n", "\u{16}\u{3}\u{1}\r\n\r\n"] {
+    for garbage in
+        ["\0\0\0\0\r\n\r\n", "GET\r\n\r\n", "GET /a b c HTTP/1.1\r\n\r\n", "\u{16}\u{3}\u{1}\r\n\r\n"]
+    {
         let answer = raw(server.addr(), garbage.as_bytes()).await;
         let text = String::from_utf8_lossy(&answer);
         assert!(answer.is_empty() || text.starts_with("HTTP/1.1 400 "), "{garbage:?}: {text}");
@@ -131,13 +135,15 @@ async fn a_drain_answers_every_request_in_flight_and_takes_no_new_connection() {
     let (routes, mut arrivals, gate) = gated();
     let server = TestHost::start(routes).await;
     let addr = server.addr();
-    let clients: Vec<_> =
-        (0..100).map(|_| tokio::spawn(async move { Request::post(addr, "/gated").send().await.status })).collect();
+    let clients: Vec<_> = (0..100)
+        .map(|_| tokio::spawn(async move { Request::post(addr, "/gated").send().await.status }))
+        .collect();
     for _ in 0..100 {
         arrivals.recv().await.unwrap();
     }
     server.listening.stop_accepting();
-    eventually_async("the socket is closed", PATIENCE, async || TcpStream::connect(addr).await.is_err()).await;
+    eventually_async("the socket is closed", PATIENCE, async || TcpStream::connect(addr).await.is_err())
+        .await;
     gate.send(true).unwrap();
     for client in clients {
         assert_eq!(client.await.unwrap(), 200);

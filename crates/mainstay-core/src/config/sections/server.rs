@@ -80,15 +80,16 @@ impl Section for Server {
             .default("3000"),
         Field::new("shutdown_timeout", Kind::DURATION, "Longest time from the signal to the exit")
             .env(&["SHUTDOWN_TIMEOUT"])
-            .default("30s"),
+            .default("30s")
+            .restart_only(),
         Field::new("drain_delay", Kind::DURATION, "How long to keep serving after readiness turned false")
             .env(&["DRAIN_DELAY"])
-            .default_by_environment("0ms", "5s"),
+            .default_by_environment("0ms", "5s")
+            .restart_only(),
         Field::new("cors_origin", Kind::List, "Origins a browser may call from; `*` means any")
             .env(&["CORS_ORIGIN"])
             .default("")
-            .check("`*` or origins such as https://app.example", check::origin)
-            .restart_only(),
+            .check("`*` or origins such as https://app.example", check::origin),
         Field::new("request_timeout", Kind::PERIOD, "Longest time a handler may take")
             .env(&["REQUEST_TIMEOUT"])
             .default("30s"),
@@ -105,12 +106,10 @@ impl Section for Server {
             "Largest request body, in bytes",
         )
         .env(&["BODY_LIMIT"])
-        .default("1048576")
-        .restart_only(),
+        .default("1048576"),
         Field::new("max_connections", Kind::Integer { min: 1, max: 1_000_000 }, "Connections open at once")
             .env(&["MAX_CONNECTIONS"])
-            .default("10000")
-            .restart_only(),
+            .default("10000"),
     ];
 }
 

@@ -220,12 +220,13 @@ fn only_what_the_process_can_really_change_is_changeable() {
             "rate_limit.max_requests",
             "rate_limit.trusted_proxies",
             "rate_limit.window",
-            "server.drain_delay",
+            "server.body_limit",
+            "server.cors_origin",
             "server.header_timeout",
             "server.host",
+            "server.max_connections",
             "server.port",
             "server.request_timeout",
-            "server.shutdown_timeout",
         ]
     );
 }

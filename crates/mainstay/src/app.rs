@@ -1,0 +1,89 @@
+use std::fmt;
+use std::sync::Arc;
+
+use mainstay_core::config::Config;
+use mainstay_core::container::Container;
+use mainstay_core::health::Health;
+use mainstay_core::lifecycle::Lifecycle;
+use mainstay_core::metrics::Metrics;
+use mainstay_http::endpoint::Info;
+use mainstay_sql::Database;
+
+use crate::wiring::Storage;
+use crate::{Builder, StartError};
+
+/// A started app: everything a service leans on. Cheap to clone; clones are the same app.
+///
+/// What one app holds, another does not see. [`Mainstay::serve`] stops it in order; dropping the last
+/// clone without that cancels its background tasks.
+#[derive(Clone)]
+pub struct Mainstay(pub(crate) Arc<Parts>);
+
+pub(crate) struct Parts {
+    pub(crate) config: Config,
+    pub(crate) metrics: Metrics,
+    pub(crate) health: Health,
+    pub(crate) container: Container,
+    pub(crate) lifecycle: Lifecycle,
+    pub(crate) storage: Option<Storage>,
+    pub(crate) info: Arc<Info>,
+}
+
+impl Mainstay {
+    /// Begins an app. `name` is what logs, metrics and `SERVICE_NAME`'s default say; `version` is the
+    /// service's own.
+    #[must_use]
+    pub fn builder(name: &'static str, version: &'static str) -> Builder {
+        Builder::new(name, version)
+    }
+
+    /// Starts an app from files and environment with nothing of its own.
+    ///
+    /// # Errors
+    /// [`StartError`] says what to mend.
+    pub async fn from_env() -> Result<Self, StartError> {
+        Self::builder("mainstay", env!("CARGO_PKG_VERSION")).start().await
+    }
+
+    /// The configuration: read, watch, update.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.0.config
+    }
+
+    /// The metrics of this app.
+    #[must_use]
+    pub fn metrics(&self) -> &Metrics {
+        &self.0.metrics
+    }
+
+    /// The health checks of this app.
+    #[must_use]
+    pub fn health(&self) -> &Health {
+        &self.0.health
+    }
+
+    /// The components built from the service's constructors.
+    #[must_use]
+    pub fn container(&self) -> &Container {
+        &self.0.container
+    }
+
+    /// The phases of this app; hooks for the shutdown.
+    #[must_use]
+    pub fn lifecycle(&self) -> &Lifecycle {
+        &self.0.lifecycle
+    }
+
+    /// The database, where the builder was given one.
+    #[must_use]
+    pub fn database(&self) -> Option<&Database> {
+        self.0.storage.as_ref().map(|storage| &storage.database)
+    }
+}
+
+impl fmt::Debug for Mainstay {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Mainstay").field("service", &self.0.info.service).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,137 @@
+use std::fmt;
+use std::sync::Arc;
+
+use mainstay_core::config::{self, Config, Section};
+use mainstay_core::container;
+use mainstay_core::health::Health;
+use mainstay_core::metrics::Metrics;
+use mainstay_core::task::TaskGroup;
+use mainstay_sql::{Applied, Migrations};
+
+use crate::app::Parts;
+use crate::wiring::Storage;
+use crate::{Mainstay, StartError, wiring};
+
+type Provide = Box<dyn FnOnce(&mut container::Builder) + Send>;
+
+/// Describes an app before it starts: its sections, its database, its components.
+///
+/// Nothing is opened until [`Builder::start`].
+pub struct Builder {
+    name: &'static str,
+    version: &'static str,
+    config: config::Builder,
+    migrations: Option<Migrations>,
+    provide: Vec<Provide>,
+}
+
+impl Builder {
+    pub(crate) fn new(name: &'static str, version: &'static str) -> Self {
+        let config = Config::builder().default_value("identity.service_name", name);
+        Self { name, version, config, migrations: None, provide: Vec::new() }
+    }
+
+    pub(crate) fn name(&self) -> &'static str {
+        self.name
+    }
+
+    pub(crate) fn version(&self) -> &'static str {
+        self.version
+    }
+
+    /// Adds a configuration section of the service's own.
+    #[must_use]
+    pub fn section<S: Section>(mut self) -> Self {
+        self.config = self.config.section::<S>();
+        self
+    }
+
+    /// Values from the command line, by path or variable name. They win over files and environment.
+    #[must_use]
+    pub fn overrides(mut self, values: impl IntoIterator<Item = (String, String)>) -> Self {
+        self.config = self.config.overrides(values);
+        self
+    }
+
+    /// Replaces the way configuration is found: other files, a given environment, none at all.
+    #[must_use]
+    pub fn configure(mut self, change: impl FnOnce(config::Builder) -> config::Builder) -> Self {
+        self.config = change(self.config);
+        self
+    }
+
+    /// The service keeps data: open the database and bring it to this state at start.
+    #[must_use]
+    pub fn database(mut self, migrations: Migrations) -> Self {
+        self.migrations = Some(migrations);
+        self
+    }
+
+    /// Adds the service's constructors to the container. `Config`, `Metrics`, `Health` and (with
+    /// [`Builder::database`]) `Database` are there already. Tests put their doubles in with
+    /// [`override_with`](container::Builder::override_with) in a later call.
+    #[must_use]
+    pub fn provide(mut self, bindings: impl FnOnce(&mut container::Builder) + Send + 'static) -> Self {
+        self.provide.push(Box::new(bindings));
+        self
+    }
+
+    pub(crate) fn load_config(self) -> Result<Config, config::Problems> {
+        self.config.load()
+    }
+
+    /// `None` where the service has no database.
+    pub(crate) async fn migrate(self) -> Result<Option<Applied>, StartError> {
+        let config = self.config.load()?;
+        let Some(migrations) = self.migrations else { return Ok(None) };
+        let Storage { database, .. } = wiring::open(&config, &Metrics::new()).await?;
+        let applied = database.migrate(&migrations).await;
+        database.close().await;
+        Ok(Some(applied?))
+    }
+
+    /// Loads the configuration, opens what the service uses, builds its components and starts the
+    /// background work. Requests are served by [`Mainstay::serve`].
+    ///
+    /// # Errors
+    /// [`StartError`] says what to mend. What was opened by then is closed again.
+    pub async fn start(self) -> Result<Mainstay, StartError> {
+        let config = self.config.load()?;
+        let telemetry = wiring::start_telemetry(&config)?;
+        let metrics = wiring::metrics();
+        let storage = match &self.migrations {
+            Some(migrations) => Some(wiring::open_migrated(&config, &metrics, migrations).await?),
+            None => None,
+        };
+        let health_settings = config.get::<config::Health>();
+        let health = Health::new(wiring::options(&health_settings), wiring::identity(&config, self.version));
+        wiring::register_checks(&health, storage.as_ref())?;
+        wiring::export_health(&metrics, &health);
+
+        let mut bindings = container::Container::builder();
+        bindings.value(config.clone());
+        bindings.value(metrics.clone());
+        bindings.value(health.clone());
+        if let Some(storage) = &storage {
+            bindings.value(storage.database.clone());
+        }
+        for provide in self.provide {
+            provide(&mut bindings);
+        }
+        let container = bindings.build().await?;
+
+        let tasks = TaskGroup::new();
+        wiring::follow_settings(&tasks, &config, telemetry, &health, &metrics);
+        let probes = health_settings.enabled.then(|| health.start(&tasks.token()));
+        let lifecycle = wiring::lifecycle(&config);
+        wiring::stop_components(&lifecycle, storage.as_ref(), tasks, probes, &container);
+        let info = Arc::new(wiring::info(&config, self.version, storage.is_some()));
+        Ok(Mainstay(Arc::new(Parts { config, metrics, health, container, lifecycle, storage, info })))
+    }
+}
+
+impl fmt::Debug for Builder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder").field("name", &self.name).finish_non_exhaustive()
+    }
+}

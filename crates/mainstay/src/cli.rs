@@ -1,0 +1,143 @@
+//! The commands every service binary has: `serve` (the default), `migrate`, `config`, `openapi`, `health`.
+
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command answers at the terminal")]
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use mainstay_core::config::Server;
+use mainstay_http::probe;
+use utoipa_axum::router::OpenApiRouter;
+
+use crate::{Builder, Mainstay, StartError};
+
+#[derive(Debug, Parser)]
+struct Args {
+    #[command(subcommand)]
+    command: Option<Command>,
+    /// Set a configuration value for this run, by path or variable: `server.port=8080`, `PORT=8080`.
+    #[arg(long = "set", value_name = "NAME=VALUE", value_parser = assignment, global = true)]
+    set: Vec<(String, String)>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve HTTP until a signal comes (the default).
+    Serve,
+    /// Bring the database to the version this binary needs, then exit.
+    Migrate,
+    /// Print the effective configuration with the origin of each value.
+    Config {
+        /// Only validate: print nothing and exit 0, or list every problem and exit 1.
+        #[arg(long)]
+        check: bool,
+    },
+    /// Print the OpenAPI document.
+    Openapi,
+    /// Ask the running service whether it is ready: exit 0 or 1. For container health checks.
+    Health,
+}
+
+fn assignment(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("expected NAME=VALUE")?;
+    Ok((name.trim().to_owned(), value.to_owned()))
+}
+
+/// Runs the command named on the command line.
+///
+/// `api` holds the routes, still without state; `state` makes the state from the started app.
+pub async fn run<S: Clone + Send + Sync + 'static>(
+    builder: Builder,
+    api: fn() -> OpenApiRouter<S>,
+    state: fn(&Mainstay) -> Result<S, StartError>,
+) -> ExitCode {
+    let (name, version) = (builder.name(), builder.version());
+    let args = match parse(name, version) {
+        Ok(args) => args,
+        Err(code) => return code,
+    };
+    let builder = builder.overrides(args.set);
+    let done = match args.command.unwrap_or(Command::Serve) {
+        Command::Serve => serve(builder, api, state).await,
+        Command::Migrate => migrate(builder).await,
+        Command::Config { check } => config(builder, check),
+        Command::Openapi => openapi(name, version, api),
+        Command::Health => health(builder).await,
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+type Done = Result<(), Box<dyn std::error::Error + Send + Sync>>;
+
+/// Help and usage errors are for clap to print; the code tells which it was.
+fn parse(name: &'static str, version: &'static str) -> Result<Args, ExitCode> {
+    let command = Args::command().name(name).version(version);
+    let matches = command.try_get_matches().and_then(|matches| Args::from_arg_matches(&matches));
+    matches.map_err(|error| {
+        let _ = error.print();
+        u8::try_from(error.exit_code()).map_or(ExitCode::FAILURE, ExitCode::from)
+    })
+}
+
+async fn serve<S: Clone + Send + Sync + 'static>(
+    builder: Builder,
+    api: fn() -> OpenApiRouter<S>,
+    state: fn(&Mainstay) -> Result<S, StartError>,
+) -> Done {
+    let app = builder.start().await?;
+    let routes = api().with_state(state(&app)?);
+    Ok(app.serve(routes).await?)
+}
+
+async fn migrate(builder: Builder) -> Done {
+    match builder.migrate().await? {
+        Some(applied) if applied.versions.is_empty() => println!("the database is up to date"),
+        Some(applied) => println!("applied migrations {:?}", applied.versions),
+        None => println!("this service has no database"),
+    }
+    Ok(())
+}
+
+fn config(builder: Builder, check: bool) -> Done {
+    let config = builder.load_config()?;
+    if check {
+        return Ok(());
+    }
+    for entry in config.entries() {
+        println!("{entry}");
+    }
+    Ok(())
+}
+
+fn openapi<S: Clone + Send + Sync + 'static>(
+    name: &str,
+    version: &str,
+    api: fn() -> OpenApiRouter<S>,
+) -> Done {
+    let document = crate::serve::document(name, version, api());
+    println!("{}", document.to_pretty_json()?);
+    Ok(())
+}
+
+async fn health(builder: Builder) -> Done {
+    let config = builder.load_config()?;
+    let server = config.get::<Server>();
+    let host = match server.host {
+        // Listening everywhere includes the loopback address of the same family.
+        IpAddr::V4(Ipv4Addr::UNSPECIFIED) => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(Ipv6Addr::UNSPECIFIED) => Ipv6Addr::LOCALHOST.into(),
+        host => host,
+    };
+    let url = format!("http://{}/distributed/ready", SocketAddr::new(host, server.port));
+    probe(&url, Duration::from_secs(5)).await?;
+    println!("ready");
+    Ok(())
+}

@@ -1,0 +1,47 @@
+use mainstay_core::{config, container, telemetry};
+use mainstay_http::BindError;
+
+/// Why an app did not start. The text is for the person at the terminal and says what to do.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The configuration has problems; all of them are listed.
+    #[error("{0}")]
+    Config(#[from] config::Problems),
+    /// The log cannot be set up.
+    #[error("telemetry: {0}")]
+    Telemetry(#[from] telemetry::Error),
+    /// The database cannot be opened or migrated.
+    #[error("database: {0}")]
+    Database(#[from] mainstay_sql::Error),
+    /// A component is missing, misused, or failed to build or start.
+    #[error("{0}")]
+    Container(#[from] container::Error),
+    /// A health check of the service's own is not valid.
+    #[error("health: {0}")]
+    Health(#[from] mainstay_core::health::Error),
+}
+
+/// Why an app stopped serving with an error.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ServeError {
+    /// The address could not be opened.
+    #[error("{0}")]
+    Bind(#[from] BindError),
+    /// `HEALTH_CHECK_PATH` or `METRICS_PATH` names a route that the service has itself.
+    #[error("{path} is a route of the service: choose another HEALTH_CHECK_PATH or METRICS_PATH")]
+    PathTaken {
+        /// The path.
+        path: String,
+    },
+    /// A component failed to start.
+    #[error("{0}")]
+    Start(#[from] container::Error),
+    /// The handlers for SIGTERM and SIGINT could not be installed.
+    #[error("cannot listen to signals: {0}")]
+    Signals(#[from] std::io::Error),
+    /// Requests or components overran their deadlines while the app stopped. The log names them.
+    #[error("the shutdown was not clean; see the log")]
+    Unclean,
+}

@@ -1,0 +1,218 @@
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use axum::Router;
+use futures_util::StreamExt;
+use futures_util::future::join_all;
+use futures_util::stream::FuturesUnordered;
+use mainstay_core::config::{self, Config};
+use mainstay_core::lifecycle::{Step, signals};
+use mainstay_core::task::TaskGroup;
+use mainstay_http::access::Access;
+use mainstay_http::endpoint::{self, Distributed, Exposure};
+use mainstay_http::{Host, Listening, Unfinished};
+use utoipa::openapi::{InfoBuilder, OpenApi, OpenApiBuilder};
+use utoipa_axum::router::OpenApiRouter;
+
+use crate::{Mainstay, ServeError, wiring};
+
+impl Mainstay {
+    /// Serves `routes` together with the `/distributed/*` endpoints until SIGTERM, SIGINT or
+    /// [`Lifecycle::request_shutdown`](mainstay_core::lifecycle::Lifecycle::request_shutdown), then
+    /// stops in order: not ready, drain delay, stop accepting, finish requests, stop components, flush.
+    /// A second signal stops at once.
+    ///
+    /// # Errors
+    /// [`ServeError::Bind`] when the address cannot be opened, [`ServeError::Start`] when a component
+    /// does not start, [`ServeError::Signals`] when signals cannot be caught, [`ServeError::Unclean`] when something had to be cut off at the end.
+    pub async fn serve(&self, routes: impl Into<OpenApiRouter>) -> Result<(), ServeError> {
+        let parts = &self.0;
+        let host = Host::new(&parts.metrics, wiring::limits(&parts.config.get()));
+        let routes = self.routes(&host, routes.into())?;
+        parts.container.start().await?;
+
+        let listeners = Listeners::default();
+        // Owned here, so that dropping this future ends them.
+        let tasks = TaskGroup::new();
+        let opened = async {
+            self.open(&host, &routes, &listeners).await?;
+            Ok::<_, ServeError>(signals(&parts.lifecycle)?)
+        };
+        match opened.await {
+            Ok(signals) => tasks.spawn("signals", signals),
+            Err(error) => {
+                parts.container.stop().await;
+                return Err(error);
+            }
+        }
+        self.stop_with(&host, &listeners);
+        wiring::follow_limits(&tasks, &parts.config, &host);
+        let moves = follow(parts.config.clone(), Arc::clone(&host), routes, listeners.clone());
+        wiring::until_cancelled(&tasks, "listener", moves);
+        parts.health.set_started(true);
+        parts.lifecycle.running();
+        wiring::banner(parts, &listeners.addrs());
+
+        parts.lifecycle.shutdown_requested().await;
+        let report = parts.lifecycle.run_shutdown().await;
+        if report.is_clean() { Ok(()) } else { Err(ServeError::Unclean) }
+    }
+
+    /// The service's routes, the endpoints and the API description, in the standard layers.
+    fn routes(&self, host: &Arc<Host>, routes: OpenApiRouter) -> Result<Router, ServeError> {
+        let parts = &self.0;
+        let (access, exposure) = wiring::exposure(&parts.config);
+        // Two routes of one path would panic when they are merged.
+        let taken = &routes.get_openapi().paths.paths;
+        for path in [&exposure.health, &exposure.metrics].into_iter().flatten() {
+            if taken.contains_key(path) || ["/openapi.json", "/docs"].contains(&path.as_str()) {
+                return Err(ServeError::PathTaken { path: path.clone() });
+            }
+        }
+        let endpoints = endpoint::api(access, &exposure).with_state(self.endpoints(access));
+        let described = described(&parts.info.service, &parts.info.version);
+        let (router, document) = described.merge(endpoints).merge(routes).split_for_parts();
+        Ok(host.wrap(router.merge(endpoint::api_docs(&document))))
+    }
+
+    fn endpoints(&self, access: Access) -> Distributed {
+        let parts = &self.0;
+        Distributed {
+            health: parts.health.clone(),
+            metrics: parts.metrics.clone(),
+            config: parts.config.clone(),
+            info: Arc::clone(&parts.info),
+            access,
+        }
+    }
+
+    async fn open(&self, host: &Arc<Host>, routes: &Router, listeners: &Listeners) -> Result<(), ServeError> {
+        let config = &self.0.config;
+        listeners.add(host.listen(wiring::address(&config.get()), routes.clone()).await?);
+        let metrics = config.get::<config::Metrics>();
+        if let Some(port) = metrics.port.filter(|_| metrics.enabled) {
+            let (access, exposure) = wiring::exposure(config);
+            let routes = endpoint::metrics_api(access, &exposure).with_state(self.endpoints(access));
+            let addr = SocketAddr::new(config.get::<config::Server>().host, port);
+            listeners.add(host.listen(addr, host.wrap(routes)).await?);
+        }
+        Ok(())
+    }
+
+    /// Hands the listeners to the shutdown.
+    fn stop_with(&self, host: &Arc<Host>, listeners: &Listeners) {
+        let lifecycle = &self.0.lifecycle;
+        let grace = self.0.config.get::<config::Server>().shutdown_timeout;
+        let (health, host) = (self.0.health.clone(), Arc::clone(host));
+        lifecycle.on(Step::NotReady, "readiness", grace, async move || {
+            health.set_draining();
+            host.start_draining();
+            Ok::<_, Infallible>(())
+        });
+        let closing = listeners.clone();
+        lifecycle.on(Step::StopAccepting, "listeners", grace, async move || {
+            closing.stop_accepting();
+            Ok::<_, Infallible>(())
+        });
+        let finishing = listeners.clone();
+        // A little less than the whole shutdown has, so that what is left is closed in order.
+        let patience = grace.mul_f32(0.9);
+        lifecycle.on(Step::FinishRequests, "requests in flight", grace, async move || {
+            finishing.drain(patience).await
+        });
+    }
+}
+
+/// An API description that says whose it is.
+fn described<S: Clone + Send + Sync + 'static>(name: &str, version: &str) -> OpenApiRouter<S> {
+    let info = InfoBuilder::new().title(name).version(version).build();
+    OpenApiRouter::with_openapi(OpenApiBuilder::new().info(info).build())
+}
+
+/// The API description without a running app.
+pub(crate) fn document<S: Clone + Send + Sync + 'static>(
+    name: &str,
+    version: &str,
+    api: OpenApiRouter<S>,
+) -> OpenApi {
+    let endpoints = endpoint::api(Access::new(false), &Exposure::all()).into_openapi();
+    let mut document = described::<S>(name, version).merge(api).into_openapi();
+    document.merge(endpoints);
+    document
+}
+
+/// Moves the main listener when `PORT` or `HOST` changes: first the new address is opened, then the
+/// old listener drains. An address that cannot be opened leaves everything as it was.
+async fn follow(config: Config, host: Arc<Host>, routes: Router, listeners: Listeners) {
+    let mut changes = config.watch::<config::Server>();
+    let mut current = wiring::address(&changes.current());
+    let mut drains = FuturesUnordered::new();
+    loop {
+        let server = tokio::select! {
+            Some(()) = drains.next() => continue,
+            server = changes.changed() => server,
+        };
+        let Some(server) = server else { return };
+        let wanted = wiring::address(&server);
+        if wanted == current {
+            continue;
+        }
+        match host.listen(wanted, routes.clone()).await {
+            Ok(opened) => {
+                tracing::info!(address = %opened.addr(), "listening on a new address");
+                current = wanted;
+                let old = listeners.replace_first(opened);
+                drains.push(retire(listeners.clone(), old, server.shutdown_timeout));
+            }
+            Err(error) => tracing::error!(%error, "staying on the old address"),
+        }
+    }
+}
+
+async fn retire(listeners: Listeners, old: Arc<Listening>, grace: Duration) {
+    if let Err(unfinished) = old.drain(grace).await {
+        tracing::warn!(address = %old.addr(), %unfinished, "old listener closed");
+    }
+    listeners.remove(&old);
+}
+
+/// The listeners that are open or draining. The first is the main one.
+#[derive(Debug, Clone, Default)]
+struct Listeners(Arc<Mutex<Vec<Arc<Listening>>>>);
+
+impl Listeners {
+    fn with<T>(&self, work: impl FnOnce(&mut Vec<Arc<Listening>>) -> T) -> T {
+        work(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn add(&self, listening: Listening) {
+        self.with(|all| all.push(Arc::new(listening)));
+    }
+
+    /// The old one stays in the list until it is drained: a shutdown waits for its requests too.
+    fn replace_first(&self, listening: Listening) -> Arc<Listening> {
+        self.with(|all| {
+            all.insert(0, Arc::new(listening));
+            Arc::clone(&all[1])
+        })
+    }
+
+    fn remove(&self, drained: &Arc<Listening>) {
+        self.with(|all| all.retain(|listening| !Arc::ptr_eq(listening, drained)));
+    }
+
+    fn addrs(&self) -> Vec<SocketAddr> {
+        self.with(|all| all.iter().map(|listening| listening.addr()).collect())
+    }
+
+    fn stop_accepting(&self) {
+        self.with(|all| all.iter().for_each(|listening| listening.stop_accepting()));
+    }
+
+    async fn drain(&self, deadline: Duration) -> Result<(), Unfinished> {
+        let all = self.with(|all| all.clone());
+        join_all(all.iter().map(|listening| listening.drain(deadline))).await.into_iter().collect()
+    }
+}

@@ -1,0 +1,32 @@
+use std::net::SocketAddr;
+
+use mainstay_core::config::{Log, LogFormat, Metrics, Server};
+
+use crate::app::Parts;
+
+/// Tells whoever started the service where it is and what to open next. People get a banner, machines
+/// (JSON logs) one event with the same facts.
+pub(crate) fn banner(parts: &Parts, addrs: &[SocketAddr]) {
+    let Some(main) = addrs.first() else { return };
+    let url = format!("http://{main}");
+    let environment = parts.config.get::<Server>().env.as_str();
+    let data = parts.storage.as_ref().map_or("none", |storage| &storage.location);
+    if parts.config.get::<Log>().format == LogFormat::Json {
+        tracing::info!(address = url, mode = "embedded", environment, data, "started");
+        return;
+    }
+    let metrics = &parts.config.get::<Metrics>().path;
+    #[expect(clippy::print_stdout, reason = "the banner is for the person at the terminal")]
+    {
+        println!(
+            "\n  {name} {version} on {url}\n  \
+             mode    embedded: everything in this process ({environment})\n  \
+             data    {data}\n  \
+             open    {url}/api/users\n          \
+             {url}/distributed/health\n          \
+             {url}{metrics}\n",
+            name = parts.info.service,
+            version = parts.info.version,
+        );
+    }
+}

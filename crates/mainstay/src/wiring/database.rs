@@ -1,0 +1,111 @@
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use mainstay_core::config::{self, Config, Dialect};
+use mainstay_core::metrics::{Metrics, Unit};
+use mainstay_sql::{Database, Error, Migrations, Observer, Options};
+
+/// The open database, and where its data lies, for people and for the disk check.
+pub(crate) struct Storage {
+    pub(crate) database: Database,
+    pub(crate) location: String,
+    pub(crate) directory: Option<PathBuf>,
+}
+
+/// Opens the database that the configuration names; without one, a SQLite file below `data/`.
+pub(crate) async fn open(config: &Config, metrics: &Metrics) -> Result<Storage, Error> {
+    let settings = config.get::<config::Database>();
+    let (options, path) = match (&settings.url, settings.dialect) {
+        (Some(url), _) => (Options::from_url(url.expose())?, sqlite_path(url.expose())),
+        (None, None | Some(Dialect::Sqlite)) => {
+            let service = &config.get::<config::Identity>().service_name;
+            let path = settings
+                .name
+                .as_ref()
+                .map_or_else(|| Path::new("data").join(format!("{service}.db")), PathBuf::from);
+            (Options::sqlite(&path), Some(path))
+        }
+        // The other dialects are refused by name.
+        (None, Some(other)) => (Options::from_url(&format!("{other:?}:").to_lowercase())?, None),
+    };
+    let options = options
+        .pool_max(settings.pool_max as usize)
+        .pool_min(settings.pool_min as usize)
+        .acquire_timeout(settings.pool_acquire)
+        .idle_timeout(settings.pool_idle)
+        .slow_query(settings.slow_query)
+        .observer(Arc::new(QueryMetrics::new(metrics)));
+    let database = Database::connect(options).await?;
+    export_pools(metrics, &database);
+    let directory = path.as_deref().map(directory_of);
+    let location = path.map_or_else(|| "memory".to_owned(), |path| path.display().to_string());
+    Ok(Storage { database, location, directory })
+}
+
+/// The same, brought to the state the service needs.
+pub(crate) async fn open_migrated(
+    config: &Config,
+    metrics: &Metrics,
+    migrations: &Migrations,
+) -> Result<Storage, Error> {
+    let storage = open(config, metrics).await?;
+    let applied = storage.database.migrate(migrations).await?;
+    if !applied.versions.is_empty() {
+        tracing::info!(versions = ?applied.versions, "database migrated");
+    }
+    Ok(storage)
+}
+
+fn sqlite_path(url: &str) -> Option<PathBuf> {
+    url.strip_prefix("sqlite://").map(PathBuf::from)
+}
+
+fn directory_of(file: &Path) -> PathBuf {
+    match file.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
+        _ => PathBuf::from("."),
+    }
+}
+
+/// Time of every statement, by its label; labels are static, so clients cannot make series.
+struct QueryMetrics(Metrics);
+
+const DURATION: &str = "db_query_duration_seconds";
+
+impl QueryMetrics {
+    fn new(metrics: &Metrics) -> Self {
+        const BUCKETS: &[f64] = &[0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0];
+        metrics.describe_histogram(
+            DURATION,
+            Unit::Seconds,
+            "Time of a statement on its connection.",
+            BUCKETS,
+        );
+        Self(metrics.clone())
+    }
+}
+
+impl Observer for QueryMetrics {
+    fn on_query(&self, label: &'static str, duration: Duration, outcome: Result<(), &Error>) {
+        let outcome = if outcome.is_ok() { "ok" } else { "error" };
+        let labels = [("statement", label), ("outcome", outcome)];
+        self.0.histogram(DURATION).with(&labels).record_duration(duration);
+    }
+}
+
+/// State of the pools, read at each scrape.
+fn export_pools(metrics: &Metrics, database: &Database) {
+    const POOL: &str = "db_pool_connections";
+    metrics.describe_gauge(POOL, Unit::None, "Connections of a pool, by state; `waiting` counts callers.");
+    let database = database.clone();
+    metrics.collect(move |sink| {
+        for pool in database.stats() {
+            let states =
+                [("idle", pool.idle), ("in_use", pool.in_use), ("waiting", pool.waiting), ("max", pool.max)];
+            for (state, count) in states {
+                sink.gauge(POOL, &[("pool", pool.name), ("state", state)], count as f64);
+            }
+        }
+    });
+}

@@ -1,0 +1,29 @@
+use std::net::SocketAddr;
+
+use mainstay_core::config::{Config, Environment, Health, Metrics, Server};
+use mainstay_http::Limits;
+use mainstay_http::access::Access;
+use mainstay_http::endpoint::Exposure;
+
+pub(crate) fn address(server: &Server) -> SocketAddr {
+    SocketAddr::new(server.host, server.port)
+}
+
+pub(crate) fn limits(server: &Server) -> Limits {
+    let mut limits = Limits::default();
+    limits.request_timeout = server.request_timeout;
+    limits.header_timeout = server.header_timeout;
+    limits.body_limit = server.body_limit as usize;
+    limits.max_connections = server.max_connections as usize;
+    limits.cors_origins.clone_from(&server.cors_origin);
+    limits
+}
+
+/// Who may see the sensitive endpoints, and which endpoints exist.
+pub(crate) fn exposure(config: &Config) -> (Access, Exposure) {
+    let (health, metrics) = (config.get::<Health>(), config.get::<Metrics>());
+    let mut exposure = Exposure::all();
+    exposure.health = health.enabled.then(|| health.path.clone());
+    exposure.metrics = metrics.enabled.then(|| metrics.path.clone());
+    (Access::new(config.get::<Server>().env == Environment::Development), exposure)
+}

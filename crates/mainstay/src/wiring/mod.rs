@@ -1,0 +1,21 @@
+//! Where backends are picked and rooms meet: the only place that knows them all.
+
+mod banner;
+mod components;
+mod database;
+mod health;
+mod host;
+mod metrics;
+mod reload;
+mod shutdown;
+mod telemetry;
+
+pub(crate) use banner::banner;
+pub(crate) use components::info;
+pub(crate) use database::{Storage, open, open_migrated};
+pub(crate) use health::{identity, options, register_checks};
+pub(crate) use host::{address, exposure, limits};
+pub(crate) use metrics::{export_health, metrics};
+pub(crate) use reload::{follow_limits, follow_settings, until_cancelled};
+pub(crate) use shutdown::{lifecycle, stop_components};
+pub(crate) use telemetry::start_telemetry;

@@ -1,0 +1,69 @@
+use std::sync::Arc;
+
+use mainstay_core::config::{self, Config};
+use mainstay_core::health::Health;
+use mainstay_core::metrics::Metrics;
+use mainstay_core::task::TaskGroup;
+use mainstay_core::telemetry::Telemetry;
+use mainstay_http::Host;
+
+use super::{limits, options};
+
+/// Starts the tasks that watch the files and carry changed settings to the rooms, and the upkeep of the metrics.
+pub(crate) fn follow_settings(
+    tasks: &TaskGroup,
+    config: &Config,
+    telemetry: Option<Telemetry>,
+    health: &Health,
+    metrics: &Metrics,
+) {
+    tasks.spawn("config files", config.clone().watch_files(tasks.token()));
+
+    if let Some(telemetry) = telemetry {
+        let mut changes = config.watch::<config::Log>();
+        until_cancelled(tasks, "log settings", async move {
+            while let Some(log) = changes.changed().await {
+                if let Err(error) = super::telemetry::apply(&telemetry, &log) {
+                    tracing::error!(%error, "log settings not applied");
+                }
+            }
+        });
+    }
+
+    let (mut changes, health) = (config.watch::<config::Health>(), health.clone());
+    until_cancelled(tasks, "health options", async move {
+        while let Some(settings) = changes.changed().await {
+            health.update_options(options(&settings));
+        }
+    });
+
+    let (metrics, source) = (metrics.clone(), config.clone());
+    until_cancelled(tasks, "metrics upkeep", async move {
+        loop {
+            tokio::time::sleep(source.get::<config::Metrics>().collect_interval).await;
+            metrics.upkeep();
+        }
+    });
+}
+
+/// Carries changed limits to the HTTP host.
+pub(crate) fn follow_limits(tasks: &TaskGroup, config: &Config, host: &Arc<Host>) {
+    let (mut changes, host) = (config.watch::<config::Server>(), Arc::clone(host));
+    until_cancelled(tasks, "http limits", async move {
+        while let Some(server) = changes.changed().await {
+            host.update(limits(&server));
+        }
+    });
+}
+
+/// Runs `work` in the group; it is dropped when the group is cancelled.
+pub(crate) fn until_cancelled(
+    tasks: &TaskGroup,
+    name: &'static str,
+    work: impl Future<Output = ()> + Send + 'static,
+) {
+    let token = tasks.token();
+    tasks.spawn(name, async move {
+        token.run_until_cancelled(work).await;
+    });
+}

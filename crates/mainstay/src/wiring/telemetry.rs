@@ -1,0 +1,28 @@
+use mainstay_core::config::{Config, Log, LogFormat};
+use mainstay_core::telemetry::{self, Error, Format, Level, Options, Telemetry};
+
+/// Sets up the log. The dispatcher is the one thing that is process-wide: a second app in the process
+/// logs through the first one's and has no handle of its own.
+pub(crate) fn start_telemetry(config: &Config) -> Result<Option<Telemetry>, Error> {
+    let log = config.get::<Log>();
+    let mut options = Options::default();
+    options.level = level(&log)?;
+    options.format = if log.format == LogFormat::Json { Format::Json } else { Format::Pretty };
+    options.debug = log.debug.clone();
+    match telemetry::init(options) {
+        Ok(telemetry) => Ok(Some(telemetry)),
+        Err(Error::AlreadyInstalled) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Carries a changed `[log]` section to the log.
+pub(crate) fn apply(telemetry: &Telemetry, log: &Log) -> Result<(), Error> {
+    telemetry.set_debug(&log.debug)?;
+    telemetry.set_level(level(log)?);
+    Ok(())
+}
+
+fn level(log: &Log) -> Result<Level, Error> {
+    log.level.as_str().parse()
+}
