@@ -105,7 +105,7 @@ impl IdempotencyKeys {
     }
 
     /// Claims `key` within `scope` (method, route and caller) for the request with this `fingerprint`
-    /// (a hash of everything that makes it the same request).
+    /// (everything that makes it the same request, or a hash of it; it is compared exactly).
     ///
     /// # Errors
     /// [`Error::Query`] for a key that is not [valid](is_valid_key); what the database says otherwise.

@@ -2,7 +2,7 @@
 CREATE TABLE idempotency_keys (
     scope VARCHAR(255) NOT NULL,
     idempotency_key VARCHAR(128) NOT NULL,
-    fingerprint VARCHAR(255) NOT NULL,
+    fingerprint TEXT NOT NULL,
     status BIGINT,
     headers TEXT,
     body BLOB,

@@ -34,6 +34,8 @@
 //! - A write that ends in [`Error::Timeout`] outside a transaction may or may not have happened.
 //! - In an in-memory database reads share the one connection with transactions: reading through the
 //!   [`Database`] while holding a [`Transaction`] waits until the acquire timeout.
+//! - SQLite works on threads of its own, which tokio's paused clock does not see: in a test with paused
+//!   time the deadlines fire at once.
 //!
 //! # If the store is down
 //! Calls fail with [`Error::Unavailable`] (cannot open, pool exhausted), [`Error::Busy`] (another process

@@ -2,6 +2,7 @@
 //! together take turns through an operating-system lock on a file beside the database. The kernel
 //! releases it when its holder dies.
 
+use std::fmt::Display;
 use std::fs::{File, TryLockError};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -88,10 +89,13 @@ async fn lock(database: &Path) -> Result<File, Error> {
     let mut name = database.as_os_str().to_owned();
     name.push(".migrate.lock");
     let path = PathBuf::from(name);
-    let failed =
-        |error: std::io::Error| Error::unavailable(format!("cannot lock {}: {error}", path.display()));
-    let file =
-        File::options().create(true).truncate(false).write(true).mode(0o600).open(&path).map_err(failed)?;
+    let failed = |error: &dyn Display| Error::unavailable(format!("cannot lock {}: {error}", path.display()));
+    let opening = path.clone();
+    let open = move || File::options().create(true).truncate(false).write(true).mode(0o600).open(opening);
+    let file = tokio::task::spawn_blocking(open)
+        .await
+        .map_err(|stopped| failed(&stopped))?
+        .map_err(|error| failed(&error))?;
     let started = Instant::now();
     loop {
         match file.try_lock() {
@@ -100,7 +104,7 @@ async fn lock(database: &Path) -> Result<File, Error> {
             Err(TryLockError::WouldBlock) => {
                 return Err(MigrationError::Locked { waited: started.elapsed(), lock: path }.into());
             }
-            Err(TryLockError::Error(error)) => return Err(failed(error)),
+            Err(TryLockError::Error(error)) => return Err(failed(&error)),
         }
     }
 }

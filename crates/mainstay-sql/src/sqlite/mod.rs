@@ -17,7 +17,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use sqlx::ConnectOptions as _;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteSynchronous};
+use tokio::time::{Instant, sleep};
 
 use crate::backend::{Backend, Statement, TransactionBackend};
 use crate::migrate::{Applied, Migration, RecordedMigration};
@@ -40,11 +41,11 @@ impl Sqlite {
         let path = files::prepare(path).await?;
         let writer = Pool::new(
             "writer",
-            base(options).filename(&path).journal_mode(SqliteJournalMode::Wal),
+            base(options).filename(&path),
             path.clone(),
             Limits { max: 1, min: 1, acquire: options.acquire_timeout, idle: options.idle_timeout },
         );
-        writer.open_minimum().await?;
+        write_ahead_log(&writer, Instant::now() + options.acquire_timeout).await?;
         let reader = Pool::new(
             "reader",
             // Not `SQLITE_OPEN_READONLY`: such a connection cannot rebuild the shared-memory index.
@@ -90,6 +91,18 @@ fn recorder(options: &Options) -> Recorder {
         observer: options.observer.clone(),
         slow_query: options.slow_query,
         statement_timeout: options.statement_timeout,
+    }
+}
+
+/// Switches to the write-ahead log. Connections that switch a fresh file at the same moment fail each other
+/// without regard to the busy timeout (SQLite avoids a deadlock that way), so they try again.
+async fn write_ahead_log(writer: &Arc<Pool>, deadline: Instant) -> Result<(), Error> {
+    let mut lease = writer.acquire().await?;
+    loop {
+        match lease.execute(&Statement::new("PRAGMA journal_mode = WAL")).await {
+            Err(Error::Busy { .. }) if Instant::now() < deadline => sleep(Duration::from_millis(20)).await,
+            other => return other.map(|_| ()),
+        }
     }
 }
 

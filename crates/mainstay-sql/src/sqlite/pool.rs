@@ -84,6 +84,7 @@ impl Pool {
         let mut lease = Lease {
             connection: None,
             running: false,
+            broken: false,
             in_transaction: false,
             pool: self.clone(),
             _permit: permit,
@@ -167,6 +168,8 @@ pub(super) struct Lease {
     connection: Option<Connection>,
     /// A statement was started and has not ended.
     running: bool,
+    /// The connection's thread is gone.
+    broken: bool,
     pub(super) in_transaction: bool,
     pool: Arc<Pool>,
     /// Dropped last, when the connection is back.
@@ -205,9 +208,7 @@ impl Lease {
     fn finish<T>(&mut self, result: Result<T, DriverError>) -> Result<T, Error> {
         self.running = false;
         result.map_err(|error| {
-            if matches!(error, DriverError::WorkerCrashed) {
-                self.connection = None;
-            }
+            self.broken |= matches!(error, DriverError::WorkerCrashed);
             translate(error, &self.pool.path)
         })
     }
@@ -215,7 +216,7 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        if let Some(mut connection) = self.connection.take() {
+        if let Some(mut connection) = self.connection.take().filter(|_| !self.broken) {
             if self.running || self.in_transaction {
                 connection.abandon();
             }

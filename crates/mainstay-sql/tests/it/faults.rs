@@ -128,3 +128,17 @@ async fn a_bad_statement_is_reported_in_the_store_s_words() {
     let error = db.query("SELECT missing FROM notes").fetch_all().await.unwrap_err();
     assert!(error.to_string().contains("no such column"), "{error}");
 }
+
+#[tokio::test]
+async fn a_write_lock_held_by_another_process_is_busy_and_not_unavailable() {
+    let (db, directory) = notes(|o| o).await;
+    let other = Database::connect(options(&directory)).await.unwrap();
+    db.query("PRAGMA busy_timeout = 50").execute().await.unwrap();
+    let held = other.begin().await.unwrap();
+    for error in [insert(&db, "blocked").await.unwrap_err(), db.begin().await.unwrap_err()] {
+        assert!(matches!(error, Error::Busy { .. }) && error.is_transient(), "{error:?}");
+    }
+    assert_eq!(count(&db).await, 0, "reads go on");
+    held.rollback().await.unwrap();
+    insert(&db, "free").await.unwrap();
+}

@@ -67,7 +67,7 @@ async fn a_panic_inside_a_transaction_rolls_it_back() {
 
 #[tokio::test]
 async fn a_read_past_the_statement_timeout_is_interrupted_and_its_connection_serves_the_next() {
-    let (db, _directory) = notes(|o| o.pool_max(1).statement_timeout(Duration::from_millis(50))).await;
+    let (db, _directory) = notes(|o| o.pool_max(1).statement_timeout(Duration::from_secs(1))).await;
     let error = bounded(db.query(ENDLESS).fetch_one()).await.unwrap_err();
     assert!(matches!(error, Error::Timeout { .. }) && error.is_transient(), "{error}");
     assert_eq!(bounded(count(&db)).await, 0);
@@ -76,7 +76,7 @@ async fn a_read_past_the_statement_timeout_is_interrupted_and_its_connection_ser
 
 #[tokio::test]
 async fn a_write_past_the_statement_timeout_leaves_nothing_behind_and_the_writer_free() {
-    let (db, directory) = notes(|o| o.statement_timeout(Duration::from_millis(50))).await;
+    let (db, directory) = notes(|o| o.statement_timeout(Duration::from_secs(1))).await;
     let endless = "INSERT INTO notes (body) WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT i FROM n";
     assert!(matches!(bounded(db.query(endless).execute()).await, Err(Error::Timeout { .. })));
 
