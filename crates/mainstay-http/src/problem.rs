@@ -191,15 +191,7 @@ impl Problem {
     /// 500: a fault of ours. The cause is logged with all its sources; the client reads none of it.
     #[must_use]
     pub fn internal(cause: &(dyn StdError + 'static)) -> Self {
-        let mut chain = cause.to_string();
-        let mut source = cause.source();
-        while let Some(next) = source {
-            chain.push_str(": ");
-            chain.push_str(&next.to_string());
-            source = next.source();
-        }
-        tracing::error!(error = chain, "request failed");
-        Self::internal_opaque()
+        Self::internal_opaque().because(cause)
     }
 
     /// 500 for a fault that is already logged.
@@ -207,6 +199,21 @@ impl Problem {
     pub fn internal_opaque() -> Self {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "The service failed")
             .detail("The fault is recorded under this request id.")
+    }
+
+    /// Logs why, with all the sources of `cause`, for whoever reads the log under this request id. The
+    /// client reads none of it.
+    #[must_use]
+    pub fn because(self, cause: &(dyn StdError + 'static)) -> Self {
+        let mut chain = cause.to_string();
+        let mut source = cause.source();
+        while let Some(next) = source {
+            chain.push_str(": ");
+            chain.push_str(&next.to_string());
+            source = next.source();
+        }
+        tracing::error!(error = chain, problem = self.0.kind, "request failed");
+        self
     }
 
     /// The body, with the request id where it is known.

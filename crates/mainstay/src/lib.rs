@@ -33,8 +33,9 @@ pub use mainstay_sql as sql;
 /// The HTTP framework that handlers are written for.
 pub use axum;
 
-/// Routes that document themselves.
+/// Routes that document themselves. The derives and `#[utoipa::path]` expect the names `axum` and
+/// `utoipa` in scope: `use mainstay::{axum, openapi::utoipa};`.
 pub mod openapi {
-    pub use utoipa::{IntoParams, ToSchema};
+    pub use utoipa::{self, IntoParams, ToSchema};
     pub use utoipa_axum::{router::OpenApiRouter, routes};
 }

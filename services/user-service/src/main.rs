@@ -1,2 +1,62 @@
-//! Placeholder.
-fn main() {}
+//! The reference service of Mainstay: users over REST. `user-service help` lists its commands.
+//!
+//! What a service is made of, in the order in which one reads it: its [components](provide), its
+//! [routes](api), its [domain](users).
+
+mod api;
+mod housekeeping;
+mod users;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use mainstay::config::{Config, Environment, Server};
+use mainstay::container::{self, Dep};
+use mainstay::sql::Database;
+use mainstay::{Mainstay, StartError, cli};
+
+use housekeeping::Housekeeping;
+use users::{SqlUserRepository, UserRepository, UserService};
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let service = Mainstay::builder(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"))
+        .database(users::migrations())
+        .provide(provide);
+    cli::run(service, api::api, state).await
+}
+
+/// The components. Each closure's parameters are what it needs.
+fn provide(container: &mut container::Builder) {
+    container.provide_dyn(|database: Dep<Database>| async move {
+        Arc::new(SqlUserRepository::new(Database::clone(&database))) as Arc<dyn UserRepository>
+    });
+    container.provide(|users: Dep<dyn UserRepository>| async move { UserService::new(users.into_arc()) });
+    container
+        .provide(|users: Dep<UserService>, config: Dep<Config>| async move { Seeds { users, config } })
+        .on_start(|seeds: Dep<Seeds>| async move { seeds.sow().await });
+    container
+        .provide(|database: Dep<Database>| async move { Housekeeping::new(database) })
+        .on_start(|housekeeping: Dep<Housekeeping>| async move { housekeeping.start() })
+        .on_stop(|housekeeping: Dep<Housekeeping>| async move { housekeeping.stop().await });
+}
+
+/// What the handlers work with.
+fn state(app: &Mainstay) -> Result<UserService, StartError> {
+    Ok(UserService::clone(&*app.container().resolve()?))
+}
+
+/// A few users for a developer's first look.
+struct Seeds {
+    users: Dep<UserService>,
+    config: Dep<Config>,
+}
+
+impl Seeds {
+    async fn sow(&self) -> Result<(), users::Error> {
+        if self.config.get::<Server>().env == Environment::Development {
+            self.users.seed().await?;
+        }
+        Ok(())
+    }
+}

@@ -50,10 +50,7 @@ pub(crate) async fn open_migrated(
     migrations: &Migrations,
 ) -> Result<Storage, Error> {
     let storage = open(config, metrics).await?;
-    let applied = storage.database.migrate(migrations).await?;
-    if !applied.versions.is_empty() {
-        tracing::info!(versions = ?applied.versions, "database migrated");
-    }
+    storage.database.migrate(migrations).await?;
     Ok(storage)
 }
 

@@ -1,0 +1,46 @@
+//! What has to be tidied up while the service runs.
+
+use std::time::Duration;
+
+use mainstay::container::Dep;
+use mainstay::sql::Database;
+use mainstay::sql::idempotency::IdempotencyKeys;
+use mainstay::task::{Overrun, TaskGroup};
+
+const PERIOD: Duration = Duration::from_secs(3600);
+
+/// Removes idempotency keys that are too old to be repeated, every hour. Instances need not agree who
+/// does it: a second deletion finds nothing.
+pub(crate) struct Housekeeping {
+    database: Dep<Database>,
+    tasks: TaskGroup,
+}
+
+impl Housekeeping {
+    pub(crate) fn new(database: Dep<Database>) -> Self {
+        Self { database, tasks: TaskGroup::new() }
+    }
+
+    pub(crate) fn start(&self) {
+        let (database, token) = (self.database.clone(), self.tasks.token());
+        self.tasks.spawn("housekeeping", async move {
+            token.run_until_cancelled(tidy(&database)).await;
+        });
+    }
+
+    pub(crate) async fn stop(&self) -> Result<(), Overrun> {
+        self.tasks.stop(Duration::from_secs(5)).await
+    }
+}
+
+async fn tidy(database: &Database) {
+    let keys = IdempotencyKeys::new();
+    loop {
+        match keys.purge(database).await {
+            Ok(0) => {}
+            Ok(removed) => tracing::debug!(removed, "old idempotency keys removed"),
+            Err(error) => tracing::warn!(%error, "old idempotency keys not removed; trying again in an hour"),
+        }
+        tokio::time::sleep(PERIOD).await;
+    }
+}

@@ -1,0 +1,272 @@
+//! The promises of [`UserRepository`], to be kept on every database, and those of the service above it.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use mainstay::sql::{Database, Options};
+use tempfile::TempDir;
+use tokio::task::JoinSet;
+
+use super::*;
+
+async fn sqlite() -> (Database, TempDir) {
+    let directory = TempDir::new().unwrap();
+    let db = Database::connect(Options::sqlite(directory.path().join("users.db"))).await.unwrap();
+    db.migrate(&migrations()).await.unwrap();
+    (db, directory)
+}
+
+fn someone(email: &str) -> User {
+    let name = "Some One".to_owned();
+    NewUser { email: email.to_owned(), name, phone: Some("+41441234567".to_owned()), role: Role::User }
+        .into_user()
+}
+
+fn once(key: &str, fingerprint: &str) -> Once {
+    Once { scope: "POST /api/users".to_owned(), key: key.to_owned(), fingerprint: fingerprint.to_owned() }
+}
+
+/// Every case on one empty, migrated database. Cases use their own addresses and leave their rows behind.
+async fn repository_contract(db: Database) {
+    let users: Arc<dyn UserRepository> = Arc::new(SqlUserRepository::new(db.clone()));
+    assert!(users.is_empty().await.unwrap());
+    a_user_comes_back_as_it_was_created(&*users).await;
+    an_address_belongs_to_one_user_whatever_its_case(&*users).await;
+    a_change_is_applied_once_and_only_to_the_expected_version(&*users).await;
+    a_deleted_user_is_gone_and_its_address_free(&*users).await;
+    of_concurrent_changes_to_one_version_one_wins(users.clone()).await;
+    a_repeated_creation_has_one_effect(users.clone()).await;
+    a_failed_creation_does_not_use_up_its_key(&*users).await;
+    pages_neither_skip_nor_repeat_while_users_come_and_go(&*users).await;
+    a_row_that_cannot_be_read_is_an_error_and_not_a_panic(&*users, &db).await;
+    assert!(!users.is_empty().await.unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_repository_keeps_its_contract_on_sqlite() {
+    let (db, _directory) = sqlite().await;
+    repository_contract(db).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_repository_keeps_its_contract_in_memory() {
+    let db = Database::connect(Options::sqlite_in_memory()).await.unwrap();
+    db.migrate(&migrations()).await.unwrap();
+    repository_contract(db).await;
+}
+
+async fn a_user_comes_back_as_it_was_created(users: &dyn UserRepository) {
+    let created = users.create(someone("Back@example.com"), None).await.unwrap();
+    assert!(!created.replayed);
+    assert_eq!(users.get(&created.user.id).await.unwrap().unwrap(), created.user);
+    assert_eq!(users.get("no-such-id").await.unwrap(), None);
+}
+
+async fn an_address_belongs_to_one_user_whatever_its_case(users: &dyn UserRepository) {
+    let first = users.create(someone("Taken@example.com"), None).await.unwrap().user;
+    let again = users.create(someone("tAKEN@example.com"), None).await;
+    assert!(matches!(again, Err(Error::EmailTaken)), "{again:?}");
+    let other = users.create(someone("other@example.com"), None).await.unwrap().user;
+    let patch = UserPatch { email: Some("TAKEN@example.com".to_owned()), ..UserPatch::default() };
+    assert!(matches!(users.update(&other.id, &patch, None).await, Err(Error::EmailTaken)));
+    assert_eq!(users.get(&other.id).await.unwrap().unwrap(), other);
+    assert_eq!(users.update(&first.id, &patch, None).await.unwrap().email, "TAKEN@example.com");
+}
+
+async fn a_change_is_applied_once_and_only_to_the_expected_version(users: &dyn UserRepository) {
+    let before = users.create(someone("change@example.com"), None).await.unwrap().user;
+    let patch = UserPatch {
+        name: Some("New Name".to_owned()),
+        phone: Some(None),
+        role: Some(Role::Admin),
+        ..UserPatch::default()
+    };
+    let after = users.update(&before.id, &patch, Some(1)).await.unwrap();
+    assert_eq!((after.name.as_str(), after.phone.as_deref(), after.role), ("New Name", None, Role::Admin));
+    assert_eq!((after.version, after.created_at, &after.email), (2, before.created_at, &before.email));
+    assert!(after.updated_at >= before.updated_at);
+    assert_eq!(users.get(&before.id).await.unwrap().unwrap(), after);
+
+    let stale = users.update(&before.id, &patch, Some(1)).await;
+    assert!(matches!(stale, Err(Error::Stale { current: 2 })), "{stale:?}");
+    assert_eq!(users.update(&before.id, &patch, Some(2)).await.unwrap(), after, "nothing to change");
+    assert!(matches!(users.update("nobody", &patch, None).await, Err(Error::NotFound)));
+}
+
+async fn a_deleted_user_is_gone_and_its_address_free(users: &dyn UserRepository) {
+    let user = users.create(someone("gone@example.com"), None).await.unwrap().user;
+    assert!(matches!(users.delete(&user.id, Some(7)).await, Err(Error::Stale { current: 1 })));
+    users.delete(&user.id, Some(1)).await.unwrap();
+    assert_eq!(users.get(&user.id).await.unwrap(), None);
+    assert!(matches!(users.delete(&user.id, None).await, Err(Error::NotFound)));
+    assert!(matches!(users.update(&user.id, &UserPatch::default(), None).await, Err(Error::NotFound)));
+    for _ in 0..2 {
+        let next = users.create(someone("gone@example.com"), None).await.unwrap().user;
+        users.delete(&next.id, None).await.unwrap();
+    }
+}
+
+async fn of_concurrent_changes_to_one_version_one_wins(users: Arc<dyn UserRepository>) {
+    let user = users.create(someone("race@example.com"), None).await.unwrap().user;
+    let mut racers = JoinSet::new();
+    for racer in 0..10 {
+        let (users, id) = (users.clone(), user.id.clone());
+        let patch = UserPatch { name: Some(format!("Racer {racer}")), ..UserPatch::default() };
+        racers.spawn(async move { users.update(&id, &patch, Some(1)).await });
+    }
+    let results = racers.join_all().await;
+    let winners: Vec<_> = results.iter().flatten().collect();
+    assert_eq!(winners.len(), 1, "{results:?}");
+    assert_eq!(users.get(&user.id).await.unwrap().as_ref(), Some(winners[0]));
+    assert!(results.iter().all(|r| matches!(r, Ok(_) | Err(Error::Stale { .. }))), "{results:?}");
+}
+
+async fn a_repeated_creation_has_one_effect(users: Arc<dyn UserRepository>) {
+    let mut requests = JoinSet::new();
+    for _ in 0..10 {
+        let users = users.clone();
+        requests
+            .spawn(async move { users.create(someone("once@example.com"), Some(&once("k1", "once"))).await });
+    }
+    let created: Vec<_> = requests.join_all().await.into_iter().map(Result::unwrap).collect();
+    assert_eq!(created.iter().filter(|one| !one.replayed).count(), 1);
+    assert!(created.iter().all(|one| one.user == created[0].user));
+
+    let patch = UserPatch { name: Some("Later".to_owned()), ..UserPatch::default() };
+    users.update(&created[0].user.id, &patch, None).await.unwrap();
+    let late = users.create(someone("once@example.com"), Some(&once("k1", "once"))).await.unwrap();
+    assert_eq!(
+        late,
+        Created { user: created[0].user.clone(), replayed: true },
+        "the first answer, not the latest"
+    );
+    let reused = users.create(someone("else@example.com"), Some(&once("k1", "else"))).await;
+    assert!(matches!(reused, Err(Error::KeyReused)), "{reused:?}");
+}
+
+async fn a_failed_creation_does_not_use_up_its_key(users: &dyn UserRepository) {
+    users.create(someone("first@example.com"), None).await.unwrap();
+    let failed = users.create(someone("first@example.com"), Some(&once("k2", "first"))).await;
+    assert!(matches!(failed, Err(Error::EmailTaken)), "{failed:?}");
+    let mended = users.create(someone("second@example.com"), Some(&once("k2", "second"))).await.unwrap();
+    assert!(!mended.replayed);
+}
+
+async fn pages_neither_skip_nor_repeat_while_users_come_and_go(users: &dyn UserRepository) {
+    let mut expected = Vec::new();
+    let mut page = users.list(100, None).await.unwrap();
+    let there_before = page.items.len();
+    for n in 0..7 {
+        expected.push(users.create(someone(&format!("page{n}@example.com")), None).await.unwrap().user);
+    }
+    page = users.list(there_before, None).await.unwrap();
+    let mut seen = Vec::new();
+    for turn in 0.. {
+        let Some(cursor) = page.next else { break };
+        page = users.list(2, Some(cursor)).await.unwrap();
+        assert!(page.items.len() <= 2);
+        seen.extend(page.items.clone());
+        if turn == 0 {
+            // The one the cursor stands on, and one still to come.
+            users.delete(&expected[1].id, None).await.unwrap();
+            users.delete(&expected.remove(3).id, None).await.unwrap();
+            expected.push(users.create(someone("late@example.com"), None).await.unwrap().user);
+        }
+    }
+    assert_eq!(seen, expected);
+    let all = users.list(100, None).await.unwrap();
+    let exactly = users.list(all.items.len(), None).await.unwrap();
+    assert_eq!((exactly.items, exactly.next), (all.items, None), "a full last page is still the last");
+}
+
+async fn a_row_that_cannot_be_read_is_an_error_and_not_a_panic(users: &dyn UserRepository, db: &Database) {
+    let user = users.create(someone("odd@example.com"), None).await.unwrap().user;
+    db.query("UPDATE users SET created_at = ? WHERE id = ?")
+        .bind(i64::MAX)
+        .bind(&user.id)
+        .execute()
+        .await
+        .unwrap();
+    assert!(matches!(users.get(&user.id).await, Err(Error::Store(mainstay::sql::Error::Decode { .. }))));
+    db.query("UPDATE users SET created_at = 0, role = 'king' WHERE id = ?")
+        .bind(&user.id)
+        .execute()
+        .await
+        .unwrap();
+    assert!(matches!(users.get(&user.id).await, Err(Error::Store(mainstay::sql::Error::Decode { .. }))));
+    db.query("UPDATE users SET role = 'user' WHERE id = ?").bind(&user.id).execute().await.unwrap();
+    assert_eq!(users.get(&user.id).await.unwrap().unwrap().created_at, Timestamp::UNIX_EPOCH);
+}
+
+async fn service() -> (UserService, TempDir) {
+    let (db, directory) = sqlite().await;
+    (UserService::new(Arc::new(SqlUserRepository::new(db))), directory)
+}
+
+fn input(email: &str) -> NewUserInput {
+    NewUserInput { email: Some(email.to_owned()), name: Some("Ada".to_owned()), ..NewUserInput::default() }
+}
+
+#[tokio::test]
+async fn the_service_reports_a_bad_key_together_with_bad_fields() {
+    let (service, _directory) = service().await;
+    let Err(Error::Invalid(problems)) = service.create(input("nobody"), "s", Some("a b")).await else {
+        panic!()
+    };
+    assert_eq!(problems.iter().map(|p| p.field).collect::<Vec<_>>(), ["email", "Idempotency-Key"]);
+    let Err(Error::Invalid(problems)) = service.list(Some("0"), Some("x")).await else { panic!() };
+    assert_eq!(problems.iter().map(|p| p.field).collect::<Vec<_>>(), ["limit", "cursor"]);
+    for limit in ["101", "-1", "", "ten", "99999999999999999999"] {
+        assert!(matches!(service.list(Some(limit), None).await, Err(Error::Invalid(_))), "{limit}");
+    }
+    assert!(service.list(None, None).await.unwrap().items.is_empty());
+}
+
+#[tokio::test]
+async fn the_service_knows_a_repeated_request_by_its_meaning_and_keeps_callers_apart() {
+    let (service, _directory) = service().await;
+    let first = service.create(input("ada@EXAMPLE.com"), "ada", Some("k")).await.unwrap();
+    let again = service.create(input("ada@example.com"), "ada", Some("k")).await.unwrap();
+    assert!(again.replayed && again.user == first.user);
+    assert!(matches!(service.create(input("b@example.com"), "ada", Some("k")).await, Err(Error::KeyReused)));
+    assert!(!service.create(input("b@example.com"), "bob", Some("k")).await.unwrap().replayed);
+}
+
+#[tokio::test]
+async fn the_seed_comes_once_and_not_again_after_everybody_was_deleted() {
+    let (service, _directory) = service().await;
+    let (one, two) = tokio::join!(service.seed(), service.seed());
+    assert_eq!(one.unwrap() + two.unwrap(), 3);
+    let users = service.list(None, None).await.unwrap().items;
+    assert_eq!(users.len(), 3);
+    for user in users {
+        service.delete(&user.id, None).await.unwrap();
+    }
+    assert_eq!(service.seed().await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn the_seed_would_pass_the_checks_of_a_request() {
+    let (service, _directory) = service().await;
+    service.seed().await.unwrap();
+    for user in service.list(None, None).await.unwrap().items {
+        let role = Some(user.role.as_str().to_owned());
+        let input =
+            NewUserInput { email: Some(user.email.clone()), name: Some(user.name), phone: user.phone, role };
+        assert_eq!(input.check().unwrap().email, user.email);
+    }
+}
+
+#[test]
+fn the_json_is_camel_case_with_rfc_3339_times_and_survives_a_round_trip() {
+    let mut user = someone("json@example.com");
+    user.id = "0192f3a1-b2c3-7d4e-8f90-a1b2c3d4e5f6".to_owned();
+    user.created_at = Timestamp::UNIX_EPOCH;
+    user.updated_at = Timestamp::UNIX_EPOCH;
+    let json = serde_json::to_string(&user).unwrap();
+    let expected = r#"{"id":"0192f3a1-b2c3-7d4e-8f90-a1b2c3d4e5f6","email":"json@example.com","name":"Some One","phone":"+41441234567","role":"user","createdAt":"1970-01-01T00:00:00Z","updatedAt":"1970-01-01T00:00:00Z","version":1}"#;
+    assert_eq!(json, expected);
+    assert_eq!(serde_json::from_str::<User>(&json).unwrap(), user);
+    user.phone = None;
+    assert!(!serde_json::to_string(&user).unwrap().contains("phone"));
+}

@@ -1,0 +1,269 @@
+//! What clients send, and the checks that turn it into something the domain accepts. All problems of a
+//! request are found at once.
+
+use mainstay::openapi::{ToSchema, utoipa};
+use serde::{Deserialize, Deserializer};
+
+use super::{Error, FieldError, NewUser, Role, UserPatch};
+
+/// The body of a creation. Every field is optional here so that a missing one is reported with the rest.
+#[derive(Clone, Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NewUserInput {
+    pub(crate) email: Option<String>,
+    pub(crate) name: Option<String>,
+    pub(crate) phone: Option<String>,
+    pub(crate) role: Option<String>,
+}
+
+/// The body of a change, as a JSON merge patch: absent leaves, `null` removes.
+#[derive(Clone, Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct UserPatchInput {
+    #[serde(deserialize_with = "present")]
+    pub(crate) email: Option<Option<String>>,
+    #[serde(deserialize_with = "present")]
+    pub(crate) name: Option<Option<String>>,
+    #[serde(deserialize_with = "present")]
+    pub(crate) phone: Option<Option<String>>,
+    #[serde(deserialize_with = "present")]
+    pub(crate) role: Option<Option<String>>,
+}
+
+/// Tells `null` from absent, which serde's own `Option` does not.
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<String>>, D::Error> {
+    Option::deserialize(deserializer).map(Some)
+}
+
+impl NewUserInput {
+    /// # Errors
+    /// [`Error::Invalid`] with every problem.
+    pub(crate) fn check(self) -> Result<NewUser, Error> {
+        let mut problems = Vec::new();
+        let email = required(&mut problems, "email", self.email, email);
+        let name = required(&mut problems, "name", self.name, name);
+        let phone = self.phone.and_then(|text| keep(&mut problems, phone(&text)));
+        let role = self.role.map_or(Some(Role::default()), |text| keep(&mut problems, role(&text)));
+        match (email, name, role) {
+            (Some(email), Some(name), Some(role)) if problems.is_empty() => {
+                Ok(NewUser { email, name, phone, role })
+            }
+            _ => Err(Error::Invalid(problems)),
+        }
+    }
+}
+
+impl UserPatchInput {
+    /// # Errors
+    /// [`Error::Invalid`] with every problem.
+    pub(crate) fn check(self) -> Result<UserPatch, Error> {
+        let mut problems = Vec::new();
+        let patch = UserPatch {
+            email: self.email.and_then(|text| required(&mut problems, "email", text, email)),
+            name: self.name.and_then(|text| required(&mut problems, "name", text, name)),
+            phone: match self.phone {
+                Some(Some(text)) => keep(&mut problems, phone(&text)).map(Some),
+                other => other,
+            },
+            role: self.role.and_then(|text| required(&mut problems, "role", text, role)),
+        };
+        if problems.is_empty() { Ok(patch) } else { Err(Error::Invalid(problems)) }
+    }
+}
+
+fn keep<T>(problems: &mut Vec<FieldError>, result: Result<T, FieldError>) -> Option<T> {
+    result.map_err(|problem| problems.push(problem)).ok()
+}
+
+fn required<T>(
+    problems: &mut Vec<FieldError>,
+    field: &'static str,
+    value: Option<String>,
+    check: impl Fn(&str) -> Result<T, FieldError>,
+) -> Option<T> {
+    let result = match value {
+        Some(text) => check(&text),
+        None => Err(FieldError::new(field, "required", "must be given")),
+    };
+    keep(problems, result)
+}
+
+/// The limit of RFC 5321's path, in bytes.
+const EMAIL_BYTES: usize = 254;
+const EMAIL_LOCAL_BYTES: usize = 64;
+const NAME_CHARS: usize = 200;
+
+/// Sane rather than complete: only a message that arrives proves an address. One `@` with something on
+/// both sides, no white space, control or quoting characters, domain labels not empty. A domain without a
+/// dot is fine (`root@localhost`). The domain is put in lower case.
+fn email(text: &str) -> Result<String, FieldError> {
+    let refuse = |code, message| Err(FieldError::new("email", code, message));
+    // In lower case too: the unique key is, and a few letters grow.
+    if text.len().max(text.to_lowercase().len()) > EMAIL_BYTES {
+        return refuse("too_long", "must be at most 254 bytes");
+    }
+    let invalid = || refuse("invalid", "must be an e-mail address such as name@example.com");
+    let Some((local, domain)) = text.split_once('@') else { return invalid() };
+    let forbidden = |c: char| c.is_whitespace() || c.is_control() || "@\"(),:;<>[\\]".contains(c);
+    if local.is_empty()
+        || local.len() > EMAIL_LOCAL_BYTES
+        || text.chars().filter(|c| *c == '@').count() != 1
+        || local.contains(forbidden)
+        || domain.contains(forbidden)
+        || domain.split('.').any(str::is_empty)
+    {
+        return invalid();
+    }
+    Ok(format!("{local}@{}", domain.to_lowercase()))
+}
+
+/// Surrounding white space is dropped.
+fn name(text: &str) -> Result<String, FieldError> {
+    let text = text.trim();
+    let refuse = |code, message| Err(FieldError::new("name", code, message));
+    if text.is_empty() {
+        return refuse("required", "must not be empty");
+    }
+    if text.chars().count() > NAME_CHARS {
+        return refuse("too_long", "must be at most 200 characters");
+    }
+    if text.contains(char::is_control) {
+        return refuse("invalid", "must not contain control characters");
+    }
+    Ok(text.to_owned())
+}
+
+/// E.164: a plus sign and at most 15 digits, the first not 0.
+fn phone(text: &str) -> Result<String, FieldError> {
+    let digits = text.strip_prefix('+').unwrap_or("");
+    let plausible = (2..=15).contains(&digits.len())
+        && digits.bytes().all(|byte| byte.is_ascii_digit())
+        && !digits.starts_with('0');
+    if plausible {
+        Ok(text.to_owned())
+    } else {
+        Err(FieldError::new("phone", "invalid", "must be in international form such as +41441234567"))
+    }
+}
+
+fn role(text: &str) -> Result<Role, FieldError> {
+    Role::parse(text).ok_or(FieldError::new("role", "unknown", "must be user or admin"))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn problems<T>(result: Result<T, Error>) -> Vec<(&'static str, &'static str)> {
+        match result {
+            Err(Error::Invalid(problems)) => problems.iter().map(|p| (p.field, p.code)).collect(),
+            Err(other) => panic!("{other}"),
+            Ok(_) => Vec::new(),
+        }
+    }
+
+    #[test]
+    fn all_problems_of_a_creation_are_reported_at_once() {
+        let empty = NewUserInput::default();
+        assert_eq!(problems(empty.check()), [("email", "required"), ("name", "required")]);
+        let wrong: NewUserInput =
+            serde_json::from_str(r#"{"email":"nobody","name":" ","phone":"0441234567","role":"king"}"#)
+                .unwrap();
+        assert_eq!(
+            problems(wrong.check()),
+            [("email", "invalid"), ("name", "required"), ("phone", "invalid"), ("role", "unknown")]
+        );
+    }
+
+    #[test]
+    fn a_change_tells_null_from_absent() {
+        let parse = |json| serde_json::from_str::<UserPatchInput>(json).unwrap().check();
+        assert_eq!(parse("{}").unwrap(), UserPatch::default());
+        assert_eq!(parse(r#"{"phone":null}"#).unwrap().phone, Some(None));
+        assert_eq!(
+            parse(r#"{"phone":"+41441234567"}"#).unwrap().phone,
+            Some(Some("+41441234567".to_owned()))
+        );
+        assert_eq!(
+            problems(parse(r#"{"email":null,"name":null,"phone":"1","role":null}"#)),
+            [("email", "required"), ("name", "required"), ("phone", "invalid"), ("role", "required")]
+        );
+    }
+
+    #[test]
+    fn unknown_fields_are_refused() {
+        assert!(serde_json::from_str::<NewUserInput>(r#"{"email":"a@b","name":"a","admin":true}"#).is_err());
+        assert!(serde_json::from_str::<UserPatchInput>(r#"{"version":7}"#).is_err());
+    }
+
+    #[test]
+    fn an_email_is_sane_and_its_domain_in_lower_case() {
+        assert_eq!(email("Ada.Lovelace+x@EXAMPLE.Com").unwrap(), "Ada.Lovelace+x@example.com");
+        assert_eq!(email("root@localhost").unwrap(), "root@localhost");
+        assert_eq!(email("用户@例え.jp").unwrap(), "用户@例え.jp");
+        for bad in [
+            "",
+            "@",
+            "a@",
+            "@b",
+            "a@b@c",
+            "a b@c",
+            "a@b c",
+            "a@b\n",
+            "a\0@b",
+            "a@.b",
+            "a@b.",
+            "a@b..c",
+            "<a@b>",
+            "a,b@c",
+            "\"a\"@b",
+            "a@[1.2.3.4]",
+            "a\u{a0}@b",
+        ] {
+            assert_eq!(email(bad).unwrap_err().code, "invalid", "{bad:?}");
+        }
+        assert_eq!(email(&format!("{}@b", "a".repeat(65))).unwrap_err().code, "invalid");
+        let longest = format!("a@{}", "b".repeat(252));
+        assert!(email(&longest).is_ok());
+        assert_eq!(email(&format!("{longest}b")).unwrap_err().code, "too_long");
+    }
+
+    #[test]
+    fn a_name_has_1_to_200_characters_and_no_control_characters() {
+        assert_eq!(name("  Ada  ").unwrap(), "Ada");
+        assert!(name(&"é".repeat(200)).is_ok());
+        assert_eq!(name(&"é".repeat(201)).unwrap_err().code, "too_long");
+        assert_eq!(name("\t").unwrap_err().code, "required");
+        assert_eq!(name("a\u{1b}[31m").unwrap_err().code, "invalid");
+        assert_eq!(name("a\r\nb").unwrap_err().code, "invalid");
+    }
+
+    #[test]
+    fn a_phone_number_is_e164() {
+        for good in ["+41441234567", "+12", "+123456789012345"] {
+            assert_eq!(phone(good).unwrap(), good);
+        }
+        for bad in
+            ["", "+", "+1", "41441234567", "+0441234567", "+1234567890123456", "+41 44 123", "+41a", "++41"]
+        {
+            assert!(phone(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_input_panics_and_what_is_accepted_is_accepted_again_unchanged(
+            email_text in "\\PC{0,20}@?\\PC{0,20}",
+            name_text in any::<String>(),
+        ) {
+            if let Ok(once) = email(&email_text) {
+                prop_assert_eq!(email(&once).unwrap(), once);
+            }
+            if let Ok(once) = name(&name_text) {
+                prop_assert_eq!(name(&once).unwrap(), once);
+            }
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! Tests of the reference service as its users meet it: the real binary, its own directory, real
+//! sockets and signals. `users` is the REST contract; `startup`, `shutdown` and `operations` are what
+//! whoever runs it relies on. A new test goes beside the promise it belongs to.
+#![allow(missing_docs, clippy::unwrap_used)]
+
+mod operations;
+mod shutdown;
+mod startup;
+mod users;
+
+use std::time::Duration;
+
+use mainstay_testkit::http::{Request, Response};
+use mainstay_testkit::{Service, ServiceCommand};
+use serde_json::{Value, json};
+
+/// Longer than anything takes on a loaded machine; nothing waits this long when it works.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The service with an environment of its own. `APP_ENV=test` starts without the seeded users.
+fn service() -> ServiceCommand {
+    Service::command(env!("CARGO_BIN_EXE_user-service"))
+}
+
+async fn empty_service() -> Service {
+    service().env("APP_ENV", "test").start().await
+}
+
+async fn create(service: &Service, body: Value) -> Response {
+    Request::post(service.addr(), "/api/users").json(&body).send().await
+}
+
+/// Creates a user that must be accepted, and returns it.
+async fn created(service: &Service, email: &str, name: &str) -> Value {
+    let response = create(service, json!({"email": email, "name": name})).await;
+    assert_eq!(response.status, 201, "{}", response.text());
+    response.json()
+}
+
+async fn get(service: &Service, path: &str) -> Response {
+    Request::get(service.addr(), path).send().await
+}
+
+/// The fields at fault, in order.
+fn fields(response: &Response) -> Vec<String> {
+    let body = response.json();
+    let errors = body["errors"].as_array().unwrap_or_else(|| panic!("no errors in {body}"));
+    errors.iter().map(|error| error["field"].as_str().unwrap_or_default().to_owned()).collect()
+}
