@@ -107,7 +107,7 @@ async fn a_query_parameter_of_the_wrong_type_is_422_and_named() {
     assert_eq!(Request::get(server.addr(), "/page?limit=7").send().await.text(), "Some(7)");
     assert_eq!(Request::get(server.addr(), "/page").send().await.text(), "None");
     for query in ["limit=x", "limit=-1", "limit=1000", "limit=%ff"] {
-        let response = Request::get(server.addr(), &format!("/page?{query}")).send().await;
+        let response = Request::get(server.addr(), format!("/page?{query}")).send().await;
         assert_eq!(
             (response.status, response.json()["errors"][0]["field"].clone()),
             (422, json!("limit")),
@@ -121,7 +121,7 @@ async fn a_path_parameter_that_fits_nothing_is_404() {
     let server = server().await;
     assert_eq!(Request::get(server.addr(), "/item/7").send().await.text(), "7");
     for id in ["x", "-1", "..%2f7", "%ff", "%00", "99999999999"] {
-        assert_eq!(Request::get(server.addr(), &format!("/item/{id}")).send().await.status, 404, "{id}");
+        assert_eq!(Request::get(server.addr(), format!("/item/{id}")).send().await.status, 404, "{id}");
     }
 }
 

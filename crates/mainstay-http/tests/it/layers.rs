@@ -100,8 +100,8 @@ async fn a_request_whose_client_leaves_is_counted_and_no_longer_in_flight() {
 async fn paths_do_not_make_series() {
     let server = TestHost::start(Router::new().route("/users/{id}", get(async || "user"))).await;
     for id in 0..50 {
-        Request::get(server.addr(), &format!("/users/{id}")).send().await;
-        Request::get(server.addr(), &format!("/nowhere/{id}")).send().await;
+        Request::get(server.addr(), format!("/users/{id}")).send().await;
+        Request::get(server.addr(), format!("/nowhere/{id}")).send().await;
     }
     let text = server.metrics.render(Default::default());
     let counted: Vec<_> = text.lines().filter(|line| line.starts_with("http_requests_total{")).collect();
