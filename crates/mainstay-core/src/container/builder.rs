@@ -93,10 +93,23 @@ impl Builder {
     }
 
     /// Whatever `register` provides replaces the binding of the same type and name, hooks included;
-    /// contributions replace all contributions. For tests:
-    /// `builder.override_with(|test| { test.value_dyn(fake as Arc<dyn UserRepository>); })`.
+    /// contributions replace all contributions. For tests. Overriding what nobody provides is an
+    /// error of [`Builder::build`]: the override would have no effect, and its test would lie.
     ///
-    /// Overriding what nobody provides is an error of [`Builder::build`], as it hides a typing error.
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+    /// use mainstay_core::container::{Builder, Container};
+    ///
+    /// struct Greeting(&'static str);
+    /// fn wiring(builder: &mut Builder) { builder.value(Greeting("hello")); }
+    ///
+    /// let mut builder = Container::builder();
+    /// wiring(&mut builder);
+    /// builder.override_with(|test| { test.value(Greeting("test")); });
+    /// assert_eq!(builder.build().await?.resolve::<Greeting>()?.0, "test");
+    /// # Ok::<_, mainstay_core::container::Error>(())
+    /// # }).unwrap();
+    /// ```
     pub fn override_with(&mut self, register: impl FnOnce(&mut Self)) {
         let outer = std::mem::replace(&mut self.overriding, true);
         register(self);

@@ -92,7 +92,8 @@ impl Container {
     }
 
     /// The singleton of type `T`; `T` may be a trait object. One hash lookup and one `Arc` clone,
-    /// no lock and no allocation.
+    /// no lock and no allocation. All threads share the count of that `Arc`: keep what was
+    /// resolved instead of asking for it in a hot path.
     ///
     /// # Errors
     /// [`Error::NotProvided`]; [`Error::NeedsScope`] when it is not a singleton.
@@ -151,7 +152,8 @@ impl Container {
     }
 
     /// Runs the stop hooks of everything that is up, in reverse order, and goes on after failures.
-    /// Calling it again does nothing.
+    /// Calling it again does nothing. Waits for a [`Container::start`] in progress; to cut that
+    /// short, drop its future.
     ///
     /// # Cancellation
     /// Dropping the future drops the hook that was running; another call goes on with the next one.

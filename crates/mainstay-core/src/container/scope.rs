@@ -11,6 +11,26 @@ use super::key::{Key, Token, Unnamed};
 ///
 /// Clones share the instances; they are dropped with the last clone. A scope costs one cell for
 /// each binding of the container.
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+/// use mainstay_core::container::{Container, Dep};
+/// use std::sync::Arc;
+///
+/// struct Transaction;
+/// struct Transfer { transaction: Dep<Transaction> }
+///
+/// let mut builder = Container::builder();
+/// builder.provide(|| async { Transaction }).scoped();
+/// builder.provide(|transaction: Dep<Transaction>| async move { Transfer { transaction } }).scoped();
+///
+/// let request = builder.build().await?.scope();
+/// let transfer = request.resolve::<Transfer>().await?;
+/// let transaction: Arc<Transaction> = request.resolve().await?;
+/// assert!(Arc::ptr_eq(&transaction, &transfer.transaction.clone().into_arc()));
+/// # Ok::<_, mainstay_core::container::Error>(())
+/// # }).unwrap();
+/// ```
 #[derive(Clone)]
 pub struct Scope {
     assembly: Arc<Assembly>,

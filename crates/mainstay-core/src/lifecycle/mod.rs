@@ -61,12 +61,9 @@ use sequence::{Hook, Sequence};
 
 /// How long shutdown may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
 pub struct Options {
-    /// The total deadline of the sequence.
-    pub shutdown_timeout: Duration,
-    /// How long to keep serving after readiness has failed.
-    pub drain_delay: Duration,
+    shutdown_timeout: Duration,
+    drain_delay: Duration,
 }
 
 impl Default for Options {
@@ -76,14 +73,14 @@ impl Default for Options {
 }
 
 impl Options {
-    /// Sets the total deadline of the sequence.
+    /// Sets the total deadline of the sequence (default 30 s).
     #[must_use]
     pub fn shutdown_timeout(mut self, timeout: Duration) -> Self {
         self.shutdown_timeout = timeout;
         self
     }
 
-    /// Sets how long to keep serving after readiness has failed; zero skips the wait.
+    /// Sets how long to keep serving after readiness has failed (default 5 s); zero skips the wait.
     #[must_use]
     pub fn drain_delay(mut self, delay: Duration) -> Self {
         self.drain_delay = delay;
@@ -93,6 +90,7 @@ impl Options {
 
 /// A step of the shutdown sequence, in the order in which they run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
 pub enum Step {
     /// Readiness fails.
     NotReady,
@@ -122,6 +120,7 @@ impl Step {
 
 /// Where the process is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Phase {
     /// Not serving yet.
     Starting,

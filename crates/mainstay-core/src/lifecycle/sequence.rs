@@ -98,7 +98,7 @@ impl Shared {
             Ticket { entries, step: hook.step, name: hook.name, began: None, outcome: Outcome::Cut };
         async move {
             let left = self.options.shutdown_timeout.saturating_sub(began.elapsed());
-            if left.is_zero() || self.aborted.is_cancelled() {
+            if left.is_zero() {
                 return;
             }
             ticket.begin();

@@ -8,10 +8,10 @@ use super::{Lifecycle, Phase};
 /// Listens to SIGTERM and SIGINT: the first asks for shutdown, the second aborts it. Ends when the
 /// sequence has ended.
 ///
-/// The signals are caught from the call on, so that none is lost until the future first runs; the
+/// The signals are caught from the call on, so that none is lost before the future first runs; the
 /// owner spawns it: `tasks.spawn("signals", signals(&lifecycle)?)`. Call it on a tokio runtime with
-/// I/O enabled. The process never again dies from these signals by itself, which is how tokio
-/// installs handlers.
+/// I/O enabled. From then on these signals no longer end the process by themselves, even when
+/// nobody listens: tokio's handlers stay installed.
 ///
 /// # Errors
 /// The handlers could not be installed.

@@ -1,6 +1,7 @@
 //! The shutdown sequence: its order, its deadlines, and what cuts it short.
 #![allow(clippy::unwrap_used)]
 
+mod log;
 mod sequence;
 mod signals;
 mod trouble;

@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use futures_util::FutureExt;
+use mainstay_core::container::Container;
 use mainstay_core::lifecycle::{Lifecycle, Options, Phase, Step};
 
 use super::{Log, SECOND, lifecycle, ok, outcomes};
@@ -155,4 +156,18 @@ async fn two_lives_in_one_process_are_independent() {
     assert!(one.run_shutdown().await.is_clean(), "it had nothing to do");
     assert_eq!(*other.phase().borrow(), Phase::Running);
     assert!(other.shutdown_requested().now_or_never().is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_container_stops_as_one_component() {
+    struct Pool;
+    let mut builder = Container::builder();
+    builder.value(Pool).on_stop(|_| async { Err("still in use") });
+    let container = builder.build().await.unwrap();
+    let lifecycle = lifecycle();
+    lifecycle.on(Step::StopComponents, "container", SECOND, move || async move {
+        container.stop().await.into_result()
+    });
+    let report = lifecycle.run_shutdown().await;
+    assert_eq!(outcomes(&report), ["container: failed: Pool: stop hook failed: still in use"]);
 }

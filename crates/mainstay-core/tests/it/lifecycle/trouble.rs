@@ -1,5 +1,4 @@
-use std::io::{Error as IoError, Write};
-use std::sync::{Arc, Mutex};
+use std::io::Error as IoError;
 use std::time::Duration;
 
 use mainstay_core::lifecycle::{Lifecycle, Options, Outcome, Phase, Step};
@@ -144,41 +143,4 @@ async fn a_run_may_live_in_a_task_of_its_own() {
         async move { lifecycle.run_shutdown().await }
     });
     assert_eq!(outcomes(&run.await.unwrap()), ["flush: overran its deadline"]);
-}
-
-#[derive(Clone, Default)]
-struct Capture(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Capture {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().write(bytes)
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn the_log_names_who_overran() {
-    let capture = Capture::default();
-    let writer = capture.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .with_ansi(false)
-        .without_time()
-        .with_writer(move || writer.clone())
-        .finish();
-    let _guard = tracing::subscriber::set_default(subscriber);
-    // With one dispatcher alive, `tracing` asks the thread that first meets a callsite whether it is
-    // enabled; in another test's thread nobody listens. With two it asks both.
-    let _second = tracing::Dispatch::new(tracing::subscriber::NoSubscriber::default());
-    let lifecycle = lifecycle();
-    hang(&lifecycle, Step::FinishRequests, "slow requests", SECOND);
-    lifecycle.request_shutdown("SIGTERM");
-    lifecycle.run_shutdown().await;
-    let text = String::from_utf8(capture.0.lock().unwrap().clone()).unwrap();
-    let line = text.lines().find(|line| line.contains("ERROR")).unwrap();
-    assert!(line.contains("shutdown work overran its deadline"), "{line}");
-    assert!(line.contains(r#"step=FinishRequests name="slow requests""#), "{line}");
-    assert!(text.contains(r#"shutdown requested reason="SIGTERM""#), "{text}");
 }
