@@ -56,6 +56,7 @@ mod builder;
 mod constructor;
 mod error;
 mod graph;
+mod index;
 mod inject;
 mod key;
 mod plan;
