@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod log;
+mod model;
 mod sequence;
 mod signals;
 mod trouble;
