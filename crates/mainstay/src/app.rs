@@ -26,7 +26,7 @@ pub(crate) struct Parts {
     pub(crate) container: Container,
     pub(crate) lifecycle: Lifecycle,
     pub(crate) storage: Option<Storage>,
-    pub(crate) info: Arc<Info>,
+    pub(crate) info: Info,
 }
 
 impl Mainstay {

@@ -125,7 +125,7 @@ impl Builder {
         let probes = health_settings.enabled.then(|| health.start(&tasks.token()));
         let lifecycle = wiring::lifecycle(&config);
         wiring::stop_components(&lifecycle, storage.as_ref(), tasks, probes, &container);
-        let info = Arc::new(wiring::info(&config, self.version, storage.is_some()));
+        let info = wiring::info(&config, self.version, storage.is_some());
         Ok(Mainstay(Arc::new(Parts { config, metrics, health, container, lifecycle, storage, info })))
     }
 }

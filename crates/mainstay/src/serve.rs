@@ -77,15 +77,15 @@ impl Mainstay {
         Ok(host.wrap(router.merge(endpoint::api_docs(&document))))
     }
 
-    fn endpoints(&self, access: Access) -> Distributed {
+    fn endpoints(&self, access: Access) -> Arc<Distributed> {
         let parts = &self.0;
-        Distributed {
+        Arc::new(Distributed {
             health: parts.health.clone(),
             metrics: parts.metrics.clone(),
             config: parts.config.clone(),
-            info: Arc::clone(&parts.info),
+            info: parts.info.clone(),
             access,
-        }
+        })
     }
 
     async fn open(&self, host: &Arc<Host>, routes: &Router, listeners: &Listeners) -> Result<(), ServeError> {

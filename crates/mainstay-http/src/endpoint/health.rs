@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderValue, StatusCode, header, request::Parts};
@@ -13,28 +15,19 @@ const NO_STORE: (http::HeaderName, HeaderValue) =
 /// Whether the process works at all. Touches no dependency: a restart would not mend one.
 #[utoipa::path(get, path = "/distributed/live", tag = "mainstay",
     responses((status = 200, description = "The process is alive"), (status = 503, description = "It should be restarted")))]
-pub(super) async fn live(State(state): State<Distributed>) -> Response {
+pub(super) async fn live(State(state): State<Arc<Distributed>>) -> Response {
     let live = state.health.live();
-    let (code, status) =
-        if live.alive { (StatusCode::OK, "alive") } else { (StatusCode::SERVICE_UNAVAILABLE, "dead") };
-    let body = json!({
-        "status": status,
-        "timestamp": live.timestamp,
-        "uptime": live.uptime,
-    });
-    (code, [NO_STORE], Json(body)).into_response()
+    let code = if live.alive { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (code, [NO_STORE], Json(live)).into_response()
 }
 
 /// Whether to send requests here.
 #[utoipa::path(get, path = "/distributed/ready", tag = "mainstay",
     responses((status = 200, description = "Send requests"), (status = 503, description = "Send none; `failedChecks` says why")))]
-pub(super) async fn ready(State(state): State<Distributed>) -> Response {
+pub(super) async fn ready(State(state): State<Arc<Distributed>>) -> Response {
     let readiness = state.health.ready();
-    if readiness.ready {
-        return ([NO_STORE], Json(json!({"status": "ready"}))).into_response();
-    }
-    let body = json!({"status": "not ready", "failedChecks": readiness.failed_checks});
-    (StatusCode::SERVICE_UNAVAILABLE, [NO_STORE], Json(body)).into_response()
+    let code = if readiness.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (code, [NO_STORE], Json(readiness)).into_response()
 }
 
 /// State of every check, from a snapshot. Without permission only the overall status is shown.
@@ -42,7 +35,7 @@ pub(super) async fn ready(State(state): State<Distributed>) -> Response {
 /// `Accept: application/health+json` selects the format of the expired draft-inadarei-api-health-check.
 #[utoipa::path(get, path = "/distributed/health", tag = "mainstay",
     responses((status = 200, description = "Healthy or degraded"), (status = 503, description = "A critical check fails")))]
-pub(super) async fn health(State(state): State<Distributed>, request: Parts) -> Response {
+pub(super) async fn health(State(state): State<Arc<Distributed>>, request: Parts) -> Response {
     let report = state.health.report();
     let code =
         if report.status == Status::Unhealthy { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };

@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use jiff::Timestamp;
@@ -52,8 +54,8 @@ impl Component {
 /// Service, build, system, and what each component does when its store is down.
 #[utoipa::path(get, path = "/distributed/info", tag = "mainstay",
     responses((status = 200, description = "What runs here"), (status = 401)))]
-pub(super) async fn info(State(state): State<Distributed>) -> Response {
-    let info = &*state.info;
+pub(super) async fn info(State(state): State<Arc<Distributed>>) -> Response {
+    let info = &state.info;
     Json(json!({
         "service": {
             "name": info.service,

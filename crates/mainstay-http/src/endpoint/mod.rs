@@ -31,7 +31,7 @@ use utoipa_axum::routes;
 use crate::access::Access;
 
 /// What the endpoints answer from.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Distributed {
     /// Source of `live`, `ready` and `health`.
     pub health: Health,
@@ -40,7 +40,7 @@ pub struct Distributed {
     /// Source of `config`.
     pub config: Config,
     /// Source of `info`.
-    pub info: Arc<Info>,
+    pub info: Info,
     /// Who may see the sensitive ones.
     pub access: Access,
 }
@@ -65,7 +65,7 @@ impl Exposure {
 }
 
 /// Every endpoint, to be given a [`Distributed`] as its state.
-pub fn api(access: Access, exposure: &Exposure) -> OpenApiRouter<Distributed> {
+pub fn api(access: Access, exposure: &Exposure) -> OpenApiRouter<Arc<Distributed>> {
     let mut open = OpenApiRouter::new().routes(routes!(health::live)).routes(routes!(health::ready));
     if let Some(alias) = &exposure.health {
         open = open.routes(routes!(health::health));
@@ -87,7 +87,7 @@ pub fn api(access: Access, exposure: &Exposure) -> OpenApiRouter<Distributed> {
 }
 
 /// Only the metrics, for a listener of their own (`METRICS_PORT`).
-pub fn metrics_api(access: Access, exposure: &Exposure) -> Router<Distributed> {
+pub fn metrics_api(access: Access, exposure: &Exposure) -> Router<Arc<Distributed>> {
     let mut routes = Router::new()
         .route("/distributed/metrics", get(metrics::text))
         .route("/distributed/metrics/json", get(metrics::json));

@@ -1,33 +1,36 @@
-//! What stands around every route, outermost first: [`observe`] (request id, span, access log,
-//! metrics, panic, time limit, problem bodies), security headers, CORS, compression, body limit.
+//! What stands around every route, as one layer: request id, span, access log, metrics, panic and time
+//! limit, body limit, problem bodies, security headers, and for clients that ask, CORS and compression.
+//!
+//! One layer and not seven: each `Router::layer` costs every request a clone of the service and an
+//! allocation.
 
 mod body_limit;
-mod cors;
+mod flight;
 mod metrics;
-mod observe;
+mod negotiate;
+mod request_context;
 mod security;
+mod standard;
 
 pub(crate) use body_limit::BodyLimit;
 pub(crate) use metrics::HttpMetrics;
-pub use observe::RequestContext;
+pub use request_context::RequestContext;
 
 use std::sync::Arc;
 
 use axum::Router;
-use axum::middleware::{from_fn, from_fn_with_state};
-use tower_http::compression::CompressionLayer;
+use axum::extract::DefaultBodyLimit;
+use tower::ServiceBuilder;
 
 use crate::{Host, Problem};
 
 pub(crate) fn wrap(host: &Arc<Host>, routes: Router) -> Router {
-    // The last layer added is the outermost.
+    let layers = ServiceBuilder::new()
+        .layer(standard::StandardLayer::new(host))
+        // Ours counts for whoever reads the body, not only for axum's extractors.
+        .layer(DefaultBodyLimit::disable());
     routes
         .fallback(async || Problem::not_found("No route has this path."))
         .method_not_allowed_fallback(async || Problem::method_not_allowed())
-        .layer(axum::extract::DefaultBodyLimit::disable())
-        .layer(from_fn_with_state(Arc::clone(host), body_limit::body_limit))
-        .layer(CompressionLayer::new())
-        .layer(cors::layer(Arc::clone(host)))
-        .layer(from_fn(security::headers))
-        .layer(from_fn_with_state(Arc::clone(host), observe::observe))
+        .layer(layers)
 }

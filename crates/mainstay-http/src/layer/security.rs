@@ -1,7 +1,4 @@
-use axum::extract::Request;
-use axum::middleware::Next;
-use axum::response::Response;
-use http::{HeaderName, HeaderValue, header};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 /// Headers that take abilities away from whoever embeds or sniffs an answer. A handler that sets one
 /// itself (a page that needs scripts, say) keeps its own.
@@ -12,10 +9,8 @@ const DEFAULTS: [(HeaderName, HeaderValue); 4] = [
     (header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'")),
 ];
 
-pub(super) async fn headers(request: Request, next: Next) -> Response {
-    let mut response = next.run(request).await;
+pub(super) fn add_defaults(headers: &mut HeaderMap) {
     for (name, value) in DEFAULTS {
-        response.headers_mut().entry(name).or_insert(value);
+        headers.entry(name).or_insert(value);
     }
-    response
 }

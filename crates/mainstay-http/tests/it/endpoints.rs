@@ -43,10 +43,11 @@ async fn endpoints(development: bool) -> Endpoints {
         health: health.clone(),
         metrics: metrics.clone(),
         config: Config::for_tests([("redis.password", "canary")]),
-        info: Arc::new(info),
+        info,
         access,
     };
-    let (routes, document) = endpoint::api(access, &Exposure::all()).with_state(state).split_for_parts();
+    let (routes, document) =
+        endpoint::api(access, &Exposure::all()).with_state(Arc::new(state)).split_for_parts();
     let server = TestHost::start(routes.merge(endpoint::api_docs(&document))).await;
     let probes = health.start(&CancellationToken::new());
     Endpoints { server, health, metrics, _probes: probes }

@@ -1,0 +1,132 @@
+use std::convert::Infallible;
+use std::future::{Future, ready};
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use axum::extract::Request;
+use axum::response::{IntoResponse, Response};
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, Either};
+use http::{HeaderValue, Version, header};
+use tower::{Layer, Service};
+use tracing::Instrument;
+
+use super::flight::Flight;
+use super::request_context::{RequestContext, X_REQUEST_ID};
+use super::{body_limit, negotiate, security};
+use crate::{Host, Limits, Problem};
+
+/// See the [module](super).
+#[derive(Debug, Clone)]
+pub(super) struct StandardLayer(Arc<Host>);
+
+impl StandardLayer {
+    pub(super) fn new(host: &Arc<Host>) -> Self {
+        Self(Arc::clone(host))
+    }
+}
+
+impl<S> Layer<S> for StandardLayer {
+    type Service = Standard<S>;
+
+    fn layer(&self, inner: S) -> Standard<S> {
+        Standard { host: Arc::clone(&self.0), inner }
+    }
+}
+
+/// From here on a request has an id, a span, limits, and an end that is counted and logged, however it
+/// ends.
+#[derive(Debug, Clone)]
+pub(super) struct Standard<S> {
+    host: Arc<Host>,
+    inner: S,
+}
+
+impl<S> Service<Request> for Standard<S>
+where
+    S: Service<Request, Response = Response, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Future<Output = Result<Response, Infallible>> + Send,
+{
+    type Response = Response;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Response, Infallible>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request) -> Self::Future {
+        let context = RequestContext::of(request.headers());
+        let close = self.host.is_draining() && request.version() < Version::HTTP_2;
+        let limits = self.host.limits.load_full();
+        let span = tracing::info_span!(
+            "request",
+            request_id = %context.request_id,
+            trace_id = %context.trace.trace_id(),
+        );
+        let flight = Flight::start(Arc::clone(&self.host), &request, span.clone());
+        request.extensions_mut().insert(context.clone());
+        let handled = match body_limit::limited(request, limits.body_limit) {
+            Ok(request) => Either::Left(negotiate::call(&mut self.inner, request, &limits)),
+            Err(problem) => Either::Right(ready(Ok(problem.into_response()))),
+        };
+        Box::pin(finish(handled, context, limits, close, flight).instrument(span))
+    }
+}
+
+async fn finish(
+    handled: impl Future<Output = Result<Response, Infallible>> + Send,
+    context: RequestContext,
+    limits: Arc<Limits>,
+    close: bool,
+    mut flight: Flight,
+) -> Result<Response, Infallible> {
+    let handled = AssertUnwindSafe(handled).catch_unwind();
+    let mut response = match tokio::time::timeout(limits.request_timeout, handled).await {
+        Ok(Ok(Ok(response))) => response,
+        Ok(Ok(Err(never))) => match never {},
+        Ok(Err(panic)) => {
+            tracing::error!(panic = panic_text(panic.as_ref()), "handler panicked");
+            Problem::internal_opaque().into_response()
+        }
+        Err(_) => Problem::timeout().into_response(),
+    };
+    let id = context.request_id.as_str();
+    if let Some(problem) = response.extensions_mut().remove::<Problem>() {
+        response = with_request_id(response, problem, id);
+    }
+    let headers = response.headers_mut();
+    negotiate::vary(headers, &limits);
+    security::add_defaults(headers);
+    if let Ok(id) = HeaderValue::from_str(id) {
+        headers.insert(X_REQUEST_ID, id);
+    }
+    if close {
+        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    flight.land(response.status());
+    Ok(response)
+}
+
+/// Writes the body of a problem again, now with the id; headers that inner layers added stay.
+fn with_request_id(response: Response, problem: Problem, id: &str) -> Response {
+    let (mut parts, _) = response.into_parts();
+    let (fresh, body) = problem.respond(Some(id)).into_parts();
+    parts.headers.remove(header::CONTENT_LENGTH);
+    parts.headers.remove(header::CONTENT_ENCODING);
+    for (name, value) in fresh.headers {
+        if let Some(name) = name {
+            parts.headers.insert(name, value);
+        }
+    }
+    Response::from_parts(parts, body)
+}
+
+fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
+    panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("no message")
+}
