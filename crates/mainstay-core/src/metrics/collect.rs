@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::family::{About, Family, Kind};
 use super::histogram::Counts;
-use super::key;
+use super::key::{Key, Query};
 use super::registry::Registry;
 use super::series::{Value, level, total};
 use super::summary::Window;
@@ -29,7 +29,7 @@ pub struct Sink<'a> {
 }
 
 /// By metric, then by the text of the labels: key and value.
-type Samples = BTreeMap<Box<str>, BTreeMap<Box<str>, (Box<[u8]>, f64)>>;
+type Samples = BTreeMap<Box<str>, BTreeMap<Box<str>, (Key, f64)>>;
 
 impl std::fmt::Debug for Sink<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -51,14 +51,15 @@ impl Sink<'_> {
     /// Of two samples of the same labels the last counts; a series of the registry counts more.
     fn sample(&mut self, kind: Kind, name: &str, labels: &[(&str, &str)], value: f64) {
         let Some(family) = self.registry.family(kind, name) else { return };
-        if let Err(why) = family.check_labels(labels) {
+        let query = Query::new(name, labels);
+        if let Err(why) = family.check_labels(&query) {
             return self.registry.reject(why, name);
         }
         let samples = self.samples.entry(name.into()).or_default();
-        let key = key::canonical(name, labels);
-        let rendered = key::render_labels(&key).into_boxed_str();
+        let key = query.to_key();
+        let rendered = key.render_labels().into_boxed_str();
         if samples.len() < family.options().max_series_per_metric || samples.contains_key(&rendered) {
-            samples.insert(rendered, (key[..].into(), value));
+            samples.insert(rendered, (key, value));
         } else {
             family.count_dropped();
         }
@@ -89,7 +90,7 @@ impl<'a> Reading<'a> {
 pub(super) trait Visitor {
     /// A metric begins; at least one sample follows.
     fn family(&mut self, family: &Family, about: &About);
-    fn sample(&mut self, key: &[u8], labels: &str, value: Reading<'_>);
+    fn sample(&mut self, key: &Key, labels: &str, value: Reading<'_>);
 }
 
 /// Shows all series to `visitor`, by metric name, then by labels.
@@ -98,7 +99,7 @@ pub(super) fn visit(registry: &Registry, visitor: &mut impl Visitor) {
     for family in registry.families() {
         let mut samples = samples.remove(&family.name).unwrap_or_default().into_iter().peekable();
         let mut begun = false;
-        let mut show = |key: &[u8], labels: &str, value: Reading<'_>| {
+        let mut show = |key: &Key, labels: &str, value: Reading<'_>| {
             if !std::mem::replace(&mut begun, true) {
                 visitor.family(&family, &family.about());
             }

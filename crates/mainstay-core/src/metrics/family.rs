@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use tokio::time::Instant;
 
 use super::histogram::{Buckets, Counts};
-use super::key;
+use super::key::{self, Key, Query};
 use super::registry::{Reject, Shared};
 use super::series::{Series, Value};
 use super::striped::Striped;
@@ -64,7 +64,7 @@ struct Members {
     sorted: bool,
     /// Expired series that a caller may still hold: they come back rather than a second one of the
     /// same labels.
-    retired: HashMap<Arc<[u8]>, Weak<Series>>,
+    retired: HashMap<Key, Weak<Series>>,
     buckets: Arc<Buckets>,
 }
 
@@ -92,49 +92,45 @@ impl Family {
     }
 
     /// The series of `labels`, new if need be, or the overflow series when the metric is full.
-    pub(super) fn series(
-        self: &Arc<Self>,
-        key: &[u8],
-        labels: &[(&str, &str)],
-    ) -> Result<Arc<Series>, Reject> {
-        self.check_labels(labels)?;
+    pub(super) fn series(self: &Arc<Self>, query: &Query<'_>) -> Result<Arc<Series>, Reject> {
+        self.check_labels(query)?;
         let mut members = self.members();
-        if let Some(series) = self.known(&mut members, key) {
+        if let Some(series) = self.known(&mut members, query) {
             return Ok(series);
         }
         if members.list.len() < self.shared.options.max_series_per_metric {
-            return Ok(self.insert_new(&mut members, key));
+            return Ok(self.insert_new(&mut members, query));
         }
         self.count_dropped();
-        let key = key::canonical(&self.name, &[("overflow", "true")]);
-        let known = self.known(&mut members, &key);
-        Ok(known.unwrap_or_else(|| self.insert_new(&mut members, &key)))
+        let query = Query::new(&self.name, &[("overflow", "true")]);
+        let known = self.known(&mut members, &query);
+        Ok(known.unwrap_or_else(|| self.insert_new(&mut members, &query)))
     }
 
-    pub(super) fn check_labels(&self, labels: &[(&str, &str)]) -> Result<(), Reject> {
+    pub(super) fn check_labels(&self, query: &Query<'_>) -> Result<(), Reject> {
         let own = self.kind.own_label();
-        let valid = labels.iter().all(|(name, _)| key::is_label_name(name) && Some(*name) != own);
+        let valid = query.labels().iter().all(|(name, _)| key::is_label_name(name) && Some(*name) != own);
         if valid { Ok(()) } else { Err(Reject::InvalidLabel) }
     }
 
-    fn known(&self, members: &mut Members, key: &[u8]) -> Option<Arc<Series>> {
-        if let Some(series) = self.shared.index.pin().get(key) {
+    fn known(&self, members: &mut Members, query: &Query<'_>) -> Option<Arc<Series>> {
+        if let Some(series) = self.shared.index.pin().get(query) {
             return Some(Arc::clone(series));
         }
-        let series = members.retired.remove(key)?.upgrade()?;
+        let series = members.retired.remove(&query.to_key())?.upgrade()?;
         series.unretire();
         self.insert(members, &series);
         Some(series)
     }
 
-    fn insert_new(self: &Arc<Self>, members: &mut Members, key: &[u8]) -> Arc<Series> {
+    fn insert_new(self: &Arc<Self>, members: &mut Members, query: &Query<'_>) -> Arc<Series> {
         let value = match self.kind {
             Kind::Counter => Value::Counter(Striped::new(AtomicU64::new(0))),
             Kind::Gauge => Value::Gauge(AtomicU64::new(0)),
             Kind::Histogram => Value::Histogram(Counts::new(Arc::clone(&members.buckets))),
             Kind::Summary => Value::Summary(Window::new(self.shared.options.summary_window)),
         };
-        let series = Arc::new(Series::new(key, value, Arc::downgrade(self)));
+        let series = Arc::new(Series::new(query.to_key(), value, Arc::downgrade(self)));
         self.insert(members, &series);
         series
     }
@@ -142,7 +138,7 @@ impl Family {
     fn insert(&self, members: &mut Members, series: &Arc<Series>) {
         members.list.push(Member { series: Arc::clone(series), quiet_since: None });
         members.sorted = false;
-        self.shared.index.pin().insert(Arc::clone(&series.key), Arc::clone(series));
+        self.shared.index.pin().insert(series.key.clone(), Arc::clone(series));
     }
 
     /// Brings back a series that was updated through a kept handle after it expired. It may exceed
@@ -170,7 +166,7 @@ impl Family {
             if !(idle && series.retire()) {
                 return true;
             }
-            retired.insert(Arc::clone(&series.key), Arc::downgrade(series));
+            retired.insert(series.key.clone(), Arc::downgrade(series));
             self.shared.index.pin().remove(&series.key);
             false
         });

@@ -4,8 +4,9 @@ use serde_json::{Map, Value, json};
 
 use super::collect::{Reading, Visitor, visit};
 use super::family::{About, Family};
+use super::key::Key;
 use super::registry::Registry;
-use super::{key, number, summary};
+use super::{number, summary};
 
 pub(super) fn render(registry: &Registry) -> Value {
     let mut metrics = Json::default();
@@ -33,8 +34,8 @@ impl Visitor for Json {
         ]));
     }
 
-    fn sample(&mut self, key: &[u8], _labels: &str, value: Reading<'_>) {
-        let labels: Map<_, _> = key::labels(key).map(|(k, v)| (k.to_owned(), json!(v))).collect();
+    fn sample(&mut self, key: &Key, _labels: &str, value: Reading<'_>) {
+        let labels: Map<_, _> = key.labels().map(|(k, v)| (k.to_owned(), json!(v))).collect();
         self.samples.push(match value {
             Reading::Count(count) => json!({"labels": labels, "value": count}),
             Reading::Number(value) => json!({"labels": labels, "value": float(value)}),

@@ -47,7 +47,6 @@ mod series;
 mod striped;
 mod summary;
 mod text;
-
 use std::sync::Arc;
 use std::time::Duration;
 

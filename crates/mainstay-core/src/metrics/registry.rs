@@ -9,8 +9,9 @@ use tokio::time::Instant;
 
 use super::collect::{Collector, Sink};
 use super::family::{Family, Kind};
+use super::key::{self, Key, Query};
 use super::series::Series;
-use super::{Options, Unit, key};
+use super::{Options, Unit};
 
 /// Names remembered as logged; beyond that a fault is counted only.
 const MAX_COMPLAINTS: usize = 1_000;
@@ -46,7 +47,7 @@ impl Reject {
 pub(super) struct Shared {
     pub(super) options: Options,
     /// Every series by its canonical key. Reading takes no lock and writes to no shared line.
-    pub(super) index: papaya::HashMap<Arc<[u8]>, Arc<Series>, foldhash::fast::RandomState>,
+    pub(super) index: papaya::HashMap<Key, Arc<Series>, foldhash::fast::RandomState>,
     rejected: [AtomicU64; Reject::ALL.len()],
     complained: Mutex<HashSet<(Reject, Box<str>)>>,
 }
@@ -130,20 +131,20 @@ impl Registry {
         labels: &[(&str, &str)],
         update: impl FnOnce(&Arc<Series>) -> R,
     ) -> Option<R> {
-        let key = key::canonical(name, labels);
+        let query = Query::new(name, labels);
         let index = self.shared.index.pin();
-        match index.get(&key[..]) {
+        match index.get(&query) {
             Some(series) if series.kind() == kind => Some(update(series)),
             _ => {
                 drop(index);
-                self.new_series(kind, name, labels, &key).map(|series| update(&series))
+                self.new_series(kind, &query).map(|series| update(&series))
             }
         }
     }
 
     #[cold]
-    fn new_series(&self, kind: Kind, name: &str, labels: &[(&str, &str)], key: &[u8]) -> Option<Arc<Series>> {
-        self.family(kind, name)?.series(key, labels).map_err(|why| self.reject(why, name)).ok()
+    fn new_series(&self, kind: Kind, query: &Query<'_>) -> Option<Arc<Series>> {
+        self.family(kind, query.name)?.series(query).map_err(|why| self.reject(why, query.name)).ok()
     }
 
     pub(super) fn describe(&self, kind: Kind, name: &str, unit: Unit, help: &str, bounds: Option<&[f64]>) {

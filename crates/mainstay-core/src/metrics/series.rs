@@ -9,7 +9,7 @@ use std::sync::{Arc, Weak};
 
 use super::family::{Family, Kind};
 use super::histogram::Counts;
-use super::key;
+use super::key::Key;
 use super::striped::Striped;
 use super::summary::Window;
 
@@ -33,16 +33,16 @@ pub(super) enum Value {
 pub(super) struct Series {
     state: AtomicU8,
     value: Value,
-    pub(super) key: Arc<[u8]>,
+    pub(super) key: Key,
     /// What stands between the braces.
     pub(super) labels: Box<str>,
     home: Weak<Family>,
 }
 
 impl Series {
-    pub(super) fn new(key: &[u8], value: Value, home: Weak<Family>) -> Self {
-        let labels = key::render_labels(key).into();
-        Self { state: AtomicU8::new(ACTIVE), value, key: key.into(), labels, home }
+    pub(super) fn new(key: Key, value: Value, home: Weak<Family>) -> Self {
+        let labels = key.render_labels().into();
+        Self { state: AtomicU8::new(ACTIVE), value, key, labels, home }
     }
 
     pub(super) fn value(&self) -> &Value {

@@ -8,8 +8,9 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use super::collect::{Reading, Visitor, visit};
 use super::family::{About, Family, Kind};
+use super::key::{self, Key};
 use super::registry::Registry;
-use super::{Format, key, number, summary};
+use super::{Format, number, summary};
 
 pub(super) fn render(registry: &Registry, format: Format) -> String {
     let last_length = registry.last_length.load(Relaxed);
@@ -59,7 +60,7 @@ impl Visitor for Text {
         }
     }
 
-    fn sample(&mut self, _key: &[u8], labels: &str, value: Reading<'_>) {
+    fn sample(&mut self, _key: &Key, labels: &str, value: Reading<'_>) {
         match value {
             Reading::Count(count) => self.count("", labels, count),
             Reading::Number(value) => self.number("", labels, value),
