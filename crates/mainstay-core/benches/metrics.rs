@@ -92,7 +92,7 @@ fn main() {
     let mut bench = Bench { criterion, nanos: BTreeMap::new() };
     increments(&mut bench);
     by_name(&mut bench);
-    histograms(&mut bench);
+    observations(&mut bench);
     renders(&mut bench);
     bench.criterion.final_summary();
 
@@ -103,10 +103,12 @@ fn main() {
     bench.ratio("kept counter, 4 threads", "kept_4", "peer_kept_4");
     bench.ratio("by name, no labels", "by_name_0", "limit_atomic_1");
     bench.ratio("by name, 1 label (goal 70 ns)", "by_name_1", "limit_atomic_1");
+    bench.ratio("by name, 1 label, 10,000 series in turn", "by_name_1_of_10000", "by_name_1");
     bench.ratio("by name, 3 labels", "by_name_3", "peer_by_labels_3");
     bench.ratio("by name, 3 labels, 4 threads", "by_name_3_4", "peer_by_labels_3_4");
     bench.ratio("histogram record, 1 thread", "histogram_1", "limit_atomic_1");
     bench.ratio("histogram record, 4 threads", "histogram_4", "limit_own_line_4");
+    bench.ratio("summary record, 1 thread", "summary_1", "histogram_1");
     bench.ratio("render 1,000 series (goal 0.1 ms)", "render_1000", "limit_render_1000");
     bench.ratio("render 10,000 series (goal 1 ms)", "render_10000", "limit_render_10000");
     bench.ratio("render 1,000 series", "render_1000", "peer_render_1000");
@@ -152,6 +154,13 @@ fn by_name(bench: &mut Bench) {
     (0..50).for_each(|n| metrics.counter(&format!("other_{n}_total")).with(&LABELS).increment(1));
     bench.single("by_name_0", || metrics.counter(black_box(name)).increment(1));
     bench.single("by_name_1", || metrics.counter(black_box(name)).with(black_box(&LABELS[..1])).increment(1));
+    let routes: Vec<String> = (0..10_000).map(|n| format!("/route/{n}")).collect();
+    let names: Vec<String> = (0..10).map(|n| format!("crowded_{n}_total")).collect();
+    let mut next = 0;
+    bench.single("by_name_1_of_10000", || {
+        next = (next + 1) % routes.len();
+        metrics.counter(&names[next % 10]).with(&[("route", &routes[next])]).increment(1);
+    });
     bench.single("by_name_3", || metrics.counter(black_box(name)).with(black_box(&LABELS)).increment(1));
     bench.threaded("by_name_3_4", |_| {
         metrics.counter(black_box(name)).with(black_box(&LABELS)).increment(1);
@@ -165,12 +174,14 @@ fn by_name(bench: &mut Bench) {
     bench.threaded("peer_by_labels_3_4", |_| increment());
 }
 
-fn histograms(bench: &mut Bench) {
+fn observations(bench: &mut Bench) {
     let metrics = Metrics::new();
     let one = metrics.histogram("h_seconds").with(&[("threads", "1")]);
     bench.single("histogram_1", || black_box(&one).record(black_box(0.04)));
     let four = metrics.histogram("h_seconds").with(&[("threads", "4")]);
     bench.threaded("histogram_4", |_| black_box(&four).record(black_box(0.04)));
+    let summary = metrics.summary("s_seconds").with(&[]);
+    bench.single("summary_1", || black_box(&summary).record(black_box(0.04)));
 }
 
 fn renders(bench: &mut Bench) {

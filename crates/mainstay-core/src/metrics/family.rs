@@ -128,7 +128,7 @@ impl Family {
             Kind::Counter => Value::Counter(Striped::new(AtomicU64::new(0))),
             Kind::Gauge => Value::Gauge(AtomicU64::new(0)),
             Kind::Histogram => Value::Histogram(Counts::new(Arc::clone(&members.buckets))),
-            Kind::Summary => Value::Summary(Window::new(self.shared.options.summary_window)),
+            Kind::Summary => Value::Summary(Box::new(Window::new(self.shared.options.summary_window))),
         };
         let series = Arc::new(Series::new(query.to_key(), value, Arc::downgrade(self)));
         self.insert(members, &series);

@@ -9,6 +9,8 @@
 //!   once and counted (below). Label values are escaped and cut to [`MAX_LABEL_VALUE`] bytes.
 //! - Memory is bounded: once a metric has `max_series_per_metric` series, further label sets share
 //!   one series labelled `overflow="true"`.
+//!   A quiet counter or gauge takes about 200 bytes and twice its labels; one that threads fight for
+//!   grows by 128 bytes for each of twice as many stripes as cores; a summary takes at most 48 KiB.
 //! - Updating allocates nothing once the series exists. Text and JSON show the same series, sorted
 //!   by metric name, then by labels.
 //! - Nothing is global: two registries in one process know nothing of each other.
@@ -19,6 +21,8 @@
 //!   in flight.
 //! - The `overflow` series says how much went there, not which label sets.
 //! - Quantiles of a [`Summary`] cannot be added up over instances; use a [`Histogram`] for that.
+//! - The number of metric names is not capped: a name belongs in the code and is never made from
+//!   input. What varies is a label.
 //! - A counter restarts at zero with the process, and after its series expired while nobody held a
 //!   handle.
 //!
@@ -47,6 +51,7 @@ mod series;
 mod striped;
 mod summary;
 mod text;
+
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -24,7 +24,8 @@ const DROPPED_BITS: u32 = 52 - 6;
 #[derive(Debug)]
 pub(super) struct Window {
     start: Instant,
-    slice: Duration,
+    /// Nanoseconds.
+    slice: u64,
     ring: Mutex<Ring>,
 }
 
@@ -32,7 +33,7 @@ pub(super) struct Window {
 struct Ring {
     slices: [Sketch; SLICES as usize],
     /// Number of the newest slice, counted from the start.
-    newest: u128,
+    newest: u64,
     count: u64,
     sum: f64,
 }
@@ -47,7 +48,7 @@ pub(super) struct Reading {
 
 impl Window {
     pub(super) fn new(window: Duration) -> Self {
-        let slice = (window / SLICES).max(Duration::from_millis(1));
+        let slice = nanos((window / SLICES).max(Duration::from_millis(1)));
         Self { start: Instant::now(), slice, ring: Mutex::default() }
     }
 
@@ -70,11 +71,11 @@ impl Window {
 
     /// The ring with the slices cleared that have left the window.
     fn turned(&self) -> std::sync::MutexGuard<'_, Ring> {
-        let now = self.start.elapsed().as_nanos() / self.slice.as_nanos();
+        let now = nanos(self.start.elapsed()) / self.slice;
         let mut ring = self.ring.lock().unwrap_or_else(PoisonError::into_inner);
         // A thread that read the clock before another one may come after it: never turn back.
         let passed = now.saturating_sub(ring.newest);
-        for _ in 0..passed.min(u128::from(SLICES)) {
+        for _ in 0..passed.min(u64::from(SLICES)) {
             ring.newest += 1;
             let cleared = ring.position();
             ring.slices[cleared].0.clear();
@@ -85,9 +86,15 @@ impl Window {
 }
 
 impl Ring {
+    #[expect(clippy::cast_possible_truncation, reason = "a remainder of SLICES")]
     fn position(&self) -> usize {
-        (self.newest % u128::from(SLICES)) as usize
+        (self.newest % u64::from(SLICES)) as usize
     }
+}
+
+/// Enough for 584 years.
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// Buckets with their counts, sorted by bucket.
