@@ -64,23 +64,38 @@ impl Counts {
     pub(super) fn read(&self, mut bucket: impl FnMut(&str, u64)) -> (u64, f64) {
         let mut count = 0;
         for (index, label) in self.buckets.labels.iter().enumerate() {
-            count += self.parts.parts().map(|shard| shard.counts[index].load(Relaxed)).sum::<u64>();
+            count += self.parts.parts().map(|shard| shard.count(index).load(Relaxed)).sum::<u64>();
             bucket(label, count);
         }
-        let sum = self.parts.parts().map(|shard| f64::from_bits(shard.sum.load(Relaxed))).sum();
+        let sum = self.parts.parts().map(|shard| f64::from_bits(shard.sum().load(Relaxed))).sum();
         (count, sum)
     }
 }
 
+/// The sum, then the count of each bucket, on cache lines of their own: the shards of two threads
+/// must not share one.
 #[derive(Debug)]
-struct Shard {
-    sum: AtomicU64,
-    counts: Box<[AtomicU64]>,
-}
+struct Shard(Box<[Line]>);
+
+const WORDS: usize = 16;
+
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct Line([AtomicU64; WORDS]);
 
 impl Shard {
     fn new(buckets: usize) -> Self {
-        Self { sum: AtomicU64::new(0), counts: (0..buckets).map(|_| AtomicU64::new(0)).collect() }
+        Self((0..(1 + buckets).div_ceil(WORDS)).map(|_| Line::default()).collect())
+    }
+
+    #[inline]
+    fn sum(&self) -> &AtomicU64 {
+        &self.0[0].0[0]
+    }
+
+    #[inline]
+    fn count(&self, bucket: usize) -> &AtomicU64 {
+        &self.0[(bucket + 1) / WORDS].0[(bucket + 1) % WORDS]
     }
 }
 
@@ -88,17 +103,22 @@ impl Part for Shard {
     type Delta = (usize, f64);
 
     fn empty_like(&self) -> Self {
-        Self::new(self.counts.len())
+        Self(self.0.iter().map(|_| Line::default()).collect())
+    }
+
+    #[inline]
+    fn add(&self, delta: Self::Delta) {
+        while !self.try_add(delta) {}
     }
 
     /// The sum is the part that can fail, so it goes first; the count of a bucket cannot.
     #[inline]
     fn try_add(&self, (bucket, value): Self::Delta) -> bool {
-        let seen = self.sum.load(Relaxed);
+        let seen = self.sum().load(Relaxed);
         let sum = (f64::from_bits(seen) + value).to_bits();
-        let won = self.sum.compare_exchange(seen, sum, Relaxed, Relaxed).is_ok();
+        let won = self.sum().compare_exchange(seen, sum, Relaxed, Relaxed).is_ok();
         if won {
-            self.counts[bucket].fetch_add(1, Relaxed);
+            self.count(bucket).fetch_add(1, Relaxed);
         }
         won
     }
