@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use mainstay_core::config::Server;
+use mainstay_core::metrics::Metrics;
 use mainstay_http::probe;
 use utoipa_axum::router::OpenApiRouter;
 
@@ -45,10 +46,11 @@ fn assignment(text: &str) -> Result<(String, String), String> {
     Ok((name.trim().to_owned(), value.to_owned()))
 }
 
-/// Runs the command named on the command line.
+/// Runs the command named on the command line, on a tokio runtime of its own: what a service's `main`
+/// calls and returns.
 ///
 /// `api` holds the routes, still without state; `state` makes the state from the started app.
-pub async fn run<S: Clone + Send + Sync + 'static>(
+pub fn run<S: Clone + Send + Sync + 'static>(
     builder: Builder,
     api: fn() -> OpenApiRouter<S>,
     state: fn(&Mainstay) -> Result<S, StartError>,
@@ -58,21 +60,29 @@ pub async fn run<S: Clone + Send + Sync + 'static>(
         Ok(args) => args,
         Err(code) => return code,
     };
+    // The first registry registers a memory barrier with the kernel: at once while the process has one
+    // thread, some 15 ms once it has several.
+    drop(Metrics::new());
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => return failed(&error),
+    };
     let builder = builder.overrides(args.set);
     let done = match args.command.unwrap_or(Command::Serve) {
-        Command::Serve => serve(builder, api, state).await,
-        Command::Migrate => migrate(builder).await,
+        Command::Serve => runtime.block_on(serve(builder, api, state)),
+        Command::Migrate => runtime.block_on(migrate(builder)),
         Command::Config { check } => config(builder, check),
         Command::Openapi => openapi(name, version, api),
-        Command::Health => health(builder).await,
+        Command::Health => runtime.block_on(health(builder)),
     };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    // Whatever still blocks a thread was told to stop and had its time.
+    runtime.shutdown_background();
+    done.map_or_else(|error| failed(error.as_ref()), |()| ExitCode::SUCCESS)
+}
+
+fn failed(error: &dyn std::error::Error) -> ExitCode {
+    eprintln!("error: {error}");
+    ExitCode::FAILURE
 }
 
 type Done = Result<(), Box<dyn std::error::Error + Send + Sync>>;

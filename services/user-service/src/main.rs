@@ -18,12 +18,11 @@ use mainstay::{Mainstay, StartError, cli};
 use housekeeping::Housekeeping;
 use users::{SqlUserRepository, UserRepository, UserService};
 
-#[tokio::main]
-async fn main() -> ExitCode {
+fn main() -> ExitCode {
     let service = Mainstay::builder(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"))
         .database(users::migrations())
         .provide(provide);
-    cli::run(service, api::api, state).await
+    cli::run(service, api::api, state)
 }
 
 /// The components. Each closure's parameters are what it needs.
