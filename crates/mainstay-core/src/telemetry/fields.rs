@@ -24,6 +24,9 @@ pub(super) struct Fields {
     pub(super) others: Vec<(&'static str, Value)>,
 }
 
+/// Names in this namespace speak to exporters of traces. No line has them.
+const FOR_EXPORTERS: &str = "otel.";
+
 impl Fields {
     pub(super) fn merge(&mut self, newer: Self) {
         self.message = newer.message.or(self.message.take());
@@ -34,6 +37,7 @@ impl Fields {
 
     fn set(&mut self, field: &Field, value: Value) {
         match (field.name(), value) {
+            (name, _) if name.starts_with(FOR_EXPORTERS) => {}
             ("message", Value::Text(text)) => self.message = Some(text),
             (name, value) => self.insert(name, value),
         }
@@ -81,7 +85,10 @@ impl Visit for Fields {
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.set(field, Value::Text(printed(format_args!("{value:?}"))));
+        // Asked before the value is printed, which is the dear part.
+        if !field.name().starts_with(FOR_EXPORTERS) {
+            self.set(field, Value::Text(printed(format_args!("{value:?}"))));
+        }
     }
 }
 

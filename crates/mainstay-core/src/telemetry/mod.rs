@@ -5,6 +5,7 @@
 //!   HTTP layer is in each line the request causes, also in lines of libraries, at every log level.
 //! - One event is one line in both formats. Nothing in a message or a value can start a new line,
 //!   send a control sequence to a terminal or repeat a key of the JSON object.
+//! - Fields whose name begins with `otel.` speak to exporters of traces and are in no line.
 //! - Level and debug categories change at run time, at once and together.
 //! - Writing never panics and never fails the caller; a closed pipe loses lines, nothing else.
 //!

@@ -6,6 +6,7 @@ use tokio::time::Instant;
 use tracing::Span;
 
 use super::metrics::UNMATCHED;
+use super::span;
 use crate::Host;
 
 /// A request on its way. Counts and logs the end, also when the client leaves and hyper drops us.
@@ -43,12 +44,15 @@ impl Drop for Flight {
         let took = self.started.elapsed();
         let route = self.route.as_ref().map_or(UNMATCHED, MatchedPath::as_str);
         self.host.metrics.request_ended(&self.method, route, self.status, took);
+        if let Some(status) = self.status {
+            self.span.record(span::STATUS, status.as_u16());
+        }
         let _in_span = self.span.enter();
         let (method, path) = (self.method.as_str(), self.path.as_str());
         let status = self.status.map_or(499, |status| status.as_u16());
         let took_ms = took.as_secs_f64() * 1e3;
         // Probes come every second for ever: they would drown what people look for.
-        if is_probe(route) && status < 500 {
+        if is_probe_route(route) && status < 500 {
             tracing::debug!(target: "mainstay_http::access", method, path, route, status, took_ms);
         } else {
             tracing::info!(target: "mainstay_http::access", method, path, route, status, took_ms);
@@ -56,7 +60,11 @@ impl Drop for Flight {
     }
 }
 
-fn is_probe(route: &str) -> bool {
+pub(super) fn is_probe(request: &Request) -> bool {
+    request.extensions().get().map(MatchedPath::as_str).is_some_and(is_probe_route)
+}
+
+fn is_probe_route(route: &str) -> bool {
     matches!(
         route,
         "/distributed/live" | "/distributed/ready" | "/distributed/health" | "/distributed/metrics"

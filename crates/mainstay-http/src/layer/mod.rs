@@ -10,6 +10,7 @@ mod metrics;
 mod negotiate;
 mod request_context;
 mod security;
+mod span;
 mod standard;
 
 pub(crate) use body_limit::BodyLimit;

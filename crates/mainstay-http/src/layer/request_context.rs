@@ -2,7 +2,7 @@ use axum::extract::FromRequestParts;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use mainstay_core::telemetry::RequestId;
-use mainstay_core::telemetry::trace_context::{TraceContext, TraceState};
+use mainstay_core::telemetry::trace_context::{Sampling, TraceContext, TraceState};
 
 use crate::Problem;
 
@@ -23,13 +23,16 @@ pub struct RequestContext {
 }
 
 impl RequestContext {
-    pub(super) fn of(headers: &HeaderMap) -> Self {
+    /// Also returns the caller's own part of the trace.
+    pub(super) fn of(headers: &HeaderMap, sampling: Sampling) -> (Self, Option<TraceContext>) {
         let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
-        let trace =
-            text(TRACEPARENT).and_then(TraceContext::parse).map_or_else(TraceContext::new_root, |parent| {
-                parent.with_state(TraceState::parse(text(TRACESTATE).unwrap_or_default())).child()
-            });
-        Self { request_id: RequestId::accept(text(X_REQUEST_ID)), trace }
+        let state = || TraceState::parse(text(TRACESTATE).unwrap_or_default());
+        let caller = text(TRACEPARENT).and_then(TraceContext::parse).map(|caller| caller.with_state(state()));
+        let trace = match &caller {
+            Some(caller) => caller.child(),
+            None => TraceContext::new_root().sample(sampling),
+        };
+        (Self { request_id: RequestId::accept(text(X_REQUEST_ID)), trace }, caller)
     }
 }
 
@@ -38,6 +41,6 @@ impl<S: Send + Sync> FromRequestParts<S> for RequestContext {
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Problem> {
         // Outside the standard layers there is no context yet; one made here is as good.
-        Ok(parts.extensions.get().cloned().unwrap_or_else(|| Self::of(&parts.headers)))
+        Ok(parts.extensions.get().cloned().unwrap_or_else(|| Self::of(&parts.headers, Sampling::NONE).0))
     }
 }

@@ -9,12 +9,13 @@ use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Either};
 use http::{HeaderValue, Version, header};
+use mainstay_core::telemetry::trace_context::Sampling;
 use tower::{Layer, Service};
 use tracing::Instrument;
 
-use super::flight::Flight;
+use super::flight::{self, Flight};
 use super::request_context::{RequestContext, X_REQUEST_ID};
-use super::{body_limit, negotiate, security};
+use super::{body_limit, negotiate, security, span};
 use crate::{Host, Limits, Problem};
 
 /// See the [module](super).
@@ -57,14 +58,11 @@ where
     }
 
     fn call(&mut self, mut request: Request) -> Self::Future {
-        let context = RequestContext::of(request.headers());
         let close = self.host.is_draining() && request.version() < Version::HTTP_2;
         let limits = self.host.limits.load_full();
-        let span = tracing::info_span!(
-            "request",
-            request_id = %context.request_id,
-            trace_id = %context.trace.trace_id(),
-        );
+        let sampling = if flight::is_probe(&request) { Sampling::NONE } else { limits.sampling };
+        let (context, caller) = RequestContext::of(request.headers(), sampling);
+        let span = span::of(&context, caller.as_ref(), &request);
         let flight = Flight::start(Arc::clone(&self.host), &request, span.clone());
         request.extensions_mut().insert(context.clone());
         let handled = match body_limit::limited(request, limits.body_limit) {

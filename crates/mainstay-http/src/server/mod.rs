@@ -15,6 +15,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use axum::Router;
 use mainstay_core::metrics::Metrics;
+use mainstay_core::telemetry::trace_context::Sampling;
 
 use crate::layer::{self, HttpMetrics};
 
@@ -33,6 +34,9 @@ pub struct Limits {
     pub max_connections: usize,
     /// Origins that browsers may call from (`https://app.example`), or `*`. Default none.
     pub cors_origins: Vec<String>,
+    /// Which of the traces that begin here are marked as recorded; those of probes never are.
+    /// Default none.
+    pub sampling: Sampling,
 }
 
 impl Default for Limits {
@@ -43,6 +47,7 @@ impl Default for Limits {
             body_limit: 1 << 20,
             max_connections: 10_000,
             cors_origins: Vec::new(),
+            sampling: Sampling::NONE,
         }
     }
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::routing::{get, post};
+use mainstay_core::telemetry::trace_context::Sampling;
 use mainstay_http::{Json, Limits, Problem, RequestContext};
 use mainstay_testkit::eventually_async;
 use mainstay_testkit::http::{Request, raw};
@@ -38,6 +39,22 @@ async fn a_trace_is_continued_with_a_span_of_its_own_or_begun() {
     assert!(!continued.contains("00f067aa0ba902b7"), "{continued}");
     let begun = Request::get(server.addr(), "/trace").header("traceparent", "nonsense").send().await.text();
     assert_eq!(begun.len(), parent.len());
+    assert!(begun.ends_with("-00"), "{begun}");
+}
+
+#[tokio::test]
+async fn sampling_marks_traces_that_begin_here_and_leaves_the_callers_decision_alone() {
+    let routes =
+        Router::new().route("/trace", get(async |context: RequestContext| context.trace.to_header()));
+    let mut limits = Limits::default();
+    limits.sampling = Sampling::share(1.0);
+    let server = TestHost::with_limits(routes, limits).await;
+    let begun = Request::get(server.addr(), "/trace").send().await.text();
+    assert!(begun.ends_with("-01"), "{begun}");
+    let unsampled = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00";
+    let continued =
+        Request::get(server.addr(), "/trace").header("traceparent", unsampled).send().await.text();
+    assert!(continued.ends_with("-00"), "{continued}");
 }
 
 #[tokio::test]

@@ -3,8 +3,10 @@
 //! Follows <https://www.w3.org/TR/trace-context/>. Invalid headers are ignored, never an error: a
 //! caller's mistake must not fail the request.
 
+mod sampling;
 mod state;
 
+pub use sampling::Sampling;
 pub use state::TraceState;
 
 use std::fmt::{self, Write};

@@ -30,6 +30,35 @@ fn a_json_line_has_the_fields_of_the_event_and_of_its_spans_at_the_top() {
 }
 
 #[test]
+fn a_field_for_exporters_is_in_no_line_and_is_not_even_printed() {
+    struct Unprinted;
+    impl std::fmt::Debug for Unprinted {
+        fn fmt(&self, _: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            panic!("nobody reads it")
+        }
+    }
+    for format in [Format::Pretty, Format::Json] {
+        let log = logged(
+            format,
+            |_| (),
+            |_| {
+                let request = tracing::info_span!(
+                    "request",
+                    request_id = "r-1",
+                    otel.kind = "server",
+                    otel.name = ?Unprinted,
+                    otel.status = Empty,
+                );
+                request.record("otel.status", 200);
+                let _request = request.entered();
+                tracing::info!("answered");
+            },
+        );
+        assert!(log.text().contains("r-1") && !log.text().contains("otel"), "{}", log.text());
+    }
+}
+
+#[test]
 fn a_pretty_line_reads_from_left_to_right() {
     let log = logged(
         Format::Pretty,
