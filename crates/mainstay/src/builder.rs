@@ -9,7 +9,7 @@ use mainstay_core::task::TaskGroup;
 use mainstay_sql::{Applied, Migrations};
 
 use crate::app::Parts;
-use crate::wiring::Storage;
+use crate::wiring::{Storage, Traces};
 use crate::{Mainstay, StartError, wiring};
 
 type Provide = Box<dyn FnOnce(&mut container::Builder) + Send>;
@@ -27,7 +27,7 @@ pub struct Builder {
 
 impl Builder {
     pub(crate) fn new(name: &'static str, version: &'static str) -> Self {
-        let config = Config::builder().default_value("identity.service_name", name);
+        let config = wiring::section(Config::builder()).default_value("identity.service_name", name);
         Self { name, version, config, migrations: None, provide: Vec::new() }
     }
 
@@ -97,8 +97,9 @@ impl Builder {
     /// [`StartError`] says what to mend. What was opened by then is closed again.
     pub async fn start(self) -> Result<Mainstay, StartError> {
         let config = self.config.load()?;
-        let telemetry = wiring::start_telemetry(&config)?;
         let metrics = wiring::metrics();
+        let traces = Traces::start(&config, self.version, &metrics)?;
+        let telemetry = wiring::start_telemetry(&config, traces.as_ref())?;
         let storage = match &self.migrations {
             Some(migrations) => Some(wiring::open_migrated(&config, &metrics, migrations).await?),
             None => None,
@@ -121,10 +122,14 @@ impl Builder {
         let container = bindings.build().await?;
 
         let tasks = TaskGroup::new();
+        let traces = traces.filter(|_| telemetry.is_some());
         wiring::follow_settings(&tasks, &config, telemetry, &health, &metrics);
         let probes = health_settings.enabled.then(|| health.start(&tasks.token()));
         let lifecycle = wiring::lifecycle(&config);
         wiring::stop_components(&lifecycle, storage.as_ref(), tasks, probes, &container);
+        if let Some(traces) = traces {
+            traces.flush_at_the_end(&lifecycle);
+        }
         let info = wiring::info(&config, self.version, storage.is_some());
         Ok(Mainstay(Arc::new(Parts { config, metrics, health, container, lifecycle, storage, info })))
     }

@@ -11,6 +11,9 @@ pub enum StartError {
     /// The log cannot be set up.
     #[error("telemetry: {0}")]
     Telemetry(#[from] telemetry::Error),
+    /// The export of traces cannot be set up.
+    #[error("traces: {0}")]
+    Traces(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The database cannot be opened or migrated.
     #[error("database: {0}")]
     Database(#[from] mainstay_sql::Error),

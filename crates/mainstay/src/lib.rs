@@ -14,6 +14,12 @@
 //! app.serve(OpenApiRouter::from(routes)).await?;
 //! # Ok(()) }
 //! ```
+//!
+//! # Features
+//! - `docs` (default): a page at `/docs` that shows the OpenAPI document.
+//! - `otlp`: requests become spans of an OpenTelemetry collector at `OTEL_EXPORTER_OTLP_ENDPOINT`
+//!   (`http://host:4318`; unset, nothing is exported), with `OTEL_EXPORTER_OTLP_TIMEOUT` for one
+//!   export and `OTEL_TRACES_SAMPLER_ARG` for the share of the traces that begin here.
 
 mod app;
 mod builder;

@@ -29,7 +29,7 @@ impl Mainstay {
     /// does not start, [`ServeError::Signals`] when signals cannot be caught, [`ServeError::Unclean`] when something had to be cut off at the end.
     pub async fn serve(&self, routes: impl Into<OpenApiRouter>) -> Result<(), ServeError> {
         let parts = &self.0;
-        let host = Host::new(&parts.metrics, wiring::limits(&parts.config.get()));
+        let host = Host::new(&parts.metrics, wiring::limits(&parts.config));
         let routes = self.routes(&host, routes.into())?;
         parts.container.start().await?;
 

@@ -1,7 +1,7 @@
 use axum::extract::{MatchedPath, Request};
 use mainstay_core::telemetry::trace_context::TraceContext;
 use tracing::Span;
-use tracing::field::{Empty, display};
+use tracing::field::{self, Empty};
 
 use super::request_context::RequestContext;
 
@@ -18,7 +18,7 @@ pub(super) fn of(context: &RequestContext, caller: Option<&TraceContext>, reques
         request_id = %context.request_id,
         trace_id = %context.trace.trace_id(),
         otel.traceparent = %context.trace,
-        otel.parent = caller.map(display),
+        otel.parent = caller.map(field::display),
         otel.kind = "server",
         otel.name = %format_args!("{}{gap}{}", request.method(), route.unwrap_or_default()),
         otel.http.request.method = request.method().as_str(),

@@ -9,13 +9,15 @@ pub(crate) fn address(server: &Server) -> SocketAddr {
     SocketAddr::new(server.host, server.port)
 }
 
-pub(crate) fn limits(server: &Server) -> Limits {
+pub(crate) fn limits(config: &Config) -> Limits {
+    let server = config.get::<Server>();
     let mut limits = Limits::default();
     limits.request_timeout = server.request_timeout;
     limits.header_timeout = server.header_timeout;
     limits.body_limit = server.body_limit as usize;
     limits.max_connections = server.max_connections as usize;
     limits.cors_origins.clone_from(&server.cors_origin);
+    limits.sampling = super::otlp::sampling(config);
     limits
 }
 

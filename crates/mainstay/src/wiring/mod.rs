@@ -6,6 +6,11 @@ mod database;
 mod health;
 mod host;
 mod metrics;
+#[cfg(not(feature = "otlp"))]
+#[path = "no_otlp.rs"]
+mod otlp;
+#[cfg(feature = "otlp")]
+mod otlp;
 mod reload;
 mod shutdown;
 mod telemetry;
@@ -16,6 +21,7 @@ pub(crate) use database::{Storage, open, open_migrated};
 pub(crate) use health::{identity, options, register_checks};
 pub(crate) use host::{address, exposure, limits};
 pub(crate) use metrics::{export_health, metrics};
+pub(crate) use otlp::{Traces, section};
 pub(crate) use reload::{follow_limits, follow_settings, until_cancelled};
 pub(crate) use shutdown::{lifecycle, stop_components};
 pub(crate) use telemetry::start_telemetry;

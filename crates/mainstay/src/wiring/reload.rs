@@ -48,10 +48,10 @@ pub(crate) fn follow_settings(
 
 /// Carries changed limits to the HTTP host.
 pub(crate) fn follow_limits(tasks: &TaskGroup, config: &Config, host: &Arc<Host>) {
-    let (mut changes, host) = (config.watch::<config::Server>(), Arc::clone(host));
+    let (mut changes, config, host) = (config.watch::<config::Server>(), config.clone(), Arc::clone(host));
     until_cancelled(tasks, "http limits", async move {
-        while let Some(server) = changes.changed().await {
-            host.update(limits(&server));
+        while changes.changed().await.is_some() {
+            host.update(limits(&config));
         }
     });
 }

@@ -1,14 +1,19 @@
 use mainstay_core::config::{Config, Log, LogFormat};
 use mainstay_core::telemetry::{self, Error, Format, Level, Options, Telemetry};
 
-/// Sets up the log. The dispatcher is the one thing that is process-wide: a second app in the process
-/// logs through the first one's and has no handle of its own.
-pub(crate) fn start_telemetry(config: &Config) -> Result<Option<Telemetry>, Error> {
+use super::Traces;
+
+/// Sets up the log, and with it the export of traces. The dispatcher is the one thing that is
+/// process-wide: a second app in the process logs through the first one's and has no handle of its own.
+pub(crate) fn start_telemetry(config: &Config, traces: Option<&Traces>) -> Result<Option<Telemetry>, Error> {
     let log = config.get::<Log>();
     let mut options = Options::default();
     options.level = level(&log)?;
     options.format = if log.format == LogFormat::Json { Format::Json } else { Format::Pretty };
     options.debug = log.debug.clone();
+    if let Some(traces) = traces {
+        options = options.layer(traces.layer());
+    }
     match telemetry::init(options) {
         Ok(telemetry) => Ok(Some(telemetry)),
         Err(Error::AlreadyInstalled) => Ok(None),
