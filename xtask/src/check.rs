@@ -1,13 +1,14 @@
 //! `cargo xtask check`: what must hold before a commit.
 
-use crate::floors;
 use crate::step::{self, Failure, cargo, has_cargo_command, step};
+use crate::{floors, guarantees};
 
 /// Runs the cheap steps first; the first that fails ends the check.
 pub(crate) fn run(args: &[String]) -> Result<(), Failure> {
     Failure::unless_empty(args)?;
     step::run(cargo(&["fmt", "--all", "--", "--check"]))?;
     step("floors", floors::check)?;
+    step("guarantees", guarantees::check)?;
     clippy(&[])?;
     clippy(&["--all-features"])?;
     let mut doc = cargo(&["doc", "--workspace", "--no-deps", "--all-features"]);

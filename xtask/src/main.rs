@@ -5,6 +5,7 @@ mod bench;
 mod check;
 mod features;
 mod floors;
+mod guarantees;
 mod install;
 mod metadata;
 mod step;
