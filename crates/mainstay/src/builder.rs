@@ -100,6 +100,7 @@ impl Builder {
         let metrics = wiring::metrics();
         let traces = Traces::start(&config, self.version, &metrics)?;
         let telemetry = wiring::start_telemetry(&config, traces.as_ref())?;
+        wiring::notices(&config);
         let storage = match &self.migrations {
             Some(migrations) => Some(wiring::open_migrated(&config, &metrics, migrations).await?),
             None => None,

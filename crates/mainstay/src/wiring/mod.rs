@@ -6,6 +6,7 @@ mod database;
 mod health;
 mod host;
 mod metrics;
+mod notices;
 #[cfg(not(feature = "otlp"))]
 #[path = "no_otlp.rs"]
 mod otlp;
@@ -21,6 +22,7 @@ pub(crate) use database::{Storage, open, open_migrated};
 pub(crate) use health::{identity, options, register_checks};
 pub(crate) use host::{address, exposure, limits};
 pub(crate) use metrics::{export_health, metrics};
+pub(crate) use notices::notices;
 pub(crate) use otlp::{Traces, section};
 pub(crate) use reload::{follow_limits, follow_settings, until_cancelled};
 pub(crate) use shutdown::{lifecycle, stop_components};

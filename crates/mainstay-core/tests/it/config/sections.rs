@@ -263,3 +263,20 @@ fn a_section_of_the_service_is_treated_as_the_built_in_ones() {
     let problems = with_env([("BATCH", "0")]).section::<Billing>().load().unwrap_err();
     assert!(problems.to_string().contains("BATCH=\"0\": expected a whole number from 1 to 1000"));
 }
+
+#[test]
+fn the_published_reference_is_the_one_the_code_has() {
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/configuration.md");
+    let text = format!(
+        "# Configuration\n\nEvery setting, its variable and its default. Made from the code: \
+         `UPDATE_DOCS=1 cargo test -p mainstay-core the_published_reference` writes it anew.\n\n{}",
+        Config::reference()
+    );
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        std::fs::write(page, &text).unwrap();
+    }
+    assert!(
+        std::fs::read_to_string(page).unwrap_or_default() == text,
+        "docs/configuration.md is out of date"
+    );
+}
