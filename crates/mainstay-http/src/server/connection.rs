@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 use super::Host;
+use super::write_limit::WriteLimit;
 
 const MAX_HEADERS: usize = 100;
 /// Read buffer of a connection, which bounds the request head: 32 KiB, then `431`.
@@ -50,7 +51,10 @@ pub(super) async fn serve(
 ) {
     // Responses are written whole; waiting for more would only add delay.
     let _ = stream.set_nodelay(true);
-    let header_timeout = host.limits.load().header_timeout;
+    let (header_timeout, request_timeout) = {
+        let limits = host.limits.load();
+        (limits.header_timeout, limits.request_timeout)
+    };
     let greeted = Arc::new(AtomicBool::new(false));
     let service = {
         let greeted = Arc::clone(&greeted);
@@ -62,7 +66,8 @@ pub(super) async fn serve(
         })
     };
     let builder = builder(header_timeout);
-    let mut served = pin!(builder.serve_connection(TokioIo::new(stream), service));
+    let mut served =
+        pin!(builder.serve_connection(TokioIo::new(WriteLimit::new(stream, request_timeout)), service));
 
     // hyper's own header timer starts once it knows the protocol version, so a client that sends one
     // byte and waits would be kept for ever: the first head has a deadline of its own.

@@ -3,6 +3,7 @@
 
 mod connection;
 mod listener;
+mod write_limit;
 
 pub use connection::Connection;
 pub use listener::{BindError, Listening, Unfinished};
@@ -23,7 +24,8 @@ use crate::layer::{self, HttpMetrics};
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
-    /// From the start of a request to the head of its response; then `503`. Default 30 s.
+    /// From the start of a request to the head of its response; then `503`. Also how long a client may
+    /// take nothing of a response that is sent to it; then the connection is closed. Default 30 s.
     pub request_timeout: Duration,
     /// For a client to send a whole request head, counted from when the server waits for it. It is
     /// therefore also how long an idle connection is kept. Default 10 s.

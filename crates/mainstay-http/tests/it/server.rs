@@ -57,6 +57,24 @@ async fn an_idle_connection_is_closed_after_its_last_answer() {
 }
 
 #[tokio::test]
+async fn a_client_that_does_not_read_its_answer_is_closed() {
+    let long = Router::new().route("/long", get(async || vec![b'x'; 64 << 20]));
+    let server =
+        TestHost::with_limits(long, limits(|limits| limits.request_timeout = Duration::from_millis(300)))
+            .await;
+    let mut stream = TcpStream::connect(server.addr()).await.unwrap();
+    stream.write_all(b"GET /long HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    eventually_async("the answer has begun", PATIENCE, async || {
+        server.metrics.render(Default::default()).contains("http_requests_total")
+    })
+    .await;
+    eventually_async("the connection is closed", PATIENCE, async || {
+        server.metrics.render(Default::default()).contains("http_connections 0")
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn good_clients_are_answered_beside_a_thousand_that_sent_one_byte() {
     let server = TestHost::start(hello()).await;
     let slow = SlowClients::open(server.addr(), 1_000, b"G").await;
