@@ -8,6 +8,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::Request;
 use axum::response::Response;
+use http::{HeaderValue, Version, header};
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
@@ -21,7 +22,8 @@ use super::write_limit::WriteLimit;
 const MAX_HEADERS: usize = 100;
 /// Read buffer of a connection, which bounds the request head: 32 KiB, then `431`.
 const MAX_HEAD_BYTES: usize = 32 * 1024;
-/// How long a connection accepted just before the drain may take to send its first request.
+/// How long a connection is kept when the drain begins and no request is in flight: one may be on its
+/// way, the first of a connection accepted just before or the next of one that is kept alive.
 const LAST_CALL: Duration = Duration::from_millis(500);
 
 /// Where a request came from; an extension of every request.
@@ -41,6 +43,15 @@ pub(super) struct Switches {
     pub(super) close: CancellationToken,
 }
 
+/// What the loop and the requests of one connection tell each other.
+#[derive(Default)]
+struct State {
+    /// The first request has come.
+    greeted: AtomicBool,
+    /// HTTP/1.1 clients are told to leave with the answer they get; HTTP/2 has `GOAWAY` for that.
+    draining: AtomicBool,
+}
+
 /// Serves HTTP/1.1 and HTTP/2 (prior knowledge) until the client leaves or a switch is thrown.
 pub(super) async fn serve(
     host: Arc<Host>,
@@ -55,14 +66,22 @@ pub(super) async fn serve(
         let limits = host.limits.load();
         (limits.header_timeout, limits.request_timeout)
     };
-    let greeted = Arc::new(AtomicBool::new(false));
+    let state = Arc::new(State::default());
     let service = {
-        let greeted = Arc::clone(&greeted);
+        let state = Arc::clone(&state);
         hyper::service::service_fn(move |mut request: hyper::Request<Incoming>| {
-            greeted.store(true, Ordering::Relaxed);
+            state.greeted.store(true, Ordering::Relaxed);
             request.extensions_mut().insert(connection);
+            let keeps_alive = request.version() < Version::HTTP_2;
             let answer = routes.clone().oneshot(request.map(axum::body::Body::new) as Request);
-            async move { Ok::<Response, Infallible>(answer.await.unwrap_or_else(|never| match never {})) }
+            let state = Arc::clone(&state);
+            async move {
+                let mut response: Response = answer.await.unwrap_or_else(|never| match never {});
+                if keeps_alive && state.draining.load(Ordering::Relaxed) {
+                    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+                }
+                Ok::<_, Infallible>(response)
+            }
         })
     };
     let builder = builder(header_timeout);
@@ -74,8 +93,7 @@ pub(super) async fn serve(
     let mut first_head = pin!(tokio::time::sleep(header_timeout));
     let mut first_head_due = true;
     let mut last_call = pin!(tokio::time::sleep(LAST_CALL));
-    let mut draining = false;
-    let mut leaving = false;
+    let (mut draining, mut leaving) = (false, false);
     loop {
         tokio::select! {
             result = served.as_mut() => {
@@ -87,18 +105,15 @@ pub(super) async fn serve(
             () = switches.close.cancelled() => return,
             () = first_head.as_mut(), if first_head_due => {
                 first_head_due = false;
-                if !greeted.load(Ordering::Relaxed) {
+                if !state.greeted.load(Ordering::Relaxed) {
                     tracing::debug!(peer = %connection.peer, "no request head in time; connection closed");
                     return;
                 }
             }
             () = switches.drain.cancelled(), if !draining => {
                 draining = true;
+                state.draining.store(true, Ordering::Relaxed);
                 last_call.as_mut().reset(tokio::time::Instant::now() + LAST_CALL);
-                if greeted.load(Ordering::Relaxed) {
-                    leaving = true;
-                    served.as_mut().graceful_shutdown();
-                }
             }
             () = last_call.as_mut(), if draining && !leaving => {
                 leaving = true;

@@ -73,7 +73,7 @@ impl Listening {
     }
 
     /// Takes what is already in the backlog, then closes the listening socket. Open connections
-    /// finish the request they are in and close.
+    /// finish the request they are in, or one that comes within half a second, and close.
     pub fn stop_accepting(&self) {
         self.switches.drain.cancel();
         self.connections.close();

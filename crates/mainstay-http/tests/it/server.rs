@@ -194,6 +194,23 @@ async fn an_idle_connection_does_not_hold_up_a_drain() {
 }
 
 #[tokio::test]
+async fn a_request_on_its_way_on_a_kept_connection_when_the_drain_begins_is_answered() {
+    let server = TestHost::start(hello()).await;
+    let mut kept = TcpStream::connect(server.addr()).await.unwrap();
+    kept.write_all(b"GET /hello HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    let mut answer = [0; 1024];
+    assert!(kept.read(&mut answer).await.unwrap() > 0);
+    server.listening.stop_accepting();
+    eventually_async("the socket is closed", PATIENCE, async || {
+        TcpStream::connect(server.addr()).await.is_err()
+    })
+    .await;
+    kept.write_all(b"GET /hello HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    let answer = read_to_end(&mut kept).await;
+    assert!(answer.starts_with("HTTP/1.1 200 OK") && answer.contains("connection: close"), "{answer}");
+}
+
+#[tokio::test]
 async fn dropping_the_listening_closes_everything() {
     let server = TestHost::start(hello()).await;
     let mut stream = TcpStream::connect(server.addr()).await.unwrap();
