@@ -143,30 +143,41 @@ pub(crate) fn document<S: Clone + Send + Sync + 'static>(
     document
 }
 
+/// How long to wait before an address that could not be opened is tried again.
+const RETRY: Duration = Duration::from_secs(5);
+
 /// Moves the main listener when `PORT` or `HOST` changes: first the new address is opened, then the
-/// old listener drains. An address that cannot be opened leaves everything as it was.
+/// old listener drains. An address that cannot be opened leaves everything as it was, and is tried again
+/// until it opens or the configuration asks for another.
 async fn follow(config: Config, host: Arc<Host>, routes: Router, listeners: Listeners) {
     let mut changes = config.watch::<config::Server>();
     let mut current = wiring::address(&changes.current());
+    let mut refused = None;
     let mut drains = FuturesUnordered::new();
     loop {
-        let server = tokio::select! {
+        tokio::select! {
             Some(()) = drains.next() => continue,
-            server = changes.changed() => server,
-        };
-        let Some(server) = server else { return };
+            changed = changes.changed() => if changed.is_none() { return },
+            () = tokio::time::sleep(RETRY), if refused.is_some() => {}
+        }
+        let server = changes.current();
         let wanted = wiring::address(&server);
         if wanted == current {
+            refused = None;
             continue;
         }
         match host.listen(wanted, routes.clone()).await {
             Ok(opened) => {
                 tracing::info!(address = %opened.addr(), "listening on a new address");
-                current = wanted;
+                (current, refused) = (wanted, None);
                 let old = listeners.replace_first(opened);
                 drains.push(retire(listeners.clone(), old, server.shutdown_timeout));
             }
-            Err(error) => tracing::error!(%error, "staying on the old address"),
+            Err(error) => {
+                if refused.replace(wanted) != Some(wanted) {
+                    tracing::error!(%error, "staying on the old address, trying again");
+                }
+            }
         }
     }
 }

@@ -50,12 +50,13 @@ impl Drop for Flight {
         let _in_span = self.span.enter();
         let (method, path) = (self.method.as_str(), self.path.as_str());
         let status = self.status.map_or(499, |status| status.as_u16());
-        let took_ms = took.as_secs_f64() * 1e3;
+        // Microseconds are as fine as this can be judged.
+        let took_ms = (took.as_secs_f64() * 1e6).round() / 1e3;
         // Probes come every second for ever: they would drown what people look for.
         if is_probe_route(route) && status < 500 {
-            tracing::debug!(target: "mainstay_http::access", method, path, route, status, took_ms);
+            tracing::debug!(target: "mainstay_http::access", method, path, route, status, took_ms, "answered");
         } else {
-            tracing::info!(target: "mainstay_http::access", method, path, route, status, took_ms);
+            tracing::info!(target: "mainstay_http::access", method, path, route, status, took_ms, "answered");
         }
     }
 }
@@ -67,6 +68,11 @@ pub(super) fn is_probe(request: &Request) -> bool {
 fn is_probe_route(route: &str) -> bool {
     matches!(
         route,
-        "/distributed/live" | "/distributed/ready" | "/distributed/health" | "/distributed/metrics"
+        "/distributed/live"
+            | "/distributed/ready"
+            | "/distributed/health"
+            | "/distributed/metrics"
+            | "/health"
+            | "/metrics"
     )
 }

@@ -4,8 +4,8 @@
 //! One layer and not seven: each `Router::layer` costs every request a clone of the service and an
 //! allocation.
 
-mod body_limit;
 mod flight;
+mod guard;
 mod metrics;
 mod negotiate;
 mod request_context;
@@ -13,7 +13,7 @@ mod security;
 mod span;
 mod standard;
 
-pub(crate) use body_limit::BodyLimit;
+pub(crate) use guard::BodyLimit;
 pub(crate) use metrics::HttpMetrics;
 pub use request_context::RequestContext;
 

@@ -6,13 +6,14 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::extract::Request;
 use axum::response::Response;
-use futures_util::future::{BoxFuture, Either};
+use futures_util::future::Either;
 use futures_util::{FutureExt, TryFutureExt};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use tower::{Layer, Service, ServiceExt};
 use tower_http::compression::CompressionLayer;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
+use super::guard;
 use crate::Limits;
 
 /// Passes the request on; through CORS and compression only if it asks for them, because most requests
@@ -21,17 +22,19 @@ pub(super) fn call<S>(
     inner: &mut S,
     request: Request,
     limits: &Arc<Limits>,
-) -> Either<S::Future, BoxFuture<'static, Result<Response, Infallible>>>
+) -> impl Future<Output = Result<Response, Infallible>> + Send + use<S>
 where
     S: Service<Request, Response = Response, Error = Infallible> + Clone + Send + 'static,
-    S::Future: Future<Output = Result<Response, Infallible>> + Send,
+    S::Future: Send,
 {
     let from_page = request.headers().contains_key(header::ORIGIN);
     if !from_page && !request.headers().contains_key(header::ACCEPT_ENCODING) {
-        return Either::Left(inner.call(request));
+        return Either::Left(guard::call(inner, request, limits));
     }
     let cors = tower::util::option_layer(from_page.then(|| cors(Arc::clone(limits))));
-    let service = CompressionLayer::new().layer(cors.layer(inner.clone()));
+    let (mut inner, limits) = (inner.clone(), Arc::clone(limits));
+    let guarded = tower::service_fn(move |request| guard::call(&mut inner, request, &limits));
+    let service = CompressionLayer::new().layer(cors.layer(guarded));
     let answer = service.oneshot(request).map_ok(|response| response.map(Body::new));
     Either::Right(answer.boxed())
 }

@@ -1,13 +1,11 @@
 use std::convert::Infallible;
-use std::future::{Future, ready};
-use std::panic::AssertUnwindSafe;
+use std::future::Future;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use axum::extract::Request;
-use axum::response::{IntoResponse, Response};
-use futures_util::FutureExt;
-use futures_util::future::{BoxFuture, Either};
+use axum::response::Response;
+use futures_util::future::BoxFuture;
 use http::{HeaderValue, Version, header};
 use mainstay_core::telemetry::trace_context::Sampling;
 use tower::{Layer, Service};
@@ -15,7 +13,7 @@ use tracing::Instrument;
 
 use super::flight::{self, Flight};
 use super::request_context::{RequestContext, X_REQUEST_ID};
-use super::{body_limit, negotiate, security, span};
+use super::{negotiate, security, span};
 use crate::{Host, Limits, Problem};
 
 /// See the [module](super).
@@ -65,10 +63,7 @@ where
         let span = span::of(&context, caller.as_ref(), &request);
         let flight = Flight::start(Arc::clone(&self.host), &request, span.clone());
         request.extensions_mut().insert(context.clone());
-        let handled = match body_limit::limited(request, limits.body_limit) {
-            Ok(request) => Either::Left(negotiate::call(&mut self.inner, request, &limits)),
-            Err(problem) => Either::Right(ready(Ok(problem.into_response()))),
-        };
+        let handled = negotiate::call(&mut self.inner, request, &limits);
         Box::pin(finish(handled, context, limits, close, flight).instrument(span))
     }
 }
@@ -80,18 +75,10 @@ async fn finish(
     close: bool,
     mut flight: Flight,
 ) -> Result<Response, Infallible> {
-    let handled = AssertUnwindSafe(handled).catch_unwind();
-    let mut response = match tokio::time::timeout(limits.request_timeout, handled).await {
-        Ok(Ok(Ok(response))) => response,
-        Ok(Ok(Err(never))) => match never {},
-        Ok(Err(panic)) => {
-            tracing::error!(panic = panic_text(panic.as_ref()), "handler panicked");
-            Problem::internal_opaque().into_response()
-        }
-        Err(_) => Problem::timeout().into_response(),
-    };
+    let mut response = handled.await?;
     let id = context.request_id.as_str();
-    if let Some(problem) = response.extensions_mut().remove::<Problem>() {
+    let problem = response.extensions_mut().remove().or_else(|| Problem::in_place_of(&response));
+    if let Some(problem) = problem {
         response = with_request_id(response, problem, id);
     }
     let headers = response.headers_mut();
@@ -119,12 +106,4 @@ fn with_request_id(response: Response, problem: Problem, id: &str) -> Response {
         }
     }
     Response::from_parts(parts, body)
-}
-
-fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
-    panic
-        .downcast_ref::<&str>()
-        .copied()
-        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("no message")
 }

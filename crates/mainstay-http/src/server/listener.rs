@@ -5,7 +5,6 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use axum::Router;
-use futures_util::FutureExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -132,9 +131,19 @@ impl Acceptor {
                 }
             }
         }
-        // These clients finished their handshake while we still listened: closing now would reset them.
-        while let Some(Ok((stream, peer))) = listener.accept().now_or_never() {
-            self.admit(stream, peer);
+        self.take_backlog(listener);
+    }
+
+    /// These clients finished their handshake while we still listened: closing now would reset them. The
+    /// kernel is asked directly, because the runtime may not have heard of the latest yet.
+    fn take_backlog(&self, listener: TcpListener) {
+        let Ok(listener) = listener.into_std() else { return };
+        while let Ok((stream, peer)) = listener.accept() {
+            if stream.set_nonblocking(true).is_ok()
+                && let Ok(stream) = TcpStream::from_std(stream)
+            {
+                self.admit(stream, peer);
+            }
         }
     }
 

@@ -197,6 +197,54 @@ async fn every_answer_carries_the_security_headers() {
 }
 
 #[tokio::test]
+async fn a_panic_and_a_timeout_can_be_read_by_browsers_like_any_other_answer() {
+    async fn panics() {
+        panic!("on purpose");
+    }
+    let routes = Router::new().route("/panics", get(panics)).route("/hangs", get(std::future::pending::<()>));
+    let mut limits = Limits::default();
+    limits.request_timeout = Duration::from_millis(50);
+    limits.cors_origins = vec!["https://app.example".to_owned()];
+    let server = TestHost::with_limits(routes, limits).await;
+    for (path, status) in [("/panics", 500), ("/hangs", 503)] {
+        let response = Request::get(server.addr(), path).header("origin", "https://app.example").send().await;
+        assert_eq!(response.status, status);
+        assert_eq!(response.header("x-content-type-options"), Some("nosniff"), "{path}");
+        assert_eq!(response.header("access-control-allow-origin"), Some("https://app.example"), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn an_error_without_a_body_or_in_plain_text_becomes_a_problem() {
+    async fn number(axum::extract::Path(id): axum::extract::Path<u8>) -> String {
+        id.to_string()
+    }
+    let routes = Router::new()
+        .route("/bare", get(async || http::StatusCode::IM_A_TEAPOT))
+        .route("/text", get(async || (http::StatusCode::BAD_GATEWAY, "password=hunter2")))
+        .route("/number/{id}", get(number))
+        .nest("/nested", Router::new().route("/gone", get(async || http::StatusCode::NOT_FOUND)))
+        .route("/own", get(async || (http::StatusCode::CONFLICT, axum::Json(json!({"mine": 1})))));
+    let server = TestHost::start(routes).await;
+    let refused = "urn:mainstay:problem:refused";
+    for (path, status, kind) in [
+        ("/bare", 418, refused),
+        ("/text", 502, "urn:mainstay:problem:internal"),
+        ("/number/x", 400, refused),
+        ("/nested/gone", 404, "urn:mainstay:problem:not-found"),
+    ] {
+        let response = Request::get(server.addr(), path).send().await;
+        assert_eq!(response.status, status);
+        assert_eq!(response.header("content-type"), Some("application/problem+json"), "{path}");
+        let body = response.json();
+        assert_eq!((&body["type"], &body["status"]), (&json!(kind), &json!(status)), "{path}");
+        assert_eq!(body["requestId"], response.header("x-request-id").unwrap());
+        assert!(!response.text().contains("hunter2"));
+    }
+    assert_eq!(Request::get(server.addr(), "/own").send().await.json(), json!({"mine": 1}));
+}
+
+#[tokio::test]
 async fn browsers_of_configured_origins_may_call_and_others_may_not() {
     let mut limits = Limits::default();
     limits.cors_origins = vec!["https://app.example".to_owned()];

@@ -170,6 +170,26 @@ async fn a_drain_answers_every_request_in_flight_and_takes_no_new_connection() {
 }
 
 #[tokio::test]
+async fn a_drain_answers_clients_that_connected_before_the_server_heard_of_them() {
+    use std::io::{Read, Write};
+    let server = TestHost::start(hello()).await;
+    // The runtime has one thread, and this code holds it: the kernel has all of them, the server none.
+    let clients: Vec<_> = (0..64)
+        .map(|_| {
+            let mut client = std::net::TcpStream::connect(server.addr()).unwrap();
+            client.write_all(b"GET /hello HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
+            client
+        })
+        .collect();
+    assert_eq!(server.listening.drain(PATIENCE).await, Ok(()));
+    for mut client in clients {
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    }
+}
+
+#[tokio::test]
 async fn a_drain_past_its_deadline_closes_what_is_left_and_counts_it() {
     let (routes, mut arrivals, _gate) = gated();
     let server = TestHost::start(routes).await;
