@@ -201,19 +201,20 @@ impl Problem {
             .detail("The fault is recorded under this request id.")
     }
 
-    /// For an error that came without a body or with plain text, as from an extractor that is not ours or
-    /// a handler that answers a bare status: clients of a service read one format of errors.
+    /// For an error that came without a body or with plain text: of a path that no route has, of an
+    /// extractor that is not ours, of a handler that answers a bare status. Clients read one format.
     pub(crate) fn in_place_of(response: &Response) -> Option<Self> {
         let status = response.status();
         let mut content_type = response.headers().get(header::CONTENT_TYPE).into_iter();
         let plain = content_type.all(|content_type| content_type.as_bytes().starts_with(b"text/plain"));
         let kind = match status {
-            StatusCode::NOT_FOUND => "not-found",
+            _ if !plain => return None,
+            StatusCode::NOT_FOUND => return Some(Self::not_found("Nothing has this path.")),
             _ if status.is_client_error() => "refused",
             _ if status.is_server_error() => "internal",
             _ => return None,
         };
-        plain.then(|| Self::new(status, kind, status.canonical_reason().unwrap_or("The request failed")))
+        Some(Self::new(status, kind, status.canonical_reason().unwrap_or("The request failed")))
     }
 
     /// Logs why, with all the sources of `cause`, for whoever reads the log under this request id. The

@@ -31,7 +31,6 @@ pub(crate) fn wrap(host: &Arc<Host>, routes: Router) -> Router {
         // Ours counts for whoever reads the body, not only for axum's extractors.
         .layer(DefaultBodyLimit::disable());
     routes
-        .fallback(async || Problem::not_found("No route has this path."))
         .method_not_allowed_fallback(async || Problem::method_not_allowed())
         .layer(layers)
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use axum::Router;
 use tokio::net::{TcpListener, TcpStream};
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 use super::Host;
@@ -40,7 +40,8 @@ pub struct Listening {
     addr: SocketAddr,
     connections: TaskTracker,
     switches: Switches,
-    _close_on_drop: tokio_util::sync::DropGuard,
+    released: CancellationToken,
+    _close_on_drop: DropGuard,
 }
 
 impl Listening {
@@ -53,7 +54,9 @@ impl Listening {
         let (listener, addr) = bind.await.map_err(|source| BindError { addr, source })?;
         let connections = TaskTracker::new();
         let switches = Switches { drain: CancellationToken::new(), close: CancellationToken::new() };
+        let released = CancellationToken::new();
         let acceptor = Acceptor {
+            _released: released.clone().drop_guard(),
             host,
             routes,
             bound: addr,
@@ -62,7 +65,7 @@ impl Listening {
         };
         connections.spawn(acceptor.run(listener));
         let _close_on_drop = switches.close.clone().drop_guard();
-        Ok(Self { addr, connections, switches, _close_on_drop })
+        Ok(Self { addr, connections, switches, released, _close_on_drop })
     }
 
     /// The address in use, with the real port where 0 was asked for.
@@ -76,6 +79,12 @@ impl Listening {
     pub fn stop_accepting(&self) {
         self.switches.drain.cancel();
         self.connections.close();
+    }
+
+    /// Stops accepting and waits until the address is free for another listener.
+    pub async fn release(&self) {
+        self.stop_accepting();
+        self.released.cancelled().await;
     }
 
     /// Stops accepting and waits for the requests in flight.
@@ -110,9 +119,11 @@ struct Acceptor {
     bound: SocketAddr,
     connections: TaskTracker,
     switches: Switches,
+    _released: DropGuard,
 }
 
 impl Acceptor {
+    /// The socket is dropped before `self`, and so closed when that tells that it is.
     async fn run(self, listener: TcpListener) {
         loop {
             let accepted = tokio::select! {

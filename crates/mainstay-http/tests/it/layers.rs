@@ -293,3 +293,10 @@ async fn once_draining_every_answer_asks_the_client_to_leave() {
     let answer = String::from_utf8(raw(server.addr(), keep_alive).await).unwrap();
     assert!(answer.contains("connection: close"), "{answer}");
 }
+
+#[tokio::test]
+async fn a_service_may_answer_unknown_paths_itself() {
+    let routes = Router::new().fallback(async || "its own page");
+    let server = TestHost::start(routes).await;
+    assert_eq!(Request::get(server.addr(), "/anything").send().await.text(), "its own page");
+}
