@@ -1,5 +1,5 @@
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use mainstay_core::config::{self, Config, Dialect};
@@ -11,6 +11,8 @@ pub(crate) struct Storage {
     pub(crate) database: Database,
     pub(crate) location: String,
     pub(crate) directory: Option<PathBuf>,
+    /// Keeps [`QueryMetrics`] counting.
+    _metrics: Arc<Metrics>,
 }
 
 /// Opens the database that the configuration names; without one, a SQLite file below `data/`.
@@ -29,18 +31,19 @@ pub(crate) async fn open(config: &Config, metrics: &Metrics) -> Result<Storage, 
         // The other dialects are refused by name.
         (None, Some(other)) => (Options::from_url(&format!("{other:?}:").to_lowercase())?, None),
     };
+    let counted = Arc::new(metrics.clone());
     let options = options
         .pool_max(settings.pool_max as usize)
         .pool_min(settings.pool_min as usize)
         .acquire_timeout(settings.pool_acquire)
         .idle_timeout(settings.pool_idle)
         .slow_query(settings.slow_query)
-        .observer(Arc::new(QueryMetrics::new(metrics)));
+        .observer(Arc::new(QueryMetrics::new(&counted)));
     let database = Database::connect(options).await?;
     export_pools(metrics, &database);
     let directory = path.as_deref().map(directory_of);
     let location = path.map_or_else(|| "memory".to_owned(), |path| path.display().to_string());
-    Ok(Storage { database, location, directory })
+    Ok(Storage { database, location, directory, _metrics: counted })
 }
 
 /// The same, brought to the state the service needs.
@@ -66,12 +69,14 @@ fn directory_of(file: &Path) -> PathBuf {
 }
 
 /// Time of every statement, by its label; labels are static, so clients cannot make series.
-struct QueryMetrics(Metrics);
+///
+/// Weak, because the metrics read the pools: the database would keep itself open after its app is gone.
+struct QueryMetrics(Weak<Metrics>);
 
 const DURATION: &str = "db_query_duration_seconds";
 
 impl QueryMetrics {
-    fn new(metrics: &Metrics) -> Self {
+    fn new(metrics: &Arc<Metrics>) -> Self {
         const BUCKETS: &[f64] = &[0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0];
         metrics.describe_histogram(
             DURATION,
@@ -79,15 +84,16 @@ impl QueryMetrics {
             "Time of a statement on its connection.",
             BUCKETS,
         );
-        Self(metrics.clone())
+        Self(Arc::downgrade(metrics))
     }
 }
 
 impl Observer for QueryMetrics {
     fn on_query(&self, label: &'static str, duration: Duration, outcome: Result<(), &Error>) {
+        let Some(metrics) = self.0.upgrade() else { return };
         let outcome = if outcome.is_ok() { "ok" } else { "error" };
         let labels = [("statement", label), ("outcome", outcome)];
-        self.0.histogram(DURATION).with(&labels).record_duration(duration);
+        metrics.histogram(DURATION).with(&labels).record_duration(duration);
     }
 }
 
