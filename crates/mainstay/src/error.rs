@@ -38,6 +38,13 @@ pub enum ServeError {
         /// The path.
         path: String,
     },
+    /// Two routes clash, or a path is not one; the service's own, `HEALTH_CHECK_PATH` and
+    /// `METRICS_PATH` included.
+    #[error("the routes do not fit together: {why} (HEALTH_CHECK_PATH and METRICS_PATH are routes, too)")]
+    Routes {
+        /// What the router says.
+        why: String,
+    },
     /// A component failed to start.
     #[error("{0}")]
     Start(#[from] container::Error),

@@ -1,5 +1,6 @@
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use axum::Router;
 use futures_util::StreamExt;
 use futures_util::future::join_all;
 use futures_util::stream::FuturesUnordered;
-use mainstay_core::config::{self, Config};
+use mainstay_core::config::{self, Watch};
 use mainstay_core::lifecycle::{Step, signals};
 use mainstay_core::task::TaskGroup;
 use mainstay_http::access::Access;
@@ -25,6 +26,7 @@ impl Mainstay {
     /// A second signal stops at once.
     ///
     /// # Errors
+    /// [`ServeError::PathTaken`] and [`ServeError::Routes`] when two routes clash,
     /// [`ServeError::Bind`] when the address cannot be opened, [`ServeError::Start`] when a component
     /// does not start, [`ServeError::Signals`] when signals cannot be caught, [`ServeError::Unclean`] when something had to be cut off at the end.
     pub async fn serve(&self, routes: impl Into<OpenApiRouter>) -> Result<(), ServeError> {
@@ -33,11 +35,14 @@ impl Mainstay {
         let routes = self.routes(&host, routes.into())?;
         parts.container.start().await?;
 
-        let listeners = Listeners::default();
         // Owned here, so that dropping this future ends them.
-        let tasks = TaskGroup::new();
+        let (listeners, tasks) = (CloseOnDrop::default(), TaskGroup::new());
+        let listeners = &listeners.0;
+        // Watched from before it is used, so that no change is missed.
+        let changes = parts.config.watch::<config::Server>();
+        let main = wiring::address(&changes.current());
         let opened = async {
-            self.open(&host, &routes, &listeners).await?;
+            self.open(&host, main, &routes, listeners).await?;
             Ok::<_, ServeError>(signals(&parts.lifecycle)?)
         };
         match opened.await {
@@ -47,10 +52,11 @@ impl Mainstay {
                 return Err(error);
             }
         }
-        self.stop_with(&host, &listeners);
         wiring::follow_limits(&tasks, &parts.config, &host);
-        let moves = follow(parts.config.clone(), Arc::clone(&host), routes, listeners.clone());
-        wiring::until_cancelled(&tasks, "listener", moves);
+        let mover = TaskGroup::child_of(&tasks.token());
+        let moves = follow(changes, main, Arc::clone(&host), routes, listeners.clone());
+        wiring::until_cancelled(&mover, "listener", moves);
+        self.stop_with(&host, listeners, mover);
         parts.health.set_started(true);
         parts.lifecycle.running();
         wiring::banner(parts, &listeners.addrs());
@@ -73,8 +79,17 @@ impl Mainstay {
         }
         let endpoints = endpoint::api(access, &exposure).with_state(self.endpoints(access));
         let described = described(&parts.info.service, &parts.info.version);
-        let (router, document) = described.merge(endpoints).merge(routes).split_for_parts();
-        Ok(host.wrap(router.merge(endpoint::api_docs(&document))))
+        // Routes that are not in the description cannot be asked for their paths.
+        let merged = std::panic::catch_unwind(AssertUnwindSafe(|| {
+            let (router, document) = described.merge(endpoints).merge(routes).split_for_parts();
+            router.merge(endpoint::api_docs(&document))
+        }));
+        let router = merged.map_err(|panic| {
+            let why = panic.downcast_ref::<String>().map(String::as_str);
+            let why = why.or_else(|| panic.downcast_ref::<&str>().copied());
+            ServeError::Routes { why: why.unwrap_or("routes clash").to_owned() }
+        })?;
+        Ok(host.wrap(router))
     }
 
     fn endpoints(&self, access: Access) -> Arc<Distributed> {
@@ -88,23 +103,30 @@ impl Mainstay {
         })
     }
 
-    async fn open(&self, host: &Arc<Host>, routes: &Router, listeners: &Listeners) -> Result<(), ServeError> {
+    async fn open(
+        &self,
+        host: &Arc<Host>,
+        main: SocketAddr,
+        routes: &Router,
+        listeners: &Listeners,
+    ) -> Result<(), ServeError> {
         let config = &self.0.config;
-        listeners.add(host.listen(wiring::address(&config.get()), routes.clone()).await?);
+        listeners.add(host.listen(main, routes.clone()).await?);
         let metrics = config.get::<config::Metrics>();
         if let Some(port) = metrics.port.filter(|_| metrics.enabled) {
             let (access, exposure) = wiring::exposure(config);
             let routes = endpoint::metrics_api(access, &exposure).with_state(self.endpoints(access));
-            let addr = SocketAddr::new(config.get::<config::Server>().host, port);
+            let addr = SocketAddr::new(main.ip(), port);
             listeners.add(host.listen(addr, host.wrap(routes)).await?);
         }
         Ok(())
     }
 
-    /// Hands the listeners to the shutdown.
-    fn stop_with(&self, host: &Arc<Host>, listeners: &Listeners) {
+    /// Hands the listeners, and who moves them, to the shutdown.
+    fn stop_with(&self, host: &Arc<Host>, listeners: &Listeners, mover: TaskGroup) {
         let lifecycle = &self.0.lifecycle;
-        let grace = self.0.config.get::<config::Server>().shutdown_timeout;
+        let server = self.0.config.get::<config::Server>();
+        let grace = server.shutdown_timeout;
         let (health, host) = (self.0.health.clone(), Arc::clone(host));
         lifecycle.on(Step::NotReady, "readiness", grace, async move || {
             health.set_draining();
@@ -113,12 +135,14 @@ impl Mainstay {
         });
         let closing = listeners.clone();
         lifecycle.on(Step::StopAccepting, "listeners", grace, async move || {
+            // A listener opened from here on would be nobody's to close.
+            let ended = mover.stop(grace).await;
             closing.stop_accepting();
-            Ok::<_, Infallible>(())
+            ended
         });
         let finishing = listeners.clone();
-        // A little less than the whole shutdown has, so that what is left is closed in order.
-        let patience = grace.mul_f32(0.9);
+        // A little less than the drain delay leaves of the shutdown, so that what is left is closed in order.
+        let patience = grace.saturating_sub(server.drain_delay).mul_f32(0.9);
         lifecycle.on(Step::FinishRequests, "requests in flight", grace, async move || {
             finishing.drain(patience).await
         });
@@ -149,9 +173,13 @@ const RETRY: Duration = Duration::from_secs(5);
 /// Moves the main listener when `PORT` or `HOST` changes: first the new address is opened, then the
 /// old listener drains. An address that cannot be opened leaves everything as it was, and is tried again
 /// until it opens or the configuration asks for another.
-async fn follow(config: Config, host: Arc<Host>, routes: Router, listeners: Listeners) {
-    let mut changes = config.watch::<config::Server>();
-    let mut current = wiring::address(&changes.current());
+async fn follow(
+    mut changes: Watch<config::Server>,
+    mut current: SocketAddr,
+    host: Arc<Host>,
+    routes: Router,
+    listeners: Listeners,
+) {
     let mut refused = None;
     let mut drains = FuturesUnordered::new();
     loop {
@@ -171,6 +199,8 @@ async fn follow(config: Config, host: Arc<Host>, routes: Router, listeners: List
                 tracing::info!(address = %opened.addr(), "listening on a new address");
                 (current, refused) = (wanted, None);
                 let old = listeners.replace_first(opened);
+                // The next change may be the way back.
+                old.release().await;
                 drains.push(retire(listeners.clone(), old, server.shutdown_timeout));
             }
             Err(error) => {
@@ -187,6 +217,16 @@ async fn retire(listeners: Listeners, old: Arc<Listening>, grace: Duration) {
         tracing::warn!(address = %old.addr(), %unfinished, "old listener closed");
     }
     listeners.remove(&old);
+}
+
+/// Closes the listeners when [`Mainstay::serve`] ends or is dropped; the shutdown has the list as well.
+#[derive(Default)]
+struct CloseOnDrop(Listeners);
+
+impl Drop for CloseOnDrop {
+    fn drop(&mut self) {
+        self.0.with(Vec::clear);
+    }
 }
 
 /// The listeners that are open or draining. The first is the main one.

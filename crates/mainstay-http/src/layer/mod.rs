@@ -30,7 +30,5 @@ pub(crate) fn wrap(host: &Arc<Host>, routes: Router) -> Router {
         .layer(standard::StandardLayer::new(host))
         // Ours counts for whoever reads the body, not only for axum's extractors.
         .layer(DefaultBodyLimit::disable());
-    routes
-        .method_not_allowed_fallback(async || Problem::method_not_allowed())
-        .layer(layers)
+    routes.method_not_allowed_fallback(async || Problem::method_not_allowed()).layer(layers)
 }

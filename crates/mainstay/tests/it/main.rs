@@ -1,6 +1,11 @@
-//! Black-box tests of a whole app. One module per subject: `otlp` (export of traces). A new test goes
-//! into the module of the promise it proves.
+//! Black-box tests of whole apps in one process, over real sockets. One module per subject: `app` (what
+//! starts, and what does not), `listeners` (ports), `stop`, `otlp` (export of traces); `support` helps
+//! them. A new test goes into the module of the promise it proves.
 #![allow(missing_docs, clippy::unwrap_used)]
 
+mod app;
+mod listeners;
 #[cfg(feature = "otlp")]
 mod otlp;
+mod stop;
+mod support;

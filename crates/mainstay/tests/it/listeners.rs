@@ -1,0 +1,118 @@
+//! Where an app listens: the second listener, ports that change while requests run.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use mainstay::axum::Router;
+use mainstay::axum::routing::get;
+use mainstay_testkit::eventually_async;
+use mainstay_testkit::http::Request;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpStream;
+
+use crate::support::{PATIENCE, Running, builder, closed, free_addr, ready, status};
+
+fn hello() -> Router {
+    Router::new().route("/hello", get(async || "hello"))
+}
+
+/// Asks again and again on one connection, as long as the server keeps it. How many answers came and
+/// whether the last one said that it was the last.
+async fn ask_while_kept(addr: SocketAddr, answered: &AtomicUsize, enough: &AtomicBool) -> bool {
+    let mut stream = BufReader::new(TcpStream::connect(addr).await.unwrap());
+    while !enough.load(Ordering::Relaxed) {
+        stream.write_all(b"GET /hello HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+        let (mut line, mut leave) = (String::new(), false);
+        while line != "\r\n" {
+            line.clear();
+            assert!(stream.read_line(&mut line).await.unwrap() > 0, "closed without an answer");
+            leave |= line.eq_ignore_ascii_case("connection: close\r\n");
+        }
+        let mut body = [0; 5];
+        stream.read_exact(&mut body).await.unwrap();
+        assert_eq!(&body, b"hello");
+        answered.fetch_add(1, Ordering::Relaxed);
+        if leave {
+            return true;
+        }
+    }
+    false
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_changed_port_moves_the_listener_and_loses_no_request_of_kept_connections() {
+    let running = Running::start(builder(&[]), hello()).await;
+    let (answered, enough) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
+    let clients: Vec<_> = (0..20)
+        .map(|_| {
+            let (addr, answered, enough) = (running.addr, Arc::clone(&answered), Arc::clone(&enough));
+            tokio::spawn(async move { ask_while_kept(addr, &answered, &enough).await })
+        })
+        .collect();
+    eventually_async("the clients are busy", PATIENCE, async || answered.load(Ordering::Relaxed) > 200).await;
+
+    let new = free_addr();
+    running.app.config().update("server.port", new.port()).unwrap();
+    ready(new).await;
+    for client in clients {
+        assert!(client.await.unwrap(), "each client is told to leave");
+    }
+    closed(running.addr).await;
+    assert_eq!(status(new, "/hello").await, 200);
+    running.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_port_that_is_taken_leaves_the_listener_where_it_is() {
+    let running = Running::start(builder(&[]), hello()).await;
+    let taken = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let port = taken.local_addr().unwrap().port();
+    running.app.config().update("server.port", port).unwrap();
+    // A later change shows that the failed one was dealt with.
+    let new = free_addr();
+    assert_eq!(status(running.addr, "/hello").await, 200);
+    running.app.config().update("server.port", new.port()).unwrap();
+    ready(new).await;
+    running.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_storm_of_port_changes_ends_at_the_last_one() {
+    let running = Running::start(builder(&[]), hello()).await;
+    let other = free_addr();
+    for addr in [other, running.addr].repeat(20) {
+        running.app.config().update("server.port", addr.port()).unwrap();
+        // The way back is asked for as soon as the way there is open.
+        eventually_async("it listens", PATIENCE, async || TcpStream::connect(addr).await.is_ok()).await;
+    }
+    ready(running.addr).await;
+    closed(other).await;
+    assert_eq!(status(running.addr, "/hello").await, 200);
+    running.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_metrics_port_is_a_second_listener_with_the_metrics_only() {
+    let metrics = free_addr();
+    let port = metrics.port().to_string();
+    let running = Running::start(builder(&[("METRICS_PORT", &port)]), hello()).await;
+    assert_eq!(status(running.addr, "/hello").await, 200);
+    assert!(Request::get(metrics, "/metrics").send().await.text().contains("http_requests_total"));
+    assert_eq!(status(metrics, "/distributed/metrics/json").await, 200);
+    assert_eq!(status(metrics, "/hello").await, 404);
+    assert_eq!(status(metrics, "/distributed/config").await, 404);
+    running.stop().await.unwrap();
+    closed(metrics).await;
+}
+
+#[tokio::test]
+async fn dropping_the_serve_future_closes_the_listeners() {
+    let metrics = free_addr();
+    let port = metrics.port().to_string();
+    let running = Running::start(builder(&[("METRICS_PORT", &port)]), hello()).await;
+    running.served.abort();
+    closed(running.addr).await;
+    closed(metrics).await;
+    drop(running.app);
+}
