@@ -11,7 +11,7 @@ use mainstay::{axum, sql};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::users::{Error, NewUserInput, User, UserPatchInput, UserService};
+use crate::users::{Error, NewUserInput, Page, User, UserPatchInput, UserService};
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const IDEMPOTENCY_REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
@@ -56,7 +56,7 @@ async fn list(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let page = users.list(page.limit.as_deref(), page.cursor.as_deref()).await?;
-    let tag = tag_of_page(&page.items);
+    let tag = tag_of_page(&page);
     if tag.is_known_to(&headers) {
         return Ok(not_modified(&tag));
     }
@@ -159,11 +159,13 @@ fn tag_of(user: &User) -> ETag {
     ETag::new(user.version)
 }
 
-fn tag_of_page(users: &[User]) -> ETag {
+/// A full page changes, too, when the first user of a next page appears.
+fn tag_of_page(page: &Page) -> ETag {
     let mut hasher = DefaultHasher::new();
-    for user in users {
+    for user in &page.items {
         (&user.id, user.version).hash(&mut hasher);
     }
+    page.next.is_some().hash(&mut hasher);
     ETag::new(format_args!("{:016x}", hasher.finish()))
 }
 

@@ -124,6 +124,19 @@ async fn a_known_version_is_not_sent_again() {
 }
 
 #[tokio::test]
+async fn a_full_page_that_gains_a_next_one_is_sent_again() {
+    let service = empty_service().await;
+    created(&service, "a@example.com", "A").await;
+    let only = get(&service, "/api/users?limit=1").await;
+    assert!(only.json()["nextCursor"].is_null());
+    created(&service, "b@example.com", "B").await;
+    let tag = only.header("etag").unwrap();
+    let first = Request::get(service.addr(), "/api/users?limit=1").header("if-none-match", tag).send().await;
+    assert_eq!(first.status, 200);
+    assert!(first.json()["nextCursor"].is_string());
+}
+
+#[tokio::test]
 async fn a_stale_version_cannot_overwrite_or_delete() {
     let service = empty_service().await;
     let user = created(&service, "ada@example.org", "Ada").await;
