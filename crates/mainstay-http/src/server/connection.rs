@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 use super::Host;
+use super::turns::Turns;
 use super::write_limit::WriteLimit;
 
 const MAX_HEADERS: usize = 100;
@@ -50,6 +51,7 @@ struct State {
     greeted: AtomicBool,
     /// HTTP/1.1 clients are told to leave with the answer they get; HTTP/2 has `GOAWAY` for that.
     draining: AtomicBool,
+    turns: Arc<Turns>,
 }
 
 /// Serves HTTP/1.1 and HTTP/2 (prior knowledge) until the client leaves or a switch is thrown.
@@ -72,12 +74,15 @@ pub(super) async fn serve(
         hyper::service::service_fn(move |mut request: hyper::Request<Incoming>| {
             state.greeted.store(true, Ordering::Relaxed);
             request.extensions_mut().insert(connection);
-            let keeps_alive = request.version() < Version::HTTP_2;
+            let http2 = request.version() == Version::HTTP_2;
+            let turn = http2.then(|| state.turns.take());
             let answer = routes.clone().oneshot(request.map(axum::body::Body::new) as Request);
             let state = Arc::clone(&state);
             async move {
                 let mut response: Response = answer.await.unwrap_or_else(|never| match never {});
-                if keeps_alive && state.draining.load(Ordering::Relaxed) {
+                if let Some(turn) = turn {
+                    response = response.map(|body| turn.answer(body));
+                } else if state.draining.load(Ordering::Relaxed) {
                     response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
                 }
                 Ok::<_, Infallible>(response)
@@ -94,6 +99,8 @@ pub(super) async fn serve(
     let mut first_head_due = true;
     let mut last_call = pin!(tokio::time::sleep(LAST_CALL));
     let (mut draining, mut leaving) = (false, false);
+    let mut client_idle = pin!(tokio::time::sleep(request_timeout));
+    let mut seen = 0;
     loop {
         tokio::select! {
             result = served.as_mut() => {
@@ -114,6 +121,16 @@ pub(super) async fn serve(
                 draining = true;
                 state.draining.store(true, Ordering::Relaxed);
                 last_call.as_mut().reset(tokio::time::Instant::now() + LAST_CALL);
+            }
+            () = client_idle.as_mut() => {
+                client_idle.as_mut().reset(tokio::time::Instant::now() + request_timeout);
+                if state.turns.waited_for_client(&mut seen) {
+                    if leaving {
+                        return;
+                    }
+                    leaving = true;
+                    served.as_mut().graceful_shutdown();
+                }
             }
             () = last_call.as_mut(), if draining && !leaving => {
                 leaving = true;

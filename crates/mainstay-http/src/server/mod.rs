@@ -3,6 +3,7 @@
 
 mod connection;
 mod listener;
+mod turns;
 mod write_limit;
 
 pub use connection::Connection;
@@ -25,7 +26,8 @@ use crate::layer::{self, HttpMetrics};
 #[non_exhaustive]
 pub struct Limits {
     /// From the start of a request to the head of its response; then `503`. Also how long a client may
-    /// take nothing of a response that is sent to it; then the connection is closed. Default 30 s.
+    /// take nothing of a response that is sent to it, and about how long an HTTP/2 connection may be
+    /// idle; then the connection is closed. Default 30 s.
     pub request_timeout: Duration,
     /// For a client to send a whole request head, counted from when the server waits for it. It is
     /// therefore also how long an idle connection is kept. Default 10 s.

@@ -3,7 +3,11 @@
 use std::time::Duration;
 
 use axum::Router;
+use axum::body::Body;
 use axum::routing::{get, post};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use mainstay_http::Limits;
 use mainstay_testkit::eventually_async;
 use mainstay_testkit::http::{Request, SlowClients, raw};
@@ -250,4 +254,52 @@ async fn http2_with_prior_knowledge_is_understood() {
     let mut frame = [0; 9];
     tokio::time::timeout(PATIENCE, stream.read_exact(&mut frame)).await.unwrap().unwrap();
     assert_eq!(frame[3], 4, "a SETTINGS frame comes first");
+}
+
+/// An HTTP/2 client, and the task of its connection, which ends when the server closes it.
+async fn http2(
+    server: &TestHost,
+) -> (hyper::client::conn::http2::SendRequest<Body>, tokio::task::JoinHandle<()>) {
+    let stream = TcpStream::connect(server.addr()).await.unwrap();
+    let (client, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
+    (client, tokio::spawn(async move { drop(connection.await) }))
+}
+
+async fn ask(client: &mut hyper::client::conn::http2::SendRequest<Body>) -> http::Response<Incoming> {
+    client.send_request(http::Request::get("http://localhost/").body(Body::empty()).unwrap()).await.unwrap()
+}
+
+#[tokio::test]
+async fn an_http2_client_that_does_nothing_more_is_closed() {
+    let long = Router::new().route("/", get(async || vec![b'x'; 1 << 20]));
+    let server =
+        TestHost::with_limits(long, limits(|limits| limits.request_timeout = Duration::from_millis(200)))
+            .await;
+    let (mut idle, idle_closed) = http2(&server).await;
+    assert_eq!(ask(&mut idle).await.into_body().collect().await.unwrap().to_bytes().len(), 1 << 20);
+    let (mut stalling, stalling_closed) = http2(&server).await;
+    let unread = ask(&mut stalling).await;
+    for closed in [idle_closed, stalling_closed] {
+        tokio::time::timeout(PATIENCE, closed).await.expect("the server should close").unwrap();
+    }
+    drop((idle, stalling, unread));
+}
+
+#[tokio::test]
+async fn an_http2_answer_that_comes_slowly_from_the_server_is_not_cut() {
+    let slow = Router::new().route(
+        "/",
+        get(async || {
+            Body::from_stream(futures_util::stream::once(async {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                Ok::<_, std::io::Error>("at last")
+            }))
+        }),
+    );
+    let server =
+        TestHost::with_limits(slow, limits(|limits| limits.request_timeout = Duration::from_millis(100)))
+            .await;
+    let (mut client, _connection) = http2(&server).await;
+    assert_eq!(ask(&mut client).await.into_body().collect().await.unwrap().to_bytes(), "at last");
 }
