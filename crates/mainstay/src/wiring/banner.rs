@@ -1,6 +1,6 @@
 use std::net::SocketAddr;
 
-use mainstay_core::config::{Log, LogFormat, Metrics, Server};
+use mainstay_core::config::{Health, Log, LogFormat, Metrics, Server};
 
 use crate::app::Parts;
 
@@ -15,7 +15,9 @@ pub(crate) fn banner(parts: &Parts, addrs: &[SocketAddr]) {
         tracing::info!(address = url, mode = "embedded", environment, data, "started");
         return;
     }
-    let metrics = &parts.config.get::<Metrics>().path;
+    let (health, metrics) = (parts.config.get::<Health>(), parts.config.get::<Metrics>());
+    let health = if health.enabled { "/distributed/health" } else { "/distributed/ready" };
+    let metrics = if metrics.enabled { &metrics.path } else { "/openapi.json" };
     #[expect(clippy::print_stdout, reason = "the banner is for the person at the terminal")]
     {
         println!(
@@ -23,7 +25,7 @@ pub(crate) fn banner(parts: &Parts, addrs: &[SocketAddr]) {
              mode    embedded: everything in this process ({environment})\n  \
              data    {data}\n  \
              open    {url}/api/users\n          \
-             {url}/distributed/health\n          \
+             {url}{health}\n          \
              {url}{metrics}\n",
             name = parts.info.service,
             version = parts.info.version,

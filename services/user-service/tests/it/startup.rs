@@ -2,8 +2,8 @@
 
 use std::fs;
 
-use mainstay_testkit::Service;
 use mainstay_testkit::http::Request;
+use mainstay_testkit::{Service, eventually_async};
 use tempfile::TempDir;
 
 use crate::{PATIENCE, created, empty_service, get, service};
@@ -20,6 +20,22 @@ async fn it_starts_in_an_empty_directory_with_users_and_says_where_to_look() {
         assert!(output.contains(part), "the banner lacks {part}:\n{output}");
     }
     assert!(service.dir().join("data/user-service.db").exists());
+}
+
+#[tokio::test]
+async fn every_url_of_the_banner_answers_also_when_endpoints_are_switched_off() {
+    let off = service().env("METRICS_ENABLED", "false").env("HEALTH_CHECK_ENABLED", "false");
+    let service = off.start().await;
+    let url = service.url();
+    let paths = || -> Vec<String> {
+        let output = service.output_so_far();
+        let urls = output.split_whitespace().filter_map(|word| word.strip_prefix(&url));
+        urls.filter(|path| !path.is_empty()).map(str::to_owned).collect()
+    };
+    eventually_async("the banner is out", PATIENCE, async || paths().len() == 3).await;
+    for path in paths() {
+        assert_eq!(get(&service, &path).await.status, 200, "{path}");
+    }
 }
 
 #[tokio::test]
