@@ -2,8 +2,9 @@
 //!
 //! Sensitive endpoints answer one caller without a token: a developer on their own machine, in
 //! development. That takes all of: `APP_ENV=development`, a listener bound to a loopback address, a
-//! `Host` that is a loopback name (so that a web page cannot reach them by DNS rebinding), and no
-//! `Origin` of another site (so that a web page cannot post to them either).
+//! `Host` that is a loopback name (so that a web page cannot reach them by DNS rebinding), no `Origin` of
+//! another site (so that a web page cannot post to them either), and no sign of a proxy (whose clients
+//! may be anywhere).
 
 use axum::extract::Request;
 use http::request::Parts;
@@ -43,7 +44,11 @@ impl Access {
     fn permits(self, extensions: &Extensions, headers: &HeaderMap, uri: &Uri) -> bool {
         let bound_to_loopback =
             extensions.get::<Connection>().is_some_and(|connection| connection.bound.ip().is_loopback());
-        self.development && bound_to_loopback && names_loopback(headers, uri) && same_site(headers)
+        self.development
+            && bound_to_loopback
+            && names_loopback(headers, uri)
+            && same_site(headers)
+            && !forwarded(headers)
     }
 }
 
@@ -63,6 +68,12 @@ fn same_site(headers: &HeaderMap) -> bool {
         let origin = origin.to_str().unwrap_or_default();
         origin.split_once("://").is_some_and(|(_, authority)| is_loopback_name(authority))
     })
+}
+
+fn forwarded(headers: &HeaderMap) -> bool {
+    ["forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via"]
+        .iter()
+        .any(|name| headers.contains_key(*name))
 }
 
 /// `localhost`, `127.0.0.1` or `[::1]`, with or without a port.
@@ -130,6 +141,14 @@ mod tests {
         assert!(!Access::new(true).allows(&request("127.0.0.1:1", "/", &two)));
         let absolute = request("127.0.0.1:1", "http://evil.example/", &[("host", "localhost")]);
         assert!(!Access::new(true).allows(&absolute));
+    }
+
+    #[test]
+    fn whoever_comes_through_a_proxy_is_refused() {
+        for proxy in ["forwarded", "x-forwarded-for", "x-real-ip", "via"] {
+            let parts = request("127.0.0.1:1", "/", &[("host", "localhost"), (proxy, "10.0.0.1")]);
+            assert!(!Access::new(true).allows(&parts), "{proxy}");
+        }
     }
 
     #[test]

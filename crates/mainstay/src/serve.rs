@@ -32,7 +32,9 @@ impl Mainstay {
     pub async fn serve(&self, routes: impl Into<OpenApiRouter>) -> Result<(), ServeError> {
         let parts = &self.0;
         let host = Host::new(&parts.metrics, wiring::limits(&parts.config));
-        let routes = self.routes(&host, routes.into())?;
+        let routes = routes.into();
+        let landing = landing(&routes);
+        let routes = self.routes(&host, routes)?;
         parts.container.start().await?;
 
         // Owned here, so that dropping this future ends them.
@@ -59,7 +61,7 @@ impl Mainstay {
         self.stop_with(&host, listeners, mover);
         parts.health.set_started(true);
         parts.lifecycle.running();
-        wiring::banner(parts, &listeners.addrs());
+        wiring::banner(parts, &listeners.addrs(), landing.as_deref());
 
         parts.lifecycle.shutdown_requested().await;
         let report = parts.lifecycle.run_shutdown().await;
@@ -147,6 +149,12 @@ impl Mainstay {
             finishing.drain(patience).await
         });
     }
+}
+
+/// The route of the service's own that a newcomer looks at first: a documented one that needs nothing.
+fn landing(routes: &OpenApiRouter) -> Option<String> {
+    let mut paths = routes.get_openapi().paths.paths.iter();
+    paths.find(|(path, item)| item.get.is_some() && !path.contains('{')).map(|(path, _)| path.clone())
 }
 
 /// An API description that says whose it is.

@@ -79,6 +79,7 @@ fn cors(limits: Arc<Limits>) -> CorsLayer {
             header::LOCATION,
             header::RETRY_AFTER,
             HeaderName::from_static("x-request-id"),
+            HeaderName::from_static("idempotency-replayed"),
         ])
         .max_age(Duration::from_secs(600))
 }

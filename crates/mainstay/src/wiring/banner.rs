@@ -6,7 +6,7 @@ use crate::app::Parts;
 
 /// Tells whoever started the service where it is and what to open next. People get a banner, machines
 /// (JSON logs) one event with the same facts.
-pub(crate) fn banner(parts: &Parts, addrs: &[SocketAddr]) {
+pub(crate) fn banner(parts: &Parts, addrs: &[SocketAddr], landing: Option<&str>) {
     let Some(main) = addrs.first() else { return };
     let url = format!("http://{main}");
     let environment = parts.config.get::<Server>().env.as_str();
@@ -18,17 +18,18 @@ pub(crate) fn banner(parts: &Parts, addrs: &[SocketAddr]) {
     let (health, metrics) = (parts.config.get::<Health>(), parts.config.get::<Metrics>());
     let health = if health.enabled { "/distributed/health" } else { "/distributed/ready" };
     let metrics = if metrics.enabled { &metrics.path } else { "/openapi.json" };
+    let open: Vec<String> =
+        landing.into_iter().chain([health, metrics]).map(|path| format!("{url}{path}")).collect();
     #[expect(clippy::print_stdout, reason = "the banner is for the person at the terminal")]
     {
         println!(
             "\n  {name} {version} on {url}\n  \
              mode    embedded: everything in this process ({environment})\n  \
              data    {data}\n  \
-             open    {url}/api/users\n          \
-             {url}{health}\n          \
-             {url}{metrics}\n",
+             open    {open}\n",
             name = parts.info.service,
             version = parts.info.version,
+            open = open.join("\n          "),
         );
     }
 }

@@ -204,7 +204,7 @@ async fn service() -> (UserService, TempDir) {
 }
 
 fn input(email: &str) -> NewUserInput {
-    NewUserInput { email: Some(email.to_owned()), name: Some("Ada".to_owned()), ..NewUserInput::default() }
+    NewUserInput { email: Some(email.into()), name: Some("Ada".into()), ..NewUserInput::default() }
 }
 
 #[tokio::test]
@@ -213,9 +213,9 @@ async fn the_service_reports_a_bad_key_together_with_bad_fields() {
     let Err(Error::Invalid(problems)) = service.create(input("nobody"), "s", Some("a b")).await else {
         panic!()
     };
-    assert_eq!(problems.iter().map(|p| p.field).collect::<Vec<_>>(), ["email", "Idempotency-Key"]);
+    assert_eq!(problems.iter().map(|p| &*p.field).collect::<Vec<_>>(), ["email", "Idempotency-Key"]);
     let Err(Error::Invalid(problems)) = service.list(Some("0"), Some("x")).await else { panic!() };
-    assert_eq!(problems.iter().map(|p| p.field).collect::<Vec<_>>(), ["limit", "cursor"]);
+    assert_eq!(problems.iter().map(|p| &*p.field).collect::<Vec<_>>(), ["limit", "cursor"]);
     for limit in ["101", "-1", "", "ten", "99999999999999999999"] {
         assert!(matches!(service.list(Some(limit), None).await, Err(Error::Invalid(_))), "{limit}");
     }
@@ -250,9 +250,13 @@ async fn the_seed_would_pass_the_checks_of_a_request() {
     let (service, _directory) = service().await;
     service.seed().await.unwrap();
     for user in service.list(None, None).await.unwrap().items {
-        let role = Some(user.role.as_str().to_owned());
-        let input =
-            NewUserInput { email: Some(user.email.clone()), name: Some(user.name), phone: user.phone, role };
+        let input = NewUserInput {
+            email: Some(user.email.clone().into()),
+            name: Some(user.name.into()),
+            phone: user.phone.map(Into::into),
+            role: Some(user.role.as_str().into()),
+            ..NewUserInput::default()
+        };
         assert_eq!(input.check().unwrap().email, user.email);
     }
 }

@@ -1,12 +1,14 @@
 //! What can go wrong with users, by what the client can do about it.
 
+use std::borrow::Cow;
+
 use serde::Serialize;
 
 /// One thing wrong with one field of a request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct FieldError {
     /// The field as the client wrote it, such as `email`.
-    pub(crate) field: &'static str,
+    pub(crate) field: Cow<'static, str>,
     /// For programs: `required`, `too_long`, `invalid` or `unknown`.
     pub(crate) code: &'static str,
     /// For people. Never repeats the value.
@@ -14,8 +16,12 @@ pub(crate) struct FieldError {
 }
 
 impl FieldError {
-    pub(crate) fn new(field: &'static str, code: &'static str, message: &'static str) -> Self {
-        Self { field, code, message }
+    pub(crate) fn new(
+        field: impl Into<Cow<'static, str>>,
+        code: &'static str,
+        message: &'static str,
+    ) -> Self {
+        Self { field: field.into(), code, message }
     }
 }
 

@@ -1,54 +1,77 @@
 //! What clients send, and the checks that turn it into something the domain accepts. All problems of a
 //! request are found at once.
 
+use std::collections::BTreeMap;
+
 use mainstay::openapi::{ToSchema, utoipa};
 use serde::{Deserialize, Deserializer};
+use serde_json::Value;
 
 use super::{Error, FieldError, NewUser, Role, UserPatch};
 
-/// The body of a creation. Every field is optional here so that a missing one is reported with the rest.
+/// The body of a creation. Every field may be absent or of any type here, so that what is wrong with it is
+/// reported with the rest.
 #[derive(Clone, Debug, Default, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(default, expecting = "a JSON object")]
 pub(crate) struct NewUserInput {
-    pub(crate) email: Option<String>,
-    pub(crate) name: Option<String>,
-    pub(crate) phone: Option<String>,
-    pub(crate) role: Option<String>,
+    #[serde(deserialize_with = "given")]
+    #[schema(value_type = String, required)]
+    pub(crate) email: Option<Value>,
+    #[serde(deserialize_with = "given")]
+    #[schema(value_type = String, required)]
+    pub(crate) name: Option<Value>,
+    #[serde(deserialize_with = "given")]
+    #[schema(value_type = Option<String>)]
+    pub(crate) phone: Option<Value>,
+    #[serde(deserialize_with = "given")]
+    #[schema(value_type = Option<Role>)]
+    pub(crate) role: Option<Value>,
+    #[serde(flatten)]
+    #[schema(ignore)]
+    pub(crate) unknown: BTreeMap<String, Value>,
 }
 
 /// The body of a change, as a JSON merge patch: absent leaves, `null` removes.
 #[derive(Clone, Debug, Default, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields, default)]
+#[serde(default, expecting = "a JSON object")]
 pub(crate) struct UserPatchInput {
-    #[serde(deserialize_with = "present")]
-    pub(crate) email: Option<Option<String>>,
-    #[serde(deserialize_with = "present")]
-    pub(crate) name: Option<Option<String>>,
-    #[serde(deserialize_with = "present")]
-    pub(crate) phone: Option<Option<String>>,
-    #[serde(deserialize_with = "present")]
-    pub(crate) role: Option<Option<String>>,
+    #[serde(deserialize_with = "given")]
+    #[schema(value_type = Option<String>, nullable = false)]
+    pub(crate) email: Option<Value>,
+    #[serde(deserialize_with = "given")]
+    #[schema(value_type = Option<String>, nullable = false)]
+    pub(crate) name: Option<Value>,
+    #[serde(deserialize_with = "given")]
+    #[schema(value_type = Option<String>)]
+    pub(crate) phone: Option<Value>,
+    #[serde(deserialize_with = "given")]
+    #[schema(value_type = Option<Role>, nullable = false)]
+    pub(crate) role: Option<Value>,
+    #[serde(flatten)]
+    #[schema(ignore)]
+    pub(crate) unknown: BTreeMap<String, Value>,
 }
 
 /// Tells `null` from absent, which serde's own `Option` does not.
-fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<String>>, D::Error> {
-    Option::deserialize(deserializer).map(Some)
+fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
+    Value::deserialize(deserializer).map(Some)
 }
 
 impl NewUserInput {
     /// # Errors
     /// [`Error::Invalid`] with every problem.
     pub(crate) fn check(self) -> Result<NewUser, Error> {
-        let mut problems = Vec::new();
-        let email = required(&mut problems, "email", self.email, email);
-        let name = required(&mut problems, "name", self.name, name);
-        let phone = self.phone.and_then(|text| keep(&mut problems, phone(&text)));
-        let role = self.role.map_or(Some(Role::default()), |text| keep(&mut problems, role(&text)));
-        match (email, name, role) {
-            (Some(email), Some(name), Some(role)) if problems.is_empty() => {
-                Ok(NewUser { email, name, phone, role })
+        let mut problems = Problems::default();
+        let email = problems.required("email", self.email.unwrap_or_default(), email);
+        let name = problems.required("name", self.name.unwrap_or_default(), name);
+        let phone = problems.optional("phone", self.phone.unwrap_or_default(), phone);
+        let role = problems.optional("role", self.role.unwrap_or_default(), role);
+        problems.refuse_all(self.unknown);
+        match (email, name) {
+            (Some(email), Some(name)) if problems.0.is_empty() => {
+                Ok(NewUser { email, name, phone, role: role.unwrap_or_default() })
             }
-            _ => Err(Error::Invalid(problems)),
+            _ => Err(Error::Invalid(problems.0)),
         }
     }
 }
@@ -57,35 +80,61 @@ impl UserPatchInput {
     /// # Errors
     /// [`Error::Invalid`] with every problem.
     pub(crate) fn check(self) -> Result<UserPatch, Error> {
-        let mut problems = Vec::new();
+        let mut problems = Problems::default();
         let patch = UserPatch {
-            email: self.email.and_then(|text| required(&mut problems, "email", text, email)),
-            name: self.name.and_then(|text| required(&mut problems, "name", text, name)),
-            phone: match self.phone {
-                Some(Some(text)) => keep(&mut problems, phone(&text)).map(Some),
-                other => other,
-            },
-            role: self.role.and_then(|text| required(&mut problems, "role", text, role)),
+            email: self.email.and_then(|value| problems.required("email", value, email)),
+            name: self.name.and_then(|value| problems.required("name", value, name)),
+            phone: self.phone.map(|value| problems.optional("phone", value, phone)),
+            role: self.role.and_then(|value| problems.required("role", value, role)),
         };
-        if problems.is_empty() { Ok(patch) } else { Err(Error::Invalid(problems)) }
+        problems.refuse_all(self.unknown);
+        if problems.0.is_empty() { Ok(patch) } else { Err(Error::Invalid(problems.0)) }
     }
 }
 
-fn keep<T>(problems: &mut Vec<FieldError>, result: Result<T, FieldError>) -> Option<T> {
-    result.map_err(|problem| problems.push(problem)).ok()
-}
+/// What is wrong so far. A field with a problem reads as absent, which is harmless: with one problem
+/// nothing of the request is used.
+#[derive(Default)]
+struct Problems(Vec<FieldError>);
 
-fn required<T>(
-    problems: &mut Vec<FieldError>,
-    field: &'static str,
-    value: Option<String>,
-    check: impl Fn(&str) -> Result<T, FieldError>,
-) -> Option<T> {
-    let result = match value {
-        Some(text) => check(&text),
-        None => Err(FieldError::new(field, "required", "must be given")),
-    };
-    keep(problems, result)
+/// So many unknown fields are named; a request that has more will not be mended one by one.
+const UNKNOWN_NAMED: usize = 10;
+
+impl Problems {
+    fn required<T>(
+        &mut self,
+        field: &'static str,
+        value: Value,
+        check: fn(&str) -> Result<T, FieldError>,
+    ) -> Option<T> {
+        if value.is_null() {
+            self.0.push(FieldError::new(field, "required", "must be given"));
+            return None;
+        }
+        self.optional(field, value, check)
+    }
+
+    fn optional<T>(
+        &mut self,
+        field: &'static str,
+        value: Value,
+        check: fn(&str) -> Result<T, FieldError>,
+    ) -> Option<T> {
+        let checked = match value {
+            Value::Null => return None,
+            Value::String(text) => check(&text),
+            _ => Err(FieldError::new(field, "type", "must be a text")),
+        };
+        checked.map_err(|problem| self.0.push(problem)).ok()
+    }
+
+    fn refuse_all(&mut self, unknown: BTreeMap<String, Value>) {
+        let named = unknown.into_keys().take(UNKNOWN_NAMED).map(|mut field| {
+            field.truncate(field.floor_char_boundary(64));
+            FieldError::new(field, "unknown", "is not a field of a user")
+        });
+        self.0.extend(named);
+    }
 }
 
 /// The limit of RFC 5321's path, in bytes.
@@ -156,24 +205,28 @@ mod tests {
 
     use super::*;
 
-    fn problems<T>(result: Result<T, Error>) -> Vec<(&'static str, &'static str)> {
+    fn problems<T>(result: Result<T, Error>) -> Vec<(String, &'static str)> {
         match result {
-            Err(Error::Invalid(problems)) => problems.iter().map(|p| (p.field, p.code)).collect(),
+            Err(Error::Invalid(problems)) => problems.iter().map(|p| (p.field.to_string(), p.code)).collect(),
             Err(other) => panic!("{other}"),
             Ok(_) => Vec::new(),
         }
     }
 
+    fn at(expected: &[(&str, &'static str)]) -> Vec<(String, &'static str)> {
+        expected.iter().map(|(field, code)| ((*field).to_owned(), *code)).collect()
+    }
+
     #[test]
     fn all_problems_of_a_creation_are_reported_at_once() {
         let empty = NewUserInput::default();
-        assert_eq!(problems(empty.check()), [("email", "required"), ("name", "required")]);
+        assert_eq!(problems(empty.check()), at(&[("email", "required"), ("name", "required")]));
         let wrong: NewUserInput =
             serde_json::from_str(r#"{"email":"nobody","name":" ","phone":"0441234567","role":"king"}"#)
                 .unwrap();
         assert_eq!(
             problems(wrong.check()),
-            [("email", "invalid"), ("name", "required"), ("phone", "invalid"), ("role", "unknown")]
+            at(&[("email", "invalid"), ("name", "required"), ("phone", "invalid"), ("role", "unknown")])
         );
     }
 
@@ -188,14 +241,32 @@ mod tests {
         );
         assert_eq!(
             problems(parse(r#"{"email":null,"name":null,"phone":"1","role":null}"#)),
-            [("email", "required"), ("name", "required"), ("phone", "invalid"), ("role", "required")]
+            at(&[("email", "required"), ("name", "required"), ("phone", "invalid"), ("role", "required")])
         );
     }
 
     #[test]
-    fn unknown_fields_are_refused() {
-        assert!(serde_json::from_str::<NewUserInput>(r#"{"email":"a@b","name":"a","admin":true}"#).is_err());
-        assert!(serde_json::from_str::<UserPatchInput>(r#"{"version":7}"#).is_err());
+    fn unknown_fields_and_wrong_types_are_refused_with_the_rest() {
+        let new: NewUserInput =
+            serde_json::from_str(r#"{"email":5,"name":null,"role":["king"],"admin":true}"#).unwrap();
+        assert_eq!(
+            problems(new.check()),
+            at(&[("email", "type"), ("name", "required"), ("role", "type"), ("admin", "unknown")])
+        );
+        let patch: UserPatchInput = serde_json::from_str(r#"{"version":7,"phone":{}}"#).unwrap();
+        assert_eq!(problems(patch.check()), at(&[("phone", "type"), ("version", "unknown")]));
+        let flood = (0..1000).map(|n| format!(r#""{}{n}":1"#, "é".repeat(100))).collect::<Vec<_>>().join(",");
+        let patch: UserPatchInput = serde_json::from_str(&format!("{{{flood}}}")).unwrap();
+        assert_eq!(problems(patch.check()).len(), UNKNOWN_NAMED);
+    }
+
+    #[test]
+    fn a_body_that_is_no_object_is_refused() {
+        for body in ["[]", r#"["a@b","Ada"]"#, "7", "null"] {
+            let error = serde_json::from_str::<NewUserInput>(body).unwrap_err().to_string();
+            assert!(error.contains("a JSON object"), "{error}");
+            assert!(serde_json::from_str::<UserPatchInput>(body).is_err(), "{body}");
+        }
     }
 
     #[test]

@@ -130,6 +130,10 @@ async fn the_api_description_and_its_page_need_no_network() {
     let service = service().start().await;
     let document = get(&service, "/openapi.json").await;
     assert_eq!(document.header("content-type"), Some("application/json"));
+    assert_eq!(document.header("cache-control"), Some("public, max-age=300"));
+    let tag = document.header("etag").unwrap();
+    let again = Request::get(service.addr(), "/openapi.json").header("if-none-match", tag).send().await;
+    assert_eq!(again.status, 304);
     assert!(document.json()["paths"]["/api/users"].is_object());
     let page = get(&service, "/docs/").await;
     assert_eq!(page.status, 200);

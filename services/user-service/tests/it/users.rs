@@ -58,6 +58,8 @@ async fn every_field_at_fault_is_named_at_once() {
         create(&service, json!({"email": "no at sign", "name": "", "phone": "123", "role": "emperor"})).await;
     assert_eq!(response.status, 422);
     assert_eq!(fields(&response), ["email", "name", "phone", "role"]);
+    let response = create(&service, json!({"email": 5, "name": null, "role": "king", "admin": true})).await;
+    assert_eq!((response.status, fields(&response).join(" ")), (422, "email name role admin".to_owned()));
     let response = create(&service, json!({})).await;
     assert_eq!(response.status, 422);
     assert_eq!(fields(&response), ["email", "name"]);
