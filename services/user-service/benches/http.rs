@@ -6,7 +6,6 @@
 #![allow(missing_docs, clippy::unwrap_used, clippy::print_stdout)]
 
 use std::process::Command;
-use std::time::Duration;
 
 use mainstay_testkit::http::Request;
 use mainstay_testkit::{Service, ServiceCommand, program};
@@ -51,24 +50,49 @@ async fn measure() {
     println!("idle resident memory {:6.1} MiB", resident_mib(service.pid()));
 
     let users = Request::get(service.addr(), "/api/users").send().await.json();
-    let user = format!("{}/api/users/{}", service.url(), users["items"][0]["id"].as_str().unwrap());
+    let user = format!("/api/users/{}", users["items"][0]["id"].as_str().unwrap());
     let targets = [
-        ("bare axum", format!("{}/", bare.url())),
-        ("/distributed/live", format!("{}/distributed/live", service.url())),
-        ("/api/users/{id}", user),
-        ("/distributed/metrics", format!("{}/distributed/metrics", service.url())),
+        ("bare axum", &bare, "/"),
+        ("/distributed/live", &service, "/distributed/live"),
+        ("/api/users/{id}", &service, user.as_str()),
+        ("/distributed/metrics", &service, "/distributed/metrics"),
     ];
-    let mut rates = vec![Vec::new(); targets.len()];
+    let mut loads = vec![Vec::new(); targets.len()];
     for _ in 0..ROUNDS {
-        for ((_, url), rates) in targets.iter().zip(&mut rates) {
-            rates.push(wrk(url));
+        for ((_, server, path), loads) in targets.iter().zip(&mut loads) {
+            loads.push(Load::put_on(server, path));
         }
     }
-    let rates: Vec<f64> = rates.into_iter().map(middle).collect();
-    for ((name, _), rate) in targets.iter().zip(&rates) {
-        println!("{name:<20} {rate:>9.0} requests/s   {:.2} x bare axum", rate / rates[0]);
+    let loads: Vec<Load> = loads.iter().map(|rounds| Load::middle(rounds)).collect();
+    for ((name, ..), Load { rate, cpu }) in targets.iter().zip(&loads) {
+        let (rates, cpus) = (rate / loads[0].rate, cpu / loads[0].cpu);
+        println!(
+            "{name:<20} {rate:>7.0} requests/s {rates:>5.2} x bare   {cpu:>6.1} µs CPU/request {cpus:>5.2} x bare"
+        );
     }
     println!("resident after load  {:6.1} MiB", resident_mib(service.pid()));
+}
+
+/// What a server made of a load. The processor time is the steadier of the two on a busy machine.
+#[derive(Clone, Copy)]
+struct Load {
+    /// Requests per second.
+    rate: f64,
+    /// Processor time of the server per request, in microseconds.
+    cpu: f64,
+}
+
+impl Load {
+    fn put_on(server: &Service, path: &str) -> Self {
+        let before = processor_seconds(server.pid());
+        let (requests, rate) = wrk(&format!("{}{path}", server.url()));
+        Self { rate, cpu: (processor_seconds(server.pid()) - before) * 1e6 / requests }
+    }
+
+    fn middle(rounds: &[Self]) -> Self {
+        let of = |value: fn(&Self) -> f64| middle(rounds.iter().map(value).collect());
+        Self { rate: of(|load| load.rate), cpu: of(|load| load.cpu) }
+    }
 }
 
 /// Seconds from starting the process to its first 200.
@@ -98,17 +122,25 @@ fn middle(mut values: Vec<f64>) -> f64 {
     values[values.len() / 2]
 }
 
-/// Requests per second that two threads with 64 connections get.
-fn wrk(url: &str) -> f64 {
-    let seconds = Duration::from_secs(3).as_secs();
-    let output = Command::new(program("wrk", "wrk"))
-        .args(["-t2", "-c64", &format!("-d{seconds}s"), url])
-        .output()
-        .unwrap();
+/// How many requests two threads with 64 connections get answered, in all and per second.
+fn wrk(url: &str) -> (f64, f64) {
+    let output = Command::new(program("wrk", "wrk")).args(["-t2", "-c64", "-d3s", url]).output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(!text.contains("Non-2xx"), "{url}: {text}");
-    let rate = text.lines().find_map(|line| line.strip_prefix("Requests/sec:"));
-    rate.unwrap_or_else(|| panic!("wrk said {text}")).trim().parse().unwrap()
+    let line = |part: &str| {
+        text.lines().find(|line| line.contains(part)).unwrap_or_else(|| panic!("wrk said {text}"))
+    };
+    let requests = line("requests in").split_whitespace().next().unwrap();
+    let rate = line("Requests/sec:").split_whitespace().last().unwrap();
+    (requests.parse().unwrap(), rate.parse().unwrap())
+}
+
+/// User and system time the process has used. The kernel counts in hundredths of a second.
+fn processor_seconds(pid: u32) -> f64 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
+    let ticks = |field: usize| fields[field].parse::<f64>().unwrap();
+    (ticks(11) + ticks(12)) / 100.0
 }
 
 fn resident_mib(pid: u32) -> f64 {

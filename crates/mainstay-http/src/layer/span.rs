@@ -15,8 +15,8 @@ pub(super) fn of(context: &RequestContext, caller: Option<&TraceContext>, reques
     let gap = if route.is_some() { " " } else { "" };
     tracing::info_span!(
         "request",
-        request_id = %context.request_id,
-        trace_id = %context.trace.trace_id(),
+        request_id = context.request_id.as_str(),
+        trace_id = context.trace.trace_id().as_str(),
         otel.traceparent = %context.trace,
         otel.parent = caller.map(field::display),
         otel.kind = "server",
