@@ -94,6 +94,10 @@ impl Host {
 
     /// Puts the standard layers around `routes`: request id, span, access log, metrics, panic and
     /// time limit, problem bodies, security headers, CORS, compression, body limit.
+    ///
+    /// Clients of a service read one format of errors: an error that leaves a handler bare or as plain text
+    /// becomes a [`Problem`](crate::Problem) of the same status, and its text is not shown. Return a problem
+    /// with a detail to say more.
     pub fn wrap(self: &Arc<Self>, routes: Router) -> Router {
         layer::wrap(self, routes)
     }
