@@ -4,6 +4,7 @@
 //! every task it started: the owner cancels them with one call, waits for them with a deadline and
 //! learns the names of those that overran. Dropping the group cancels what is left.
 
+use std::any::Any;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -81,6 +82,15 @@ impl TaskGroup {
         );
     }
 
+    /// Runs `task`, which is dropped at its next await once [`TaskGroup::token`] is cancelled: for work that has
+    /// nothing to clean up. A panic is as in [`TaskGroup::spawn`].
+    pub fn spawn_until_cancelled(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+        let token = self.token();
+        self.spawn(name, async move {
+            token.run_until_cancelled(task).await;
+        });
+    }
+
     /// Number of tasks that have not ended.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -114,6 +124,14 @@ impl TaskGroup {
 pub struct Overrun {
     /// Names given to [`TaskGroup::spawn`].
     pub tasks: Vec<&'static str>,
+}
+
+/// What a caught panic said, where it said so in words.
+#[must_use]
+pub fn panic_message(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    text.unwrap_or("no message")
 }
 
 /// Keeps a name in the list while its task lives, however the task ends.
@@ -158,6 +176,21 @@ mod tests {
         tasks.spawn("bad", async { panic!("on purpose") });
         assert_eq!(tasks.stop(Duration::from_secs(5)).await, Ok(()));
         assert!(tasks.is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn work_without_an_end_of_its_own_is_dropped_when_the_group_stops() {
+        let tasks = TaskGroup::new();
+        tasks.spawn_until_cancelled("endless", std::future::pending());
+        assert_eq!(tasks.stop(Duration::from_secs(1)).await, Ok(()));
+    }
+
+    #[test]
+    fn a_panic_is_quoted_if_it_was_words() {
+        let message = |panic: Box<dyn Any + Send>| panic_message(&*panic).to_owned();
+        assert_eq!(message(Box::new("literal")), "literal");
+        assert_eq!(message(Box::new("formatted".to_owned())), "formatted");
+        assert_eq!(message(Box::new(7)), "no message");
     }
 
     #[tokio::test]

@@ -10,7 +10,7 @@ use futures_util::future::join_all;
 use futures_util::stream::FuturesUnordered;
 use mainstay_core::config::{self, Watch};
 use mainstay_core::lifecycle::{Step, signals};
-use mainstay_core::task::TaskGroup;
+use mainstay_core::task::{TaskGroup, panic_message};
 use mainstay_http::access::Access;
 use mainstay_http::endpoint::{self, Distributed, Exposure};
 use mainstay_http::{Host, Listening, Unfinished};
@@ -26,9 +26,10 @@ impl Mainstay {
     /// A second signal stops at once.
     ///
     /// # Errors
-    /// [`ServeError::PathTaken`] and [`ServeError::Routes`] when two routes clash,
-    /// [`ServeError::Bind`] when the address cannot be opened, [`ServeError::Start`] when a component
-    /// does not start, [`ServeError::Signals`] when signals cannot be caught, [`ServeError::Unclean`] when something had to be cut off at the end.
+    /// [`ServeError::PathTaken`] and [`ServeError::Routes`] when two routes clash, [`ServeError::Bind`] when
+    /// the address cannot be opened, [`ServeError::Start`] when a component does not start,
+    /// [`ServeError::Signals`] when signals cannot be caught, [`ServeError::Unclean`] when something had to be
+    /// cut off at the end.
     pub async fn serve(&self, routes: impl Into<OpenApiRouter>) -> Result<(), ServeError> {
         let parts = &self.0;
         let host = Host::new(&parts.metrics, wiring::limits(&parts.config));
@@ -57,7 +58,7 @@ impl Mainstay {
         wiring::follow_limits(&tasks, &parts.config, &host);
         let mover = TaskGroup::child_of(&tasks.token());
         let moves = follow(changes, main, Arc::clone(&host), routes, listeners.clone());
-        wiring::until_cancelled(&mover, "listener", moves);
+        mover.spawn_until_cancelled("listener", moves);
         self.stop_with(&host, listeners, mover);
         parts.health.set_started(true);
         parts.lifecycle.running();
@@ -86,11 +87,7 @@ impl Mainstay {
             let (router, document) = described.merge(endpoints).merge(routes).split_for_parts();
             router.merge(endpoint::api_docs(&document))
         }));
-        let router = merged.map_err(|panic| {
-            let why = panic.downcast_ref::<String>().map(String::as_str);
-            let why = why.or_else(|| panic.downcast_ref::<&str>().copied());
-            ServeError::Routes { why: why.unwrap_or("routes clash").to_owned() }
-        })?;
+        let router = merged.map_err(|panic| ServeError::Routes { why: panic_message(&*panic).to_owned() })?;
         Ok(host.wrap(router))
     }
 

@@ -22,10 +22,8 @@ impl Housekeeping {
     }
 
     pub(crate) fn start(&self) {
-        let (database, token) = (self.database.clone(), self.tasks.token());
-        self.tasks.spawn("housekeeping", async move {
-            token.run_until_cancelled(tidy(&database)).await;
-        });
+        let database = self.database.clone();
+        self.tasks.spawn_until_cancelled("housekeeping", async move { tidy(&database).await });
     }
 
     pub(crate) async fn stop(&self) -> Result<(), Overrun> {

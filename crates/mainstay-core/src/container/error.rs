@@ -1,10 +1,11 @@
-use std::any::Any;
 use std::fmt;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
 use futures_util::FutureExt;
+
+use crate::task::panic_message;
 
 pub(super) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -115,13 +116,7 @@ where
     let work = AssertUnwindSafe(async { work().await }).catch_unwind();
     match tokio::time::timeout(deadline, work).await {
         Ok(Ok(result)) => result.map_err(Failure::Failed),
-        Ok(Err(panic)) => Err(Failure::Panicked(panic_message(&*panic))),
+        Ok(Err(panic)) => Err(Failure::Panicked(panic_message(&*panic).to_owned())),
         Err(_) => Err(Failure::Overran(deadline)),
     }
-}
-
-fn panic_message(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().copied();
-    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    text.unwrap_or("no message").to_owned()
 }

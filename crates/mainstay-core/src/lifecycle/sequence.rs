@@ -1,6 +1,5 @@
 //! The runner of the sequence.
 
-use std::any::Any;
 use std::fmt::{self, Display};
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
@@ -12,6 +11,7 @@ use futures_util::future::{BoxFuture, join_all};
 use tokio::time::Instant;
 
 use super::{Entry, Outcome, Phase, Report, Shared, Step};
+use crate::task::panic_message;
 
 /// One registered piece of work. Consumed by running it, so it cannot run twice.
 pub(super) struct Hook {
@@ -154,10 +154,4 @@ impl Drop for Ticket<'_> {
         }
         self.entries.lock().unwrap_or_else(PoisonError::into_inner).push(entry);
     }
-}
-
-fn panic_message(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().copied();
-    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    text.unwrap_or("no message").to_owned()
 }

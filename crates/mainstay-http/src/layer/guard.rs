@@ -8,6 +8,7 @@ use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
 use futures_util::future::Either;
 use http_body_util::Limited;
+use mainstay_core::task::panic_message;
 use tower::Service;
 
 use crate::{Limits, Problem};
@@ -34,7 +35,7 @@ where
             Either::Left(tokio::time::timeout(limits.request_timeout, handled).map(|outcome| match outcome {
                 Ok(Ok(response)) => response,
                 Ok(Err(panic)) => {
-                    tracing::error!(panic = panic_text(panic.as_ref()), "handler panicked");
+                    tracing::error!(panic = panic_message(&*panic), "handler panicked");
                     Ok(Problem::internal_opaque().into_response())
                 }
                 Err(_) => Ok(Problem::timeout().into_response()),
@@ -54,12 +55,4 @@ fn limited(request: Request, limit: usize) -> Result<Request, Problem> {
     let mut request = request.map(|body| Body::new(Limited::new(body, limit)));
     request.extensions_mut().insert(BodyLimit(limit));
     Ok(request)
-}
-
-fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
-    panic
-        .downcast_ref::<&str>()
-        .copied()
-        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("no message")
 }

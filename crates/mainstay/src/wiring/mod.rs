@@ -24,6 +24,6 @@ pub(crate) use host::{address, exposure, limits};
 pub(crate) use metrics::{export_health, metrics};
 pub(crate) use notices::notices;
 pub(crate) use otlp::{Traces, section};
-pub(crate) use reload::{follow_limits, follow_settings, until_cancelled};
+pub(crate) use reload::{follow_limits, follow_settings};
 pub(crate) use shutdown::{lifecycle, stop_components};
 pub(crate) use telemetry::start_telemetry;

@@ -21,7 +21,7 @@ pub(crate) fn follow_settings(
 
     if let Some(telemetry) = telemetry {
         let mut changes = config.watch::<config::Log>();
-        until_cancelled(tasks, "log settings", async move {
+        tasks.spawn_until_cancelled("log settings", async move {
             while let Some(log) = changes.changed().await {
                 if let Err(error) = super::telemetry::apply(&telemetry, &log) {
                     tracing::error!(%error, "log settings not applied");
@@ -31,14 +31,14 @@ pub(crate) fn follow_settings(
     }
 
     let (mut changes, health) = (config.watch::<config::Health>(), health.clone());
-    until_cancelled(tasks, "health options", async move {
+    tasks.spawn_until_cancelled("health options", async move {
         while let Some(settings) = changes.changed().await {
             health.update_options(options(&settings));
         }
     });
 
     let (metrics, source) = (metrics.clone(), config.clone());
-    until_cancelled(tasks, "metrics upkeep", async move {
+    tasks.spawn_until_cancelled("metrics upkeep", async move {
         loop {
             tokio::time::sleep(source.get::<config::Metrics>().collect_interval).await;
             metrics.upkeep();
@@ -49,21 +49,9 @@ pub(crate) fn follow_settings(
 /// Carries changed limits to the HTTP host.
 pub(crate) fn follow_limits(tasks: &TaskGroup, config: &Config, host: &Arc<Host>) {
     let (mut changes, config, host) = (config.watch::<config::Server>(), config.clone(), Arc::clone(host));
-    until_cancelled(tasks, "http limits", async move {
+    tasks.spawn_until_cancelled("http limits", async move {
         while changes.changed().await.is_some() {
             host.update(limits(&config));
         }
-    });
-}
-
-/// Runs `work` in the group; it is dropped when the group is cancelled.
-pub(crate) fn until_cancelled(
-    tasks: &TaskGroup,
-    name: &'static str,
-    work: impl Future<Output = ()> + Send + 'static,
-) {
-    let token = tasks.token();
-    tasks.spawn(name, async move {
-        token.run_until_cancelled(work).await;
     });
 }
