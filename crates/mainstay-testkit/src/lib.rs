@@ -4,7 +4,7 @@
 //! - [`http`] speaks HTTP over a plain socket, so that a test sees every byte and may send bad ones.
 //! - [`eventually`] and [`eventually_async`] wait for a condition: the only waiting a test needs.
 //! - [`Seed`] makes a random test replayable.
-//! - [`program`] finds a program the test runs, or says how to install it.
+//! - [`program`] finds a program the test runs, or says how to install it; [`promtool`] judges metrics.
 //!
 //! Promises: every wait has a deadline, and the panic that ends it names what was awaited and the
 //! line of the test. Nothing is shared between tests: no fixed port, no common directory.
@@ -15,11 +15,13 @@
 
 pub mod http;
 mod program;
+mod promtool;
 mod seed;
 mod service;
 mod wait;
 
 pub use program::program;
+pub use promtool::promtool;
 pub use seed::{Rng, Seed};
 pub use service::{Exit, Service, ServiceCommand, Signal};
 pub use wait::{eventually, eventually_async};

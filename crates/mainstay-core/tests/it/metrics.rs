@@ -1,5 +1,4 @@
 //! Promises of `metrics`.
-#![allow(clippy::unwrap_used, reason = "in helpers of tests a panic is the report")]
 
 mod exposition;
 mod limits;

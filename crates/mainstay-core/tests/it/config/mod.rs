@@ -1,7 +1,6 @@
 //! Promises of `config` and `secret`, one file per group of promises.
 
 // clippy's own exception for tests does not reach their helper functions.
-#![allow(clippy::unwrap_used)]
 
 mod layers;
 mod problems;

@@ -1,5 +1,4 @@
 //! The container: what is injected, for how long it lives, what is refused, what starts and stops.
-#![allow(clippy::unwrap_used)]
 
 mod errors;
 mod graph;
@@ -8,18 +7,4 @@ mod injection;
 mod model;
 mod scopes;
 
-use std::sync::{Arc, Mutex};
-
-/// What happened, in order.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<String>>>);
-
-impl Log {
-    fn push(&self, entry: impl Into<String>) {
-        self.0.lock().unwrap().push(entry.into());
-    }
-
-    fn entries(&self) -> Vec<String> {
-        self.0.lock().unwrap().clone()
-    }
-}
+use crate::log::Log;

@@ -1,6 +1,5 @@
 //! Health: how probes run (`probes`), what the endpoints answer (`answers`) and the built-in checks
 //! (`checks`).
-#![allow(clippy::unwrap_used, reason = "a helper of a test may fail like the test")]
 
 mod answers;
 mod checks;

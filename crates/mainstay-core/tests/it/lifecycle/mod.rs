@@ -1,5 +1,4 @@
 //! The shutdown sequence: its order, its deadlines, and what cuts it short.
-#![allow(clippy::unwrap_used)]
 
 mod log;
 mod model;
@@ -9,26 +8,15 @@ mod trouble;
 
 use std::convert::Infallible;
 use std::future::Future;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use mainstay_core::lifecycle::{Lifecycle, Options, Outcome, Report, Step};
 
+use crate::log::Log;
+
 const SECOND: Duration = Duration::from_secs(1);
 
-/// What happened, in order.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<String>>>);
-
 impl Log {
-    fn push(&self, entry: impl Into<String>) {
-        self.0.lock().unwrap().push(entry.into());
-    }
-
-    fn entries(&self) -> Vec<String> {
-        self.0.lock().unwrap().clone()
-    }
-
     /// Work that writes `name` and takes `time`.
     fn work(
         &self,

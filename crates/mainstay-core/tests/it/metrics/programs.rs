@@ -1,27 +1,10 @@
 //! The process, the runtime, and the judgement of Prometheus' own tool.
 
-use std::io::Write;
-use std::process::{Command, Stdio};
-
 use mainstay_core::metrics::{Format, Metrics, Options, process, runtime};
+use mainstay_testkit::promtool;
 
 use super::exposition::rich_registry;
 use super::{sample, samples};
-
-/// Runs `promtool check metrics` on `text`; the error is what it complains of.
-fn promtool(text: &str) -> Result<(), String> {
-    let mut child = Command::new("promtool")
-        .args(["check", "metrics"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("promtool is missing; install it: apt-get install prometheus");
-    child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
-    let output = child.wait_with_output().unwrap();
-    let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
-    if output.status.success() && said.is_empty() { Ok(()) } else { Err(said) }
-}
 
 #[tokio::test]
 async fn promtool_accepts_a_rich_registry_without_a_complaint() {

@@ -1,6 +1,5 @@
 //! Telemetry: the lines of the log (`lines`), what is logged (`levels`), request ids and trace
 //! context (`context`).
-#![allow(clippy::unwrap_used, reason = "a helper of a test may fail like the test")]
 
 mod context;
 mod levels;
