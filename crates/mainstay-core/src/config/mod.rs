@@ -66,8 +66,8 @@ pub use problem::{Error, Problem, Problems};
 pub use reload::ReloadStatus;
 pub use section::{Checks, Section, disagreements};
 pub use sections::{
-    Auth, Database, Dialect, Environment, Health, Identity, JwtAlgorithm, Log, LogFormat, LogLevel, Metrics,
-    RateLimit, Redis, Server,
+    Auth, Database, Dialect, Environment, Health, Identity, JwtAlgorithm, Log, Metrics, RateLimit, Redis,
+    Server,
 };
 pub use watch::Watch;
 

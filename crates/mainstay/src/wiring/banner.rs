@@ -1,6 +1,7 @@
 use std::net::SocketAddr;
 
-use mainstay_core::config::{Health, Log, LogFormat, Metrics, Server};
+use mainstay_core::config::{Health, Log, Metrics, Server};
+use mainstay_core::telemetry::Format;
 
 use crate::app::Parts;
 
@@ -11,7 +12,7 @@ pub(crate) fn banner(parts: &Parts, addrs: &[SocketAddr], landing: Option<&str>)
     let url = format!("http://{main}");
     let environment = parts.config.get::<Server>().env.as_str();
     let data = parts.storage.as_ref().map_or("none", |storage| &storage.location);
-    if parts.config.get::<Log>().format == LogFormat::Json {
+    if parts.config.get::<Log>().format == Format::Json {
         tracing::info!(address = url, mode = "embedded", environment, data, "started");
         return;
     }

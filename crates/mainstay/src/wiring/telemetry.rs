@@ -1,5 +1,5 @@
-use mainstay_core::config::{Config, Log, LogFormat};
-use mainstay_core::telemetry::{self, Error, Format, Level, Options, Telemetry};
+use mainstay_core::config::{Config, Log};
+use mainstay_core::telemetry::{self, Error, Options, Telemetry};
 
 use super::Traces;
 
@@ -8,8 +8,8 @@ use super::Traces;
 pub(crate) fn start_telemetry(config: &Config, traces: Option<&Traces>) -> Result<Option<Telemetry>, Error> {
     let log = config.get::<Log>();
     let mut options = Options::default();
-    options.level = level(&log)?;
-    options.format = if log.format == LogFormat::Json { Format::Json } else { Format::Pretty };
+    options.level = log.level;
+    options.format = log.format;
     options.debug = log.debug.clone();
     if let Some(traces) = traces {
         options = options.layer(traces.layer());
@@ -24,10 +24,6 @@ pub(crate) fn start_telemetry(config: &Config, traces: Option<&Traces>) -> Resul
 /// Carries a changed `[log]` section to the log.
 pub(crate) fn apply(telemetry: &Telemetry, log: &Log) -> Result<(), Error> {
     telemetry.set_debug(&log.debug)?;
-    telemetry.set_level(level(log)?);
+    telemetry.set_level(log.level);
     Ok(())
-}
-
-fn level(log: &Log) -> Result<Level, Error> {
-    log.level.as_str().parse()
 }

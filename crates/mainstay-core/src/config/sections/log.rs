@@ -4,55 +4,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::field::{Field, Kind};
 use crate::config::section::{Section, defaults};
-
-/// Least severe level that is logged.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-#[non_exhaustive]
-#[allow(missing_docs)] // the variants are the usual names
-pub enum LogLevel {
-    Off,
-    Error,
-    Warn,
-    Info,
-    Debug,
-    Trace,
-}
-
-impl LogLevel {
-    /// The name as in `LOG_LEVEL`.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Off => "off",
-            Self::Error => "error",
-            Self::Warn => "warn",
-            Self::Info => "info",
-            Self::Debug => "debug",
-            Self::Trace => "trace",
-        }
-    }
-}
-
-/// How a line of the log looks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-#[non_exhaustive]
-pub enum LogFormat {
-    /// For people.
-    Pretty,
-    /// For machines: one JSON object for each line.
-    Json,
-}
+use crate::telemetry::{Format, Level};
 
 /// What is logged and how.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Log {
     /// `LOG_LEVEL`
-    pub level: LogLevel,
+    pub level: Level,
     /// `LOG_FORMAT`
-    pub format: LogFormat,
+    pub format: Format,
     /// `DEBUG`: categories logged at debug level; `*` means all.
     pub debug: Vec<String>,
 }

@@ -15,7 +15,7 @@ pub use auth::{Auth, JwtAlgorithm};
 pub use database::{Database, Dialect};
 pub use health::Health;
 pub use identity::Identity;
-pub use log::{Log, LogFormat, LogLevel};
+pub use log::Log;
 pub use metrics::Metrics;
 pub use rate_limit::RateLimit;
 pub use redis::Redis;

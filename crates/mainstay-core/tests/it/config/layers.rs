@@ -1,4 +1,5 @@
-use mainstay_core::config::{Config, Environment, Identity, Log, LogFormat, RateLimit, Server};
+use mainstay_core::config::{Config, Environment, Identity, Log, RateLimit, Server};
+use mainstay_core::telemetry::Format;
 use tempfile::tempdir;
 
 use super::{lines, origin, with_env, with_files, write};
@@ -128,9 +129,9 @@ fn any_variable_and_any_alias_can_come_from_a_file() {
 #[test]
 fn defaults_follow_the_environment() {
     for (env, host, drain, format) in [
-        ("development", "127.0.0.1", 0, LogFormat::Pretty),
-        ("test", "127.0.0.1", 0, LogFormat::Pretty),
-        ("production", "0.0.0.0", 5, LogFormat::Json),
+        ("development", "127.0.0.1", 0, Format::Pretty),
+        ("test", "127.0.0.1", 0, Format::Pretty),
+        ("production", "0.0.0.0", 5, Format::Json),
     ] {
         let config = with_env([("APP_ENV", env)]).load().unwrap();
         let server = config.get::<Server>();

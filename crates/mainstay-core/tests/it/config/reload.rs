@@ -3,8 +3,9 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use mainstay_core::config::{Config, Log, LogLevel, RateLimit, Redis, Server};
+use mainstay_core::config::{Config, Log, RateLimit, Redis, Server};
 use mainstay_core::task::TaskGroup;
+use mainstay_core::telemetry::Level;
 use tempfile::{TempDir, tempdir};
 use tracing::subscriber::DefaultGuard;
 
@@ -101,7 +102,7 @@ async fn a_changed_file_stays_below_the_higher_layers() {
     until(|| followed.limit() == 5).await;
     assert_eq!(followed.config.value("server.port"), Some(8080.into()));
     assert_eq!(followed.config.value("health.interval"), Some(7_000.into()));
-    assert_eq!(followed.config.get::<Log>().level, LogLevel::Warn);
+    assert_eq!(followed.config.get::<Log>().level, Level::Warn);
 }
 
 #[tokio::test(start_paused = true)]

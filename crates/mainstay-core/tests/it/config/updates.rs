@@ -2,7 +2,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use mainstay_core::config::{Config, Error, Health, Log, LogLevel, RateLimit, Server};
+use mainstay_core::config::{Config, Error, Health, Log, RateLimit, Server};
+use mainstay_core::telemetry::Level;
 use serde_json::Value;
 
 use super::origin;
@@ -108,12 +109,12 @@ fn the_version_counts_changes_of_values_only() {
 async fn a_watcher_wakes_only_when_its_own_section_really_changed() {
     let config = Config::for_tests([]);
     let mut watch = config.watch::<Log>();
-    assert_eq!(watch.current().level, LogLevel::Info);
+    assert_eq!(watch.current().level, Level::Info);
     config.update("server.port", 1).unwrap();
     config.update("log.level", "INFO").unwrap();
     assert!(watch.changed().now_or_never().is_none(), "nothing changed in [log]");
     config.update("log.level", "warn").unwrap();
-    assert_eq!(watch.changed().await.unwrap().level, LogLevel::Warn);
+    assert_eq!(watch.changed().await.unwrap().level, Level::Warn);
     assert!(watch.changed().now_or_never().is_none(), "each change is told once");
 }
 
@@ -124,7 +125,7 @@ async fn a_change_is_not_lost_when_the_wait_for_it_is_dropped() {
     assert!(watch.changed().now_or_never().is_none());
     config.update("log.level", "warn").unwrap();
     drop(watch.changed());
-    assert_eq!(watch.changed().await.unwrap().level, LogLevel::Warn);
+    assert_eq!(watch.changed().await.unwrap().level, Level::Warn);
 }
 
 #[tokio::test]
@@ -133,7 +134,7 @@ async fn a_watcher_ends_when_the_configuration_is_gone() {
     let mut watch = config.watch::<Log>();
     drop(config);
     assert!(watch.changed().await.is_none());
-    assert_eq!(watch.current().level, LogLevel::Info);
+    assert_eq!(watch.current().level, Level::Info);
 }
 
 #[test]
