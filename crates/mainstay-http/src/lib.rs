@@ -19,6 +19,6 @@ mod server;
 pub use etag::{ETag, IfMatch, not_modified};
 pub use extract::{Json, Path, Query};
 pub use layer::RequestContext;
-pub use probe::{ProbeError, http_check, probe};
+pub use probe::{ProbeError, http_check, probe, send_once};
 pub use problem::{FieldError, PROBLEM_JSON, Problem, ProblemBody};
 pub use server::{BindError, Connection, Host, Limits, Listening, Unfinished};

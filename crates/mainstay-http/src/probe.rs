@@ -1,16 +1,20 @@
-//! Asking an HTTP endpoint how it is: for health checks and for the `health` command.
+//! One HTTP request on a connection of its own, and with it: asking an endpoint how it is, for health checks
+//! and for the `health` command.
 
 use std::time::Duration;
 
-use axum::body::Body;
-use http::{Request, StatusCode, Uri, header};
-use http_body_util::{BodyExt, Limited};
+use bytes::Bytes;
+use http::uri::PathAndQuery;
+use http::{HeaderValue, Request, Response, StatusCode, Uri, header};
+use http_body_util::{BodyExt, Full, Limited};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use mainstay_core::health::Check;
 use tokio::net::TcpStream;
 
-/// A probed answer may be this long; a longer one counts as no answer.
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// An answer may be this long; a longer one counts as none.
 const MAX_BODY: usize = 64 * 1024;
 
 /// Why an endpoint counts as down.
@@ -22,7 +26,7 @@ pub enum ProbeError {
     Url(String),
     /// No answer: refused, reset, or not HTTP.
     #[error("no answer: {0}")]
-    NoAnswer(#[source] Box<dyn std::error::Error + Send + Sync>),
+    NoAnswer(#[source] BoxError),
     /// An answer came, of another kind than 2xx. Redirects are not followed.
     #[error("answered {0}")]
     Status(StatusCode),
@@ -31,7 +35,7 @@ pub enum ProbeError {
     Timeout(Duration),
 }
 
-fn no_answer(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> ProbeError {
+fn no_answer(cause: impl Into<BoxError>) -> ProbeError {
     ProbeError::NoAnswer(cause.into())
 }
 
@@ -45,23 +49,37 @@ pub async fn probe(url: &str, deadline: Duration) -> Result<Vec<u8>, ProbeError>
 
 async fn get(url: &str) -> Result<Vec<u8>, ProbeError> {
     let uri = url.parse::<Uri>().ok().filter(|uri| uri.scheme_str() == Some("http"));
-    let authority = uri.as_ref().and_then(Uri::authority).cloned();
-    let (Some(uri), Some(authority)) = (uri, authority) else {
+    let Some(uri) = uri.filter(|uri| uri.authority().is_some()) else {
         return Err(ProbeError::Url(url.to_owned()));
     };
+    let request = Request::get(uri).body(Bytes::new()).map_err(no_answer)?;
+    let response = send_once(request).await.map_err(ProbeError::NoAnswer)?;
+    let status = response.status();
+    if status.is_success() { Ok(response.into_body().to_vec()) } else { Err(ProbeError::Status(status)) }
+}
+
+/// Sends one request on a connection of its own and reads the whole answer, which may have 64 KiB: for
+/// what is asked now and then, not for calls to other services. Speaks HTTP/1.1 without TLS, follows no
+/// redirect and has no time limit; the caller sets one.
+///
+/// # Errors
+/// Whatever came instead of an answer. Dropping the future closes the connection.
+pub async fn send_once(request: Request<Bytes>) -> Result<Response<Bytes>, BoxError> {
+    let (mut parts, body) = request.into_parts();
+    let authority = parts.uri.authority().cloned().ok_or("the URL has no host")?;
+    let path = parts.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
+    parts.uri = Uri::from(path);
+    parts.headers.insert(header::HOST, HeaderValue::from_str(authority.as_str())?);
+    parts.headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+
     let host = authority.host().trim_start_matches('[').trim_end_matches(']');
-    let stream = TcpStream::connect((host, authority.port_u16().unwrap_or(80))).await.map_err(no_answer)?;
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(no_answer)?;
-    let request = Request::get(uri.path_and_query().map_or("/", |path| path.as_str()))
-        .header(header::HOST, authority.as_str())
-        .header(header::CONNECTION, "close")
-        .body(Body::empty())
-        .map_err(no_answer)?;
+    let stream = TcpStream::connect((host, authority.port_u16().unwrap_or(80))).await?;
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     let exchange = async {
-        let response = sender.send_request(request).await.map_err(no_answer)?;
-        let status = response.status();
-        let body = Limited::new(response.into_body(), MAX_BODY).collect().await.map_err(no_answer)?;
-        if status.is_success() { Ok(body.to_bytes().to_vec()) } else { Err(ProbeError::Status(status)) }
+        let (parts, body) =
+            sender.send_request(Request::from_parts(parts, Full::new(body))).await?.into_parts();
+        let body = Limited::new(body, MAX_BODY).collect().await?.to_bytes();
+        Ok(Response::from_parts(parts, body))
     };
     tokio::pin!(exchange);
     tokio::select! {
