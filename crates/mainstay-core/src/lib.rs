@@ -1,14 +1,25 @@
 //! The ground and the first floor of Mainstay: contracts and in-process implementations that need
-//! no Redis, SQL, HTTP or crypto dependency.
+//! no Redis, SQL or HTTP dependency.
 //!
-//! Level 0 (imported by anyone): [`metrics`], [`secret`], [`task`], [`telemetry`].
-//! Level 1 (never import each other): [`config`], [`container`], [`health`], [`lifecycle`].
+//! Level 0 (imported by anyone): [`backoff`], [`codec`], [`key`], [`metrics`], [`secret`], [`store`],
+//! [`task`], [`telemetry`], [`time`].
+//! Level 1 (never import each other): [`cache`], [`config`], [`container`], [`event`], [`health`],
+//! [`lifecycle`], [`lock`], [`rate_limit`].
 
+pub mod backoff;
+pub mod cache;
+pub mod codec;
 pub mod config;
 pub mod container;
+pub mod event;
 pub mod health;
+pub mod key;
 pub mod lifecycle;
+pub mod lock;
 pub mod metrics;
+pub mod rate_limit;
 pub mod secret;
+pub mod store;
 pub mod task;
 pub mod telemetry;
+pub mod time;

@@ -3,6 +3,8 @@
 //! - [`Service`] runs a service's binary in a directory and with an environment of its own.
 //! - [`http`] speaks HTTP over a plain socket, so that a test sees every byte and may send bad ones.
 //! - [`eventually`] and [`eventually_async`] wait for a condition: the only waiting a test needs.
+//! - [`conformance`] is the contracts as cases; [`faulty`] and [`mutants`] are the stores they must see through.
+//! - [`TestClock`] is a clock a test holds in its hand.
 //! - [`Seed`] makes a random test replayable.
 //! - [`program`] finds a program the test runs, or says how to install it; [`promtool`] judges metrics.
 //!
@@ -13,13 +15,18 @@
 //! its deadlines are on tokio's clock: a test that pauses the clock must not talk to a real process or
 //! socket, because the clock then leaps to the deadline while the answer is on its way.
 
+mod clock;
+pub mod conformance;
+pub mod faulty;
 pub mod http;
+pub mod mutants;
 mod program;
 mod promtool;
 mod seed;
 mod service;
 mod wait;
 
+pub use clock::TestClock;
 pub use program::program;
 pub use promtool::promtool;
 pub use seed::{Rng, Seed};

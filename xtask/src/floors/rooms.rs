@@ -6,7 +6,7 @@ use super::lexer::{Token, tokens};
 
 /// Level 0: anyone may import these, and they import each other only.
 const GROUND: &[&str] =
-    &["backoff", "codec", "error", "key", "metrics", "secret", "task", "telemetry", "time"];
+    &["backoff", "codec", "error", "key", "metrics", "secret", "store", "task", "telemetry", "time"];
 
 /// Level 1: these import the ground, and never each other.
 const PRIMITIVES: &[&str] = &[

@@ -2,10 +2,14 @@
 //! room it proves; a new room gets a new module here. `log` is shared by them.
 #![allow(missing_docs, clippy::unwrap_used)]
 
+mod cache;
 mod config;
 mod container;
+mod event;
 mod health;
 mod lifecycle;
+mod lock;
 mod log;
 mod metrics;
+mod rate_limit;
 mod telemetry;

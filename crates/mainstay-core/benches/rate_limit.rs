@@ -1,0 +1,4 @@
+//! Measures.
+#![allow(missing_docs)]
+
+fn main() {}

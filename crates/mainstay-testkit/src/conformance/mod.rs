@@ -1,0 +1,84 @@
+//! The contracts, as cases that every backend must pass.
+//!
+//! A suite owns its cases and reads as the contract: one sentence each. A backend brings a way to make a
+//! fresh store and to let time pass; it cannot leave a case out. The same suites convict the
+//! [`mutants`](crate::mutants), which shows that they can fail.
+
+pub mod cache;
+pub mod event;
+pub mod lock;
+pub mod rate_limit;
+
+use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+
+/// Longest time a case may take, on tokio's clock: a case that waits for ever has failed.
+const CASE_DEADLINE: Duration = Duration::from_secs(600);
+
+type Run<B> = Box<dyn Fn(B) -> Pin<Box<dyn Future<Output = ()>>>>;
+
+/// The cases of one contract, for backends of type `B`.
+pub struct Suite<B> {
+    contract: &'static str,
+    cases: Vec<(&'static str, Run<B>)>,
+}
+
+impl<B: 'static> Suite<B> {
+    /// A suite without cases.
+    #[must_use]
+    pub fn new(contract: &'static str) -> Self {
+        Self { contract, cases: Vec::new() }
+    }
+
+    /// Adds a case: a sentence about behaviour, and the code that holds a backend to it by panicking.
+    #[must_use]
+    pub fn case<F: Future<Output = ()> + 'static>(
+        mut self,
+        sentence: &'static str,
+        run: impl Fn(B) -> F + 'static,
+    ) -> Self {
+        self.cases.push((sentence, Box::new(move |backend| Box::pin(run(backend)))));
+        self
+    }
+
+    /// Runs every case on a backend of its own.
+    ///
+    /// # Panics
+    ///
+    /// If cases fail, with all their sentences.
+    pub async fn run(&self, backend: impl AsyncFn() -> B) {
+        let failures = self.failures(backend).await;
+        assert!(failures.is_empty(), "{} broken:\n{}", self.contract, failures.join("\n"));
+    }
+
+    /// The cases that fail, with what they said.
+    pub async fn failures(&self, backend: impl AsyncFn() -> B) -> Vec<String> {
+        let mut failures = Vec::new();
+        for (sentence, run) in &self.cases {
+            let case = AssertUnwindSafe(run(backend().await)).catch_unwind();
+            match tokio::time::timeout(CASE_DEADLINE, case).await {
+                Ok(Ok(())) => {}
+                Ok(Err(panic)) => {
+                    failures.push(format!("- {sentence}: {}", mainstay_core::task::panic_message(&*panic)));
+                }
+                Err(_) => failures.push(format!("- {sentence}: still waiting after {CASE_DEADLINE:?}")),
+            }
+        }
+        failures
+    }
+
+    /// Number of cases.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.cases.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.cases.is_empty()
+    }
+}

@@ -1,0 +1,1 @@
+//! The contract of `mainstay_core::rate_limit`.

@@ -1,0 +1,1 @@
+//! A store of `mainstay_core::cache` that fails on purpose.

@@ -1,0 +1,1 @@
+//! A store of `mainstay_core::event` that fails on purpose.

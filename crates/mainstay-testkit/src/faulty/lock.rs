@@ -1,0 +1,1 @@
+//! A store of `mainstay_core::lock` that fails on purpose.

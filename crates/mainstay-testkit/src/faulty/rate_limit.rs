@@ -1,0 +1,1 @@
+//! A store of `mainstay_core::rate_limit` that fails on purpose.

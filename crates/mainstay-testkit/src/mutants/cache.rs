@@ -1,0 +1,1 @@
+//! Stores of `mainstay_core::cache` with one bug each.

@@ -1,0 +1,1 @@
+//! Stores of `mainstay_core::event` with one bug each.

@@ -1,0 +1,1 @@
+//! Stores of `mainstay_core::lock` with one bug each.

@@ -1,0 +1,1 @@
+//! Stores of `mainstay_core::rate_limit` with one bug each.
