@@ -1,10 +1,13 @@
 //! The built-in sections: every variable a service of this house understands.
 
 mod auth;
+mod cache;
 mod check;
 mod database;
+mod events;
 mod health;
 mod identity;
+mod lock;
 mod log;
 mod metrics;
 mod rate_limit;
@@ -12,9 +15,12 @@ mod redis;
 mod server;
 
 pub use auth::{Auth, JwtAlgorithm};
+pub use cache::{Cache, CacheCodec};
 pub use database::{Database, Dialect};
+pub use events::Events;
 pub use health::Health;
 pub use identity::Identity;
+pub use lock::Lock;
 pub use log::Log;
 pub use metrics::Metrics;
 pub use rate_limit::RateLimit;
@@ -35,7 +41,10 @@ pub(super) fn builtin() -> Vec<SectionDef> {
         SectionDef::of::<Metrics>(),
         SectionDef::of::<Health>(),
         SectionDef::of::<Auth>(),
+        SectionDef::of::<Cache>(),
+        SectionDef::of::<Lock>(),
         SectionDef::of::<RateLimit>(),
+        SectionDef::of::<Events>(),
         SectionDef::of::<Log>(),
     ]
 }

@@ -19,6 +19,8 @@ pub struct RateLimit {
     pub max_requests: u32,
     /// `TRUSTED_PROXIES`: addresses and networks whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<String>,
+    /// `RATE_LIMIT_MAX_KEYS`: clients and other keys counted apart in this process.
+    pub max_keys: u32,
 }
 
 impl Section for RateLimit {
@@ -42,6 +44,14 @@ impl Section for RateLimit {
         .env(&["TRUSTED_PROXIES"])
         .default("")
         .check("addresses or networks such as 10.0.0.0/8,::1", check::network),
+        Field::new(
+            "max_keys",
+            Kind::Integer { min: 1, max: 100_000_000 },
+            "Clients and other keys counted apart in this process",
+        )
+        .env(&["RATE_LIMIT_MAX_KEYS"])
+        .default("100000")
+        .restart_only(),
     ];
 }
 

@@ -1,8 +1,8 @@
 use std::time::Duration;
 
 use mainstay_core::config::{
-    Auth, Config, Database, Field, Health, Identity, Kind, Log, Metrics, RateLimit, Redis, Section, Server,
-    disagreements, millis,
+    Auth, Cache, Config, Database, Events, Field, Health, Identity, Kind, Lock, Log, Metrics, RateLimit,
+    Redis, Section, Server, disagreements, millis,
 };
 use mainstay_core::secret::Secret;
 use serde::{Deserialize, Serialize};
@@ -20,7 +20,10 @@ fn the_table_and_the_type_of_every_built_in_section_agree() {
         disagreements::<Metrics>(),
         disagreements::<Health>(),
         disagreements::<Auth>(),
+        disagreements::<Cache>(),
+        disagreements::<Lock>(),
         disagreements::<RateLimit>(),
+        disagreements::<Events>(),
         disagreements::<Log>(),
     ];
     assert_eq!(all.concat(), [""; 0]);
@@ -279,4 +282,13 @@ fn the_published_reference_is_the_one_the_code_has() {
         std::fs::read_to_string(page).unwrap_or_default() == text,
         "docs/configuration.md is out of date"
     );
+}
+
+#[test]
+fn a_lock_is_not_kept_for_longer_than_a_day_nor_renewed_for_less_than_its_ttl() {
+    let refused = |values: [_; 2]| with_env(values).load().unwrap_err().to_string();
+    let long = refused([("LOCK_TTL", "25h"), ("LOCK_MAX_HOLD", "30h")]);
+    assert!(long.contains("must not be longer than 24h"), "{long}");
+    let short = refused([("LOCK_TTL", "2m"), ("LOCK_MAX_HOLD", "1m")]);
+    assert!(short.contains("must not be shorter than ttl"), "{short}");
 }

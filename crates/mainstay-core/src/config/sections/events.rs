@@ -1,0 +1,64 @@
+//! `[events]`
+
+use serde::{Deserialize, Serialize};
+
+use crate::config::field::{Field, Kind};
+use crate::config::section::{Section, defaults};
+
+/// What the event bus keeps and how hard it tries.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Events {
+    /// `EVENTS_MAX_QUEUE`: events waiting for one group before publishers are told to slow down.
+    pub max_queue: u32,
+    /// `EVENTS_MAX_EVENT_BYTES`: the largest event; a larger one is refused.
+    pub max_event_bytes: u32,
+    /// `EVENTS_CONCURRENCY`: handlers of one subscription that run at once.
+    pub concurrency: u16,
+    /// `EVENTS_MAX_ATTEMPTS`: how often an event is tried before it becomes a dead letter.
+    pub max_attempts: u16,
+}
+
+impl Section for Events {
+    const NAME: &'static str = "events";
+    const FIELDS: &'static [Field] = &[
+        Field::new(
+            "max_queue",
+            Kind::Integer { min: 1, max: 10_000_000 },
+            "Events waiting for one group before publishers are told to slow down",
+        )
+        .env(&["EVENTS_MAX_QUEUE"])
+        .default("10000")
+        .restart_only(),
+        Field::new(
+            "max_event_bytes",
+            Kind::Integer { min: 1, max: 64 << 20 },
+            "Largest event, in bytes; a larger one is refused",
+        )
+        .env(&["EVENTS_MAX_EVENT_BYTES"])
+        .default("262144")
+        .restart_only(),
+        Field::new(
+            "concurrency",
+            Kind::Integer { min: 1, max: 10_000 },
+            "Handlers of one subscription that run at once",
+        )
+        .env(&["EVENTS_CONCURRENCY"])
+        .default("16")
+        .restart_only(),
+        Field::new(
+            "max_attempts",
+            Kind::Integer { min: 1, max: 1_000 },
+            "How often an event is tried before it becomes a dead letter",
+        )
+        .env(&["EVENTS_MAX_ATTEMPTS"])
+        .default("5")
+        .restart_only(),
+    ];
+}
+
+impl Default for Events {
+    fn default() -> Self {
+        defaults()
+    }
+}
