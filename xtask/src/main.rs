@@ -2,6 +2,7 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool talks to its user")]
 
 mod bench;
+mod chaos;
 mod check;
 mod features;
 mod floors;
@@ -41,6 +42,11 @@ const COMMANDS: &[Command] = &[
         run: features::run,
     },
     Command { name: "bench", help: "run the benchmarks [-- FILTER]", run: bench::run },
+    Command {
+        name: "chaos",
+        help: "run the random tests of the primitives at full scale, optimized",
+        run: chaos::run,
+    },
 ];
 
 fn main() -> ExitCode {
