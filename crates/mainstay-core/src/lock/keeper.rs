@@ -1,0 +1,305 @@
+//! Keeps what is held: renews it, says when it is lost, and releases what could not be released at once.
+//!
+//! One task for all locks of a handle. Everything else talks to it through its schedule, and never waits.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures_util::future::{BoxFuture, FutureExt};
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use super::Token;
+use super::hold::Hold;
+use super::metrics::Meters;
+use super::store::{Renewed, Store};
+use crate::backoff::Backoff;
+use crate::key::Key;
+use crate::time::{Clock, Moment};
+
+/// tokio's timers stop while the machine sleeps. Looking at the clock this often while something is held bounds how
+/// late a loss is told after that.
+const LOOK: Duration = Duration::from_secs(1);
+
+#[derive(Debug)]
+pub(super) struct Keeper {
+    pub(super) store: Arc<dyn Store>,
+    pub(super) clock: Clock,
+    pub(super) op_timeout: Duration,
+    pub(super) meters: Meters,
+    schedule: Mutex<Schedule>,
+    /// Attempts that are not yet held or given up; the keeper outlives them.
+    attempts: AtomicUsize,
+    /// Set under the schedule's mutex.
+    closed: AtomicBool,
+    bell: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Schedule {
+    /// By the moment they are due, then by address.
+    holds: BTreeMap<(Moment, usize), Arc<Hold>>,
+    inbox: Vec<Parting>,
+    /// Releases that are being tried again.
+    parting: usize,
+    /// When the task looks next without being called.
+    wakes: Moment,
+    ended: bool,
+}
+
+/// A release that has no answer yet.
+#[derive(Debug)]
+struct Parting {
+    key: String,
+    attempt: Token,
+    tombstone: Duration,
+    /// By now it has expired.
+    until: Moment,
+}
+
+/// What the task has to do now, and when next.
+#[derive(Default)]
+struct Due {
+    renew: Vec<Arc<Hold>>,
+    lost: Vec<Arc<Hold>>,
+    release: Vec<Parting>,
+    next: Option<Duration>,
+}
+
+impl Keeper {
+    pub(super) fn new(store: Arc<dyn Store>, clock: Clock, op_timeout: Duration, meters: Meters) -> Self {
+        Self {
+            store,
+            clock,
+            op_timeout,
+            meters,
+            schedule: Mutex::default(),
+            attempts: AtomicUsize::new(0),
+            closed: AtomicBool::new(false),
+            bell: Notify::new(),
+        }
+    }
+
+    /// Number of holds that are renewed, of attempts in progress and of releases without an answer.
+    pub(super) fn usage(&self) -> (usize, usize, usize) {
+        let schedule = self.schedule();
+        let releases = schedule.inbox.len() + schedule.parting;
+        (schedule.holds.len(), self.attempts.load(Ordering::Acquire), releases)
+    }
+
+    pub(super) fn attempt_begins(&self) {
+        self.attempts.fetch_add(1, Ordering::AcqRel);
+    }
+
+    pub(super) fn attempt_ended(&self) {
+        if self.attempts.fetch_sub(1, Ordering::AcqRel) == 1 && self.is_closed() {
+            self.bell.notify_one();
+        }
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+
+    /// Begins to keep; refused once [`close`](Self::close) was called.
+    pub(super) fn add(&self, hold: &Arc<Hold>) -> bool {
+        let mut schedule = self.schedule();
+        if self.is_closed() {
+            return false;
+        }
+        let due = schedule.insert(hold, hold.next_due(hold.since));
+        if due < schedule.wakes || schedule.wakes == Moment::default() {
+            schedule.wakes = due;
+            drop(schedule);
+            self.bell.notify_one();
+        }
+        self.meters.held.add(1.0);
+        true
+    }
+
+    /// Ends the keeping. The store is not told.
+    pub(super) fn forget(&self, hold: &Arc<Hold>) {
+        if self.schedule().remove(hold) {
+            self.meters.held.sub(1.0);
+        }
+    }
+
+    /// The lock no longer protects.
+    #[cold]
+    pub(super) fn lose(&self, hold: &Arc<Hold>) {
+        self.forget(hold);
+        if hold.lose() {
+            self.meters.lost.increment(1);
+            tracing::warn!(key = hold.name(), fence = hold.fence.get(), "lock lost");
+        }
+    }
+
+    /// Takes no more holds, ends those there are and releases them.
+    pub(super) fn close(&self) {
+        let mut schedule = self.schedule();
+        self.closed.store(true, Ordering::Release);
+        let holds = std::mem::take(&mut schedule.holds);
+        drop(schedule);
+        self.meters.held.sub(holds.len() as f64);
+        for hold in holds.into_values() {
+            hold.lose();
+            self.release(hold.name(), hold.token, hold.tombstone, hold.ttl);
+        }
+    }
+
+    /// Releases without waiting: at once if the store is near, else in the background, until it has expired. May be
+    /// called outside a runtime.
+    pub(super) fn release(&self, key: &str, attempt: Token, tombstone: Duration, ttl: Duration) {
+        let Ok(checked) = Key::new(key) else { return };
+        if let Ok(Ok(_)) = self.store.release(checked, attempt, tombstone).now() {
+            return;
+        }
+        let until = self.clock.now() + ttl;
+        let mut schedule = self.schedule();
+        if !schedule.ended {
+            schedule.inbox.push(Parting { key: key.to_owned(), attempt, tombstone, until });
+            drop(schedule);
+            self.bell.notify_one();
+        }
+    }
+
+    /// The task. Ends when `closing` is cancelled and all it knows of is released or has had its last chance.
+    pub(super) async fn run(&self, closing: CancellationToken) {
+        let mut work: FuturesUnordered<BoxFuture<'_, ()>> = FuturesUnordered::new();
+        loop {
+            let due = self.due();
+            work.extend(due.renew.into_iter().map(|hold| self.renew(hold).boxed()));
+            work.extend(due.release.into_iter().map(|parting| self.part(parting, &closing).boxed()));
+            due.lost.iter().for_each(|hold| self.lose(hold));
+            let closed = closing.is_cancelled();
+            if closed && work.is_empty() && self.may_end() {
+                return;
+            }
+            let pause = async {
+                match due.next {
+                    Some(pause) => tokio::time::sleep(pause).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                Some(()) = work.next() => {}
+                () = self.bell.notified() => {}
+                () = pause => {}
+                () = closing.cancelled(), if !closed => {}
+            }
+        }
+    }
+
+    fn due(&self) -> Due {
+        let now = self.clock.now();
+        let mut due = Due::default();
+        let mut schedule = self.schedule();
+        due.release = std::mem::take(&mut schedule.inbox);
+        schedule.parting += due.release.len();
+        while let Some(first) = schedule.holds.first_entry().filter(|first| first.key().0 <= now) {
+            let hold = Arc::clone(first.get());
+            if hold.is_valid(now) {
+                first.remove();
+                // It is looked at again when it ends, should the renewal not come back.
+                schedule.insert(&hold, hold.valid_until());
+                due.renew.push(hold);
+            } else {
+                due.lost.push(first.remove());
+                self.meters.held.sub(1.0);
+            }
+        }
+        let first = schedule.holds.first_key_value().map(|((due, _), _)| *due);
+        due.next = first.map(|first| first.saturating_since(now).min(LOOK));
+        schedule.wakes = due.next.map_or(Moment::NEVER, |pause| now + pause);
+        due
+    }
+
+    fn may_end(&self) -> bool {
+        let mut schedule = self.schedule();
+        schedule.ended = schedule.inbox.is_empty() && self.attempts.load(Ordering::Acquire) == 0;
+        schedule.ended
+    }
+
+    /// Renews once, trying again until it is lost or ended.
+    async fn renew(&self, hold: Arc<Hold>) {
+        let pause = (hold.ttl / 20).clamp(Duration::from_millis(2), Duration::from_secs(1));
+        loop {
+            let sent = self.clock.now();
+            if !hold.is_valid(sent) {
+                return; // The schedule tells, or its guard is gone.
+            }
+            let reply = self.store.renew(hold.key(), hold.token, hold.fence, hold.ttl);
+            match reply.within(self.op_timeout).await {
+                Ok(Renewed::Renewed) => {
+                    self.meters.renewed.increment(1);
+                    hold.extend(sent);
+                    return self.schedule().shift(&hold, hold.next_due(sent));
+                }
+                Ok(Renewed::Lost) => {
+                    self.meters.renewals_lost.increment(1);
+                    return self.lose(&hold);
+                }
+                Err(error) => {
+                    self.meters.renewals_failed.increment(1);
+                    tracing::debug!(key = hold.name(), %error, "lock not renewed; trying again");
+                    tokio::time::sleep(pause).await;
+                }
+            }
+        }
+    }
+
+    /// Releases, trying again until it has expired, or for one more [`op_timeout`](Self::op_timeout) once the handle is
+    /// closing.
+    async fn part(&self, parting: Parting, closing: &CancellationToken) {
+        let tries = async {
+            let backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(5));
+            for failures in 0.. {
+                let key = Key::new(&parting.key).expect("checked before it was acquired");
+                let reply = self.store.release(key, parting.attempt, parting.tombstone);
+                let Err(error) = reply.within(self.op_timeout).await else { return };
+                tracing::debug!(key = parting.key, %error, "lock not released; trying again");
+                if self.clock.now() >= parting.until {
+                    return;
+                }
+                tokio::time::sleep(backoff.delay(failures)).await;
+            }
+        };
+        let last_chance = async {
+            closing.cancelled().await;
+            tokio::time::sleep(self.op_timeout).await;
+        };
+        tokio::select! {
+            biased;
+            () = tries => {}
+            () = last_chance => {}
+        }
+        self.schedule().parting -= 1;
+    }
+
+    fn schedule(&self) -> MutexGuard<'_, Schedule> {
+        self.schedule.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Schedule {
+    fn insert(&mut self, hold: &Arc<Hold>, due: Moment) -> Moment {
+        hold.due.store(due.as_micros(), Ordering::Relaxed);
+        self.holds.insert((due, Arc::as_ptr(hold).addr()), Arc::clone(hold));
+        due
+    }
+
+    fn remove(&mut self, hold: &Arc<Hold>) -> bool {
+        let due = Moment::from_micros(hold.due.load(Ordering::Relaxed));
+        self.holds.remove(&(due, Arc::as_ptr(hold).addr())).is_some()
+    }
+
+    /// Moves it, if it is still there.
+    fn shift(&mut self, hold: &Arc<Hold>, due: Moment) {
+        if self.remove(hold) {
+            self.insert(hold, due);
+        }
+    }
+}
