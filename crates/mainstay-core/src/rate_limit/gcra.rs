@@ -1,0 +1,115 @@
+//! The generic cell rate algorithm: one number per key, and no steps.
+
+use super::meter::Meter;
+use super::store::Receipt;
+use crate::time::Moment;
+
+/// The rule: requests at a steady rate, one each ⌈W/L⌉ µs, with a burst of `burst` before it.
+///
+/// The state is the *theoretical arrival time*: when all that was admitted would have been served at that
+/// rate (ITU-T I.371, virtual scheduling). All is whole microseconds, rounded toward refusal. It smooths;
+/// it is no cap: a window can hold up to `burst` + L.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Gcra {
+    interval: u64,
+    burst: u32,
+}
+
+impl Gcra {
+    /// `limit` is at least 1.
+    pub(super) const fn new(limit: u32, window: u64, burst: u32) -> Self {
+        Self { interval: window.div_ceil(limit as u64), burst }
+    }
+
+    /// Microseconds that earn one request.
+    #[must_use]
+    pub const fn interval(self) -> u64 {
+        self.interval
+    }
+
+    /// Most that is admitted at once.
+    #[must_use]
+    pub const fn burst(self) -> u32 {
+        self.burst
+    }
+
+    /// Microseconds that earn the whole burst: how far the arrival time may run ahead.
+    #[must_use]
+    pub const fn tolerance(self) -> u64 {
+        self.time(self.burst as u64)
+    }
+
+    const fn time(self, cost: u64) -> u64 {
+        self.interval.saturating_mul(cost)
+    }
+}
+
+/// The arrival time of one key, and what refunds need.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Arrival {
+    rule: Gcra,
+    /// The theoretical arrival time.
+    time: u64,
+    /// The latest moment seen.
+    now: u64,
+    /// By how much refunds have moved the time back: an older receipt ends that much earlier.
+    moved: u64,
+    /// When this state began: a receipt of a forgotten one is worth nothing.
+    life: u64,
+}
+
+impl Arrival {
+    pub(super) const fn new(rule: Gcra, now: Moment) -> Self {
+        Self { rule, time: 0, now: now.as_micros(), moved: 0, life: now.as_micros() }
+    }
+
+    fn next(&self, now: Moment, cost: u64) -> u64 {
+        self.time.max(now.as_micros()).saturating_add(self.rule.time(cost))
+    }
+}
+
+impl Meter for Arrival {
+    fn settle(&mut self, now: Moment) {
+        self.now = self.now.max(now.as_micros());
+    }
+
+    fn capacity(&self) -> u32 {
+        self.rule.burst
+    }
+
+    /// A clock that steps back finds the arrival time further ahead, and so reopens nothing.
+    #[expect(clippy::cast_possible_truncation, reason = "at most the burst")]
+    fn room(&self, now: Moment) -> u32 {
+        let ahead = self.time.saturating_sub(now.as_micros());
+        (self.rule.tolerance().saturating_sub(ahead) / self.rule.interval) as u32
+    }
+
+    fn fits_at(&self, now: Moment, wanted: u64) -> Moment {
+        Moment::from_micros(self.next(now, wanted).saturating_sub(self.rule.tolerance()))
+    }
+
+    fn empty_at(&self) -> Moment {
+        Moment::from_micros(self.time)
+    }
+
+    /// The receipt holds the end of this charge, as if no refund had ever moved the time.
+    fn charge(&mut self, now: Moment, cost: u32) -> Receipt {
+        self.time = self.next(now, u64::from(cost));
+        Receipt { cost, mark: self.time.saturating_add(self.moved), life: self.life }
+    }
+
+    /// Takes back what of the charge is not earned again already.
+    fn refund(&mut self, receipt: Receipt) {
+        if receipt.life == self.life {
+            let end = receipt.mark.saturating_sub(self.moved).min(self.time);
+            let returned = self.rule.time(u64::from(receipt.cost)).min(end.saturating_sub(self.now));
+            self.time -= returned;
+            self.moved = self.moved.saturating_add(returned);
+        }
+    }
+
+    /// Strictly past: the next life of this key begins in another microsecond.
+    fn is_idle(&self, now: Moment) -> bool {
+        self.time < now.as_micros() && self.life < now.as_micros()
+    }
+}

@@ -1,0 +1,95 @@
+//! What the limiter counts.
+
+use std::sync::Weak;
+
+use super::decision::{Decision, Refusal};
+use super::memory::Memory;
+use super::policy::Policy;
+use crate::metrics::{Counter, Metrics, Unit};
+
+const DECISIONS: &str = "rate_limit_decisions_total";
+const DEGRADED: &str = "rate_limit_degraded_total";
+const KEYS: &str = "rate_limit_keys";
+const SHARED: &str = "rate_limit_shared_states";
+const OVERFLOW: &str = "rate_limit_overflow_total";
+
+/// Policies whose counters are kept; of further ones they are looked up by name.
+const MAX_KEPT: usize = 256;
+
+#[derive(Debug)]
+pub(super) struct Instruments {
+    metrics: Metrics,
+    kept: papaya::HashMap<Policy, Counters, foldhash::fast::RandomState>,
+}
+
+#[derive(Debug)]
+struct Counters {
+    allowed: Counter,
+    denied: Counter,
+    never: Counter,
+    degraded: Counter,
+}
+
+impl Instruments {
+    pub(super) fn new(metrics: &Metrics) -> Self {
+        metrics.describe_counter(DECISIONS, Unit::None, "Rate limit decisions, by policy and result.");
+        metrics.describe_counter(DEGRADED, Unit::None, "Rate limit decisions made without the store.");
+        metrics.describe_gauge(KEYS, Unit::None, "Keys with a rate limit state in this process.");
+        metrics.describe_gauge(SHARED, Unit::None, "Rate limit states shared by keys without one.");
+        metrics.describe_counter(OVERFLOW, Unit::None, "Rate limit decisions over a shared state.");
+        Self { metrics: metrics.clone(), kept: papaya::HashMap::default() }
+    }
+
+    /// Shows what `memory` holds for as long as it lives; `place` is `store` or `local`.
+    pub(super) fn watch(&self, place: &'static str, memory: Weak<Memory>) {
+        self.metrics.collect(move |sink| {
+            if let Some(memory) = memory.upgrade() {
+                let (usage, labels) = (memory.usage(), [("place", place)]);
+                sink.gauge(KEYS, &labels, usage.keys as f64);
+                sink.gauge(SHARED, &labels, usage.shared as f64);
+                sink.counter(OVERFLOW, &labels, usage.overflows as f64);
+            }
+        });
+    }
+
+    #[inline]
+    pub(super) fn count(&self, decision: &Decision) {
+        let kept = self.kept.pin();
+        if let Some(counters) = kept.get(&decision.policy) {
+            counters.count(decision);
+        } else {
+            let counters = Counters::new(&self.metrics, &decision.policy);
+            counters.count(decision);
+            if kept.len() < MAX_KEPT {
+                kept.insert(decision.policy, counters);
+            }
+        }
+    }
+}
+
+impl Counters {
+    fn new(metrics: &Metrics, policy: &Policy) -> Self {
+        let name = policy.name();
+        let result = |result| metrics.counter(DECISIONS).with(&[("policy", &name), ("result", result)]);
+        Self {
+            allowed: result("allowed"),
+            denied: result("denied"),
+            never: result("never"),
+            degraded: metrics.counter(DEGRADED).with(&[("policy", &name)]),
+        }
+    }
+
+    #[inline]
+    fn count(&self, decision: &Decision) {
+        match decision.refusal {
+            None => self.allowed.increment(1),
+            Some(Refusal::Limit | Refusal::Outage) => self.denied.increment(1),
+            Some(Refusal::Never) => self.never.increment(1),
+            // Said by the limit that refused.
+            Some(Refusal::Other) => {}
+        }
+        if decision.degraded {
+            self.degraded.increment(1);
+        }
+    }
+}

@@ -1,0 +1,271 @@
+//! The handle.
+
+use std::fmt;
+use std::hash::BuildHasher;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use smallvec::SmallVec;
+use tracing::Instrument;
+
+use super::config::Options;
+use super::decision::{Charged, Decision, Decisions, Refusal};
+use super::error::Error;
+use super::instruments::Instruments;
+use super::memory::Memory;
+use super::outage::RETRY_AFTER;
+use super::quota::Quota;
+use super::store::{Debit, Mode, Store, Verdict};
+use crate::key::Key;
+use crate::metrics::Metrics;
+use crate::store::{Reply, StoreError};
+use crate::time::Clock;
+
+/// Most charges in one call.
+pub const MAX_CHARGES: usize = 16;
+
+/// Limits how often things happen. Clones share everything.
+#[derive(Clone)]
+pub struct RateLimiter {
+    core: Arc<Core>,
+}
+
+pub(super) struct Core {
+    store: Arc<dyn Store>,
+    /// Decides while the store cannot.
+    pub(super) local: Arc<Memory>,
+    pub(super) options: Options,
+    instruments: Instruments,
+    random: foldhash::fast::RandomState,
+    /// Whether the last decision was made without the store.
+    degraded: AtomicBool,
+}
+
+/// One limit that a request is charged to, for [`RateLimiter::check_all`].
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Charge<'a> {
+    /// Whose: any name, 1 to 2048 bytes.
+    pub key: &'a str,
+    /// The limit.
+    pub quota: Quota,
+    /// How much; 0 charges nothing.
+    pub cost: u32,
+}
+
+impl<'a> Charge<'a> {
+    /// Charges one.
+    #[must_use]
+    pub const fn new(key: &'a str, quota: Quota) -> Self {
+        Self { key, quota, cost: 1 }
+    }
+
+    /// Charges `cost`.
+    #[must_use]
+    pub const fn cost(mut self, cost: u32) -> Self {
+        self.cost = cost;
+        self
+    }
+}
+
+impl RateLimiter {
+    /// Limits kept in `store`. `clock` measures the windows of this process, used while the store cannot
+    /// answer.
+    #[must_use]
+    pub fn new(store: Arc<dyn Store>, options: Options, metrics: &Metrics, clock: Clock) -> Self {
+        let local = Arc::new(Memory::new(options.max_keys, clock));
+        let instruments = Instruments::new(metrics);
+        instruments.watch("local", Arc::downgrade(&local));
+        let (random, degraded) = (foldhash::fast::RandomState::default(), AtomicBool::new(false));
+        Self { core: Arc::new(Core { store, local, options, instruments, random, degraded }) }
+    }
+
+    /// Limits kept in this process.
+    #[must_use]
+    pub fn in_memory(options: Options, metrics: &Metrics, clock: Clock) -> Self {
+        let store = Arc::new(Memory::new(options.max_keys, clock.clone()));
+        let weak = Arc::downgrade(&store);
+        let limiter = Self::new(store, options, metrics, clock);
+        limiter.core.instruments.watch("store", weak);
+        limiter
+    }
+
+    /// Charges one to `key`, if that fits its quota.
+    ///
+    /// Dropping the future once it was polled can leave the charge made, as an outcome that stays unknown
+    /// does: it counts as spent.
+    ///
+    /// # Errors
+    /// [`Error::Key`], [`Error::Quota`]. Never because of the store: then the quota's [`Outage`] decides.
+    pub async fn check(&self, key: &str, quota: Quota) -> Result<Decision, Error> {
+        self.check_cost(key, quota, 1).await
+    }
+
+    /// Charges `cost`, all of it or nothing. A cost of 0 is always allowed and charges nothing; one above
+    /// the limit (of GCRA: the burst) never is, which its `retry_after` of `None` says.
+    ///
+    /// # Errors
+    /// As of [`RateLimiter::check`].
+    pub async fn check_cost(&self, key: &str, quota: Quota, cost: u32) -> Result<Decision, Error> {
+        self.core.decide_one(Charge { key, quota, cost }, Mode::Take).await
+    }
+
+    /// Charges all of them or none, in one step; the same key twice is charged twice.
+    ///
+    /// # Errors
+    /// As of [`RateLimiter::check`]; [`Error::Quota`] for more than [`MAX_CHARGES`]. Nothing is charged.
+    pub async fn check_all(&self, charges: &[Charge<'_>]) -> Result<Decisions, Error> {
+        self.core.decide_all(charges).await
+    }
+
+    /// What [`RateLimiter::check`] would say now. Charges nothing and reserves nothing.
+    ///
+    /// # Errors
+    /// As of [`RateLimiter::check`].
+    pub async fn peek(&self, key: &str, quota: Quota) -> Result<Decision, Error> {
+        self.core.decide_one(Charge::new(key, quota), Mode::Peek).await
+    }
+
+    /// Gives back what `decision` charged to `key` under `quota`, as far as it still counts: as if the
+    /// request had not been made. A decision is refunded once; again, or of a refused one, this does
+    /// nothing.
+    ///
+    /// # Errors
+    /// [`Error::Key`], [`Error::Quota`], [`Error::OtherDecision`]; [`Error::Unavailable`] and
+    /// [`Error::Unknown`] if the store fails. Dropping the future can leave the refund not made, for good.
+    pub async fn refund(&self, key: &str, quota: Quota, decision: &Decision) -> Result<(), Error> {
+        self.core.refund(key, quota, decision).await
+    }
+}
+
+impl Core {
+    async fn decide_one(&self, charge: Charge<'_>, mode: Mode) -> Result<Decision, Error> {
+        let debit = debit(&charge)?;
+        let answer = self.ask(self.store.decide(std::slice::from_ref(&debit), mode)).await;
+        let decision = match answer.as_deref() {
+            Ok([verdict]) => self.decision(&debit, verdict, verdict.fits, false),
+            _ => {
+                let decisions = self.without_store(&[charge], &[debit], mode);
+                decisions.into_iter().next().expect("one decision for one charge")
+            }
+        };
+        if mode == Mode::Take {
+            self.instruments.count(&decision);
+        }
+        Ok(decision)
+    }
+
+    async fn decide_all(&self, charges: &[Charge<'_>]) -> Result<Decisions, Error> {
+        if charges.len() > MAX_CHARGES {
+            return Err(Error::Quota { field: "charges", reason: "must be at most 16" });
+        }
+        let debits: SmallVec<[Debit<'_>; 2]> = charges.iter().map(debit).collect::<Result<_, _>>()?;
+        let decisions = match self.ask(self.store.decide(&debits, Mode::Take)).await {
+            Ok(verdicts) => self.decisions(&debits, &verdicts, false),
+            Err(_) => self.without_store(charges, &debits, Mode::Take),
+        };
+        decisions.iter().for_each(|decision| self.instruments.count(decision));
+        Ok(Decisions(decisions))
+    }
+
+    /// Waits for the store, and says once when it fails and once when it is back.
+    async fn ask<T>(&self, reply: Reply<'_, Result<T, StoreError>>) -> Result<T, StoreError> {
+        let answer = match reply.now() {
+            Ok(answer) => answer,
+            Err(pending) => {
+                let span = tracing::debug_span!("rate_limit");
+                pending.within(self.options.op_timeout).instrument(span).await
+            }
+        };
+        let failed = answer.is_err();
+        if failed != self.degraded.load(Ordering::Relaxed)
+            && self.degraded.swap(failed, Ordering::Relaxed) != failed
+        {
+            match &answer {
+                Err(error) => tracing::warn!(%error, "rate limits are decided without their store"),
+                Ok(_) => tracing::info!("rate limits are decided by their store again"),
+            }
+        }
+        answer
+    }
+
+    pub(super) fn decisions(
+        &self,
+        debits: &[Debit<'_>],
+        verdicts: &[Verdict],
+        degraded: bool,
+    ) -> SmallVec<[Decision; 1]> {
+        let admitted = verdicts.iter().all(|verdict| verdict.fits);
+        let decide = |(debit, verdict)| self.decision(debit, verdict, admitted, degraded);
+        debits.iter().zip(verdicts).map(decide).collect()
+    }
+
+    pub(super) fn decision(
+        &self,
+        debit: &Debit<'_>,
+        verdict: &Verdict,
+        allowed: bool,
+        degraded: bool,
+    ) -> Decision {
+        let (refusal, retry_after) = match verdict.retry_after {
+            _ if allowed => (None, None),
+            _ if verdict.fits => (Some(Refusal::Other), Some(Duration::ZERO)),
+            Some(wait) => (Some(Refusal::Limit), Some(wait)),
+            // More than this process's share: the store may admit it once it is back.
+            None if degraded && debit.cost <= debit.policy.capacity() => {
+                (Some(Refusal::Outage), Some(RETRY_AFTER))
+            }
+            None => (Some(Refusal::Never), None),
+        };
+        Decision {
+            allowed,
+            limit: debit.policy.limit(),
+            window: debit.policy.window(),
+            remaining: verdict.remaining,
+            retry_after,
+            reset_after: verdict.reset_after,
+            degraded,
+            policy: debit.policy,
+            refusal,
+            charged: Charged::new(verdict.receipt, degraded, self.owner(debit.key)),
+        }
+    }
+
+    async fn refund(&self, key: &str, quota: Quota, decision: &Decision) -> Result<(), Error> {
+        let debit = debit(&Charge { key, quota, cost: 0 })?;
+        let charged = &decision.charged;
+        if charged.receipt.is_none() {
+            return Ok(());
+        }
+        if decision.policy != debit.policy || charged.owner != self.owner(debit.key) {
+            return Err(Error::OtherDecision);
+        }
+        let Some(receipt) = charged.redeem() else { return Ok(()) };
+        let done = if charged.local {
+            self.local.refund(self.local_debit(&quota, &debit), receipt).within(self.options.op_timeout).await
+        } else {
+            self.ask(self.store.refund(debit, receipt)).await
+        };
+        done.map_err(|error| match error {
+            StoreError::Unknown { .. } => Error::Unknown(error),
+            _ => {
+                charged.restore();
+                Error::Unavailable(error)
+            }
+        })
+    }
+
+    fn owner(&self, key: Key<'_>) -> u64 {
+        self.random.hash_one(key.name())
+    }
+}
+
+fn debit<'a>(charge: &Charge<'a>) -> Result<Debit<'a>, Error> {
+    Ok(Debit { key: Key::new(charge.key)?, policy: charge.quota.policy()?, cost: charge.cost })
+}
+
+impl fmt::Debug for RateLimiter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RateLimiter").field("store", &self.core.store).finish_non_exhaustive()
+    }
+}
