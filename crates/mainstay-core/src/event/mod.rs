@@ -1,1 +1,266 @@
-//! Events.
+//! Events: typed messages from whoever publishes them to every group that wants them.
+//!
+//! # Promise
+//! Numbered as in the specification; E2 (order per subject) is not offered yet.
+//! - **E1** An event whose publish returned `Ok` reaches a handler of every group that was subscribed, at least
+//!   once, for as long as the store lives: through handlers that fail, panic, hang or are cancelled, and through
+//!   a store that comes and goes. Publishing twice under one id is publishing once.
+//! - **E3** For each group an accepted event is in exactly one state: queued, pending, delayed, done or dead.
+//! - **E4** A queue is bounded. When one is full, publishing fails with [`Error::Backpressure`] and has no effect;
+//!   nothing is dropped to make room.
+//! - **E5** A handler runs again for an event only when it failed, was cancelled, or gave no sign of life for the
+//!   visibility time; a handler that merely takes long gives signs.
+//! - A subscription never handles more events at once than its concurrency, and takes no more than it can
+//!   handle.
+//! - Dropping any future here leaks nothing. All tasks belong to the handle; [`Events::stop`] ends them.
+//!
+//! # Not promised
+//! - Exactly once: a handler must bear to see an event twice (E5).
+//! - Order, beyond this: events are begun in the order they were published, apart from those that are
+//!   delivered again. With a concurrency of 1 and no failure that is the order they are handled in.
+//! - Durability, with [`Memory`]: events end with the process. [`Events::stop`] drains them first and says what it
+//!   could not drain. An event that nobody is subscribed to is accepted and gone.
+//! - That dead letters stay: [`Memory`] keeps the latest 1,000 of a queue.
+//!
+//! # If the store is down
+//! Publishing is refused ([`DEGRADE`]): [`Error::Unavailable`] at once, or [`Error::Unknown`] after up to three
+//! tries within the deadline when no answer came. Consumers ask again, every 250 ms up to every 5 s, and go
+//! on by themselves; an outage is logged once at its beginning and once at its end.
+//!
+//! # Defaults
+//! JSON, 500 ms per question to the store, 256 KiB of data, 16 events at once, 5 attempts 100 ms to 30 s apart,
+//! 30 s per handler, 30 s visibility, 10,000 events per queue: see [`Options`].
+//!
+//! # Metrics
+//! - `events_published_total{type}`, `events_handled_total{type,group,result="done"|"retried"|"dead"}`,
+//!   `events_redelivered_total{group}`, `events_handler_duration_seconds{type,group}`
+//! - of a store that knows at once: `events_queue_length{group}`, `events_pending{group}`,
+//!   `events_dead_letters{group}`, `events_oldest_age_seconds{group}`, `events_dead_letters_dropped_total{group}`
+//!
+//! ```
+//! use mainstay_core::event::{Event, Events, Options};
+//! use mainstay_core::{metrics::Metrics, time::Clock};
+//! use std::time::Duration;
+//!
+//! #[derive(serde::Serialize, serde::Deserialize)]
+//! struct UserCreated {
+//!     email: String,
+//! }
+//!
+//! # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+//! let events = Events::in_memory(Options::new("users"), &Metrics::new(), Clock::system());
+//! events
+//!     .subscribe("user.created", |event: Event<UserCreated>| async move {
+//!         println!("welcome, {}", event.data.email);
+//!     })
+//!     .await?;
+//! events.publish("user.created", &UserCreated { email: "ada@example.org".into() }).await?;
+//! events.stop(Duration::from_secs(5)).await?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! # }).unwrap();
+//! ```
+
+mod cloud_event;
+mod config;
+mod consumer;
+mod dead_letter;
+mod envelope;
+mod error;
+mod gate;
+mod memory;
+mod meters;
+mod name;
+mod outcome;
+mod publish;
+mod stop;
+pub mod store;
+mod subscribe;
+
+use std::future::Future;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use jiff::Timestamp;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+pub use cloud_event::InvalidCloudEvent;
+pub use config::{Bounds, Options};
+pub use dead_letter::{DeadLetter, DeadLetterId, InvalidDeadLetterId};
+pub use envelope::{Envelope, EventId};
+pub use error::{Error, Unfinished};
+pub use memory::Memory;
+pub use name::{InvalidName, Kind, MAX_NAME, Pattern};
+pub use outcome::{IntoOutcome, Outcome};
+pub use publish::Publish;
+pub use store::{Queue, QueueStats, Store};
+pub use subscribe::{Subscribe, Subscription};
+
+use crate::metrics::Metrics;
+use crate::store::Degrade;
+use crate::telemetry::trace_context::TraceContext;
+use crate::time::Clock;
+
+use gate::Gate;
+use meters::Meters;
+use subscribe::Active;
+
+/// What publishing does while the store is down.
+pub const DEGRADE: Degrade = Degrade::Refuse;
+
+/// An event as a handler gets it.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Event<T> {
+    /// Its name, the same for each delivery: what a handler keeps in mind to see a repetition.
+    pub id: EventId,
+    /// What happened.
+    pub kind: Kind,
+    /// The service that published it.
+    pub source: Arc<str>,
+    /// What it happened to.
+    pub subject: Option<String>,
+    /// When it happened, by the publisher's calendar.
+    pub time: Timestamp,
+    /// The publisher's place in its trace.
+    pub trace_parent: Option<TraceContext>,
+    /// Which delivery this is, from 1.
+    pub attempt: u32,
+    /// What is to be known about it.
+    pub data: T,
+}
+
+impl<T> Event<T> {
+    fn new(envelope: &Envelope, attempt: u32, data: T) -> Self {
+        Self {
+            id: envelope.id,
+            kind: envelope.kind.clone(),
+            source: Arc::clone(&envelope.source),
+            subject: envelope.subject.clone(),
+            time: envelope.time,
+            trace_parent: envelope.trace_parent.as_deref().and_then(TraceContext::parse),
+            attempt,
+            data,
+        }
+    }
+}
+
+/// Publishes events and has them handled. Clones are the same handle; dropping the last one cancels its
+/// subscriptions (a handler that holds a clone keeps it alive: use [`Events::stop`]).
+#[derive(Debug, Clone)]
+pub struct Events {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    store: Arc<dyn Store>,
+    options: Options,
+    clock: Clock,
+    meters: Meters,
+    gate: Gate,
+    active: Mutex<Vec<Arc<Active>>>,
+    consumers: AtomicU64,
+}
+
+impl Events {
+    /// Events carried by `store`.
+    #[must_use]
+    pub fn new(store: Arc<dyn Store>, options: Options, metrics: &Metrics, clock: Clock) -> Self {
+        let meters = Meters::new(metrics, &store);
+        let inner = Inner {
+            store,
+            options,
+            clock,
+            meters,
+            gate: Gate::default(),
+            active: Mutex::default(),
+            consumers: AtomicU64::new(0),
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// Events within this process, bounded by [`Options::memory`].
+    #[must_use]
+    pub fn in_memory(options: Options, metrics: &Metrics, clock: Clock) -> Self {
+        let store = Memory::new(options.memory, clock.clone());
+        Self::new(Arc::new(store), options, metrics, clock)
+    }
+
+    /// Publishes an event with nothing but a type and data: [`Publish::publish`].
+    ///
+    /// # Errors
+    /// As [`Publish::publish`].
+    pub async fn publish<T: Serialize + ?Sized>(&self, kind: &str, data: &T) -> Result<EventId, Error> {
+        self.event(kind).publish(data).await
+    }
+
+    /// An event with more to it.
+    pub const fn event<'a>(&'a self, kind: &'a str) -> Publish<'a> {
+        Publish::new(self, kind)
+    }
+
+    /// Has events of a type, or of a pattern such as `user.*`, handled once by this service: [`Subscribe::handle`]
+    /// with every default.
+    ///
+    /// # Errors
+    /// As [`Subscribe::handle`].
+    pub async fn subscribe<T, H, Fut, O>(&self, pattern: &str, handler: H) -> Result<Subscription, Error>
+    where
+        T: DeserializeOwned + Send + 'static,
+        H: Fn(Event<T>) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = O> + Send + 'static,
+        O: IntoOutcome,
+    {
+        self.on(pattern).handle(handler).await
+    }
+
+    /// A subscription with more to it.
+    pub fn on<'a>(&'a self, pattern: &'a str) -> Subscribe<'a> {
+        Subscribe::new(self, pattern)
+    }
+
+    /// How every queue of the store stands.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`], [`Error::Unknown`].
+    pub async fn stats(&self) -> Result<Vec<QueueStats>, Error> {
+        Ok(self.inner.store.stats().within(self.inner.options.op_timeout).await?)
+    }
+
+    fn store(&self) -> &Arc<dyn Store> {
+        &self.inner.store
+    }
+
+    fn options(&self) -> &Options {
+        &self.inner.options
+    }
+
+    fn clock(&self) -> &Clock {
+        &self.inner.clock
+    }
+
+    fn meters(&self) -> &Meters {
+        &self.inner.meters
+    }
+
+    fn gate(&self) -> &Gate {
+        &self.inner.gate
+    }
+
+    /// A name no other consumer of this handle has, the same after a restart that subscribes in the same order.
+    fn next_consumer(&self) -> String {
+        let number = self.inner.consumers.fetch_add(1, Ordering::Relaxed);
+        format!("{}-{number}", self.inner.options.instance)
+    }
+
+    fn remember(&self, active: &Arc<Active>) {
+        let mut all = self.inner.active.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|active| active.is_running());
+        all.push(Arc::clone(active));
+    }
+
+    fn active(&self) -> Vec<Arc<Active>> {
+        self.inner.active.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}

@@ -1,0 +1,160 @@
+//! Publishing: from a value to accepted bytes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::envelope::Envelope;
+use super::meters::Known;
+use super::store::Published;
+use super::{Error, EventId, Events};
+use crate::backoff::Backoff;
+use crate::store::StoreError;
+use crate::telemetry::trace_context::TraceContext;
+
+/// Most times a publish with an unknown outcome is asked for, all within the operation's deadline.
+const ATTEMPTS: u32 = 3;
+
+/// Longest subject, in bytes.
+const MAX_SUBJECT: usize = 1024;
+
+/// An event about to be published: [`Events::event`]. Nothing happens before [`Publish::publish`].
+#[derive(Debug, Clone)]
+#[must_use = "nothing is published before `publish`"]
+pub struct Publish<'a> {
+    events: &'a Events,
+    kind: &'a str,
+    subject: Option<String>,
+    id: Option<EventId>,
+    time: Option<Timestamp>,
+    trace_parent: Option<String>,
+}
+
+impl<'a> Publish<'a> {
+    pub(super) const fn new(events: &'a Events, kind: &'a str) -> Self {
+        Self { events, kind, subject: None, id: None, time: None, trace_parent: None }
+    }
+
+    /// What it happened to, such as `user/17`: 1 to 1,024 bytes.
+    pub fn subject(mut self, subject: impl Into<String>) -> Self {
+        self.subject = Some(subject.into());
+        self
+    }
+
+    /// The id to publish under; default a new one. Publishing again under the same id has no effect within the
+    /// store's dedup window.
+    pub const fn id(mut self, id: EventId) -> Self {
+        self.id = Some(id);
+        self
+    }
+
+    /// When it happened; default now.
+    pub const fn time(mut self, time: Timestamp) -> Self {
+        self.time = Some(time);
+        self
+    }
+
+    /// The trace it belongs to: its handlers' spans become children of this one.
+    pub fn trace(mut self, trace: &TraceContext) -> Self {
+        self.trace_parent = Some(trace.to_header());
+        self
+    }
+
+    /// Publishes. When this returns `Ok`, every queue that takes the event has it.
+    ///
+    /// Dropping the future leaves open whether it was published.
+    ///
+    /// # Errors
+    /// [`Error::Kind`], [`Error::Option`] (`subject`), [`Error::Codec`], [`Error::TooLarge`], [`Error::Stopped`]:
+    /// nothing happened, nor will it. [`Error::Backpressure`], [`Error::Unavailable`]: nothing happened.
+    /// [`Error::Unknown`]: it may have.
+    pub async fn publish<T: Serialize + ?Sized>(self, data: &T) -> Result<EventId, Error> {
+        let _pass = self.events.gate().enter().ok_or(Error::Stopped)?;
+        let known = self.events.meters().known(self.kind)?;
+        if self.subject.as_ref().is_some_and(|subject| !(1..=MAX_SUBJECT).contains(&subject.len())) {
+            return Err(Error::Option { field: "subject", reason: "must have 1 to 1,024 bytes" });
+        }
+        let mut envelope = self.events.envelope(&known, data)?;
+        envelope.id = self.id.unwrap_or(envelope.id);
+        envelope.time = self.time.unwrap_or(envelope.time);
+        envelope.subject = self.subject;
+        envelope.trace_parent = self.trace_parent;
+        let id = envelope.id;
+        self.events.send(&known, &[Arc::new(envelope)]).await?;
+        Ok(id)
+    }
+}
+
+impl Events {
+    /// Publishes events of one type: all or none. Otherwise as [`Publish::publish`].
+    ///
+    /// # Errors
+    /// As [`Publish::publish`]; more events than a queue has room for are [`Error::Backpressure`].
+    pub async fn publish_all<'a, T: Serialize + 'a>(
+        &self,
+        kind: &str,
+        data: impl IntoIterator<Item = &'a T>,
+    ) -> Result<Vec<EventId>, Error> {
+        let _pass = self.gate().enter().ok_or(Error::Stopped)?;
+        let known = self.meters().known(kind)?;
+        let envelopes = data.into_iter().map(|data| self.envelope(&known, data).map(Arc::new));
+        let envelopes: Vec<_> = envelopes.collect::<Result<_, _>>()?;
+        self.send(&known, &envelopes).await?;
+        Ok(envelopes.iter().map(|envelope| envelope.id).collect())
+    }
+
+    fn envelope<T: Serialize + ?Sized>(&self, known: &Known, data: &T) -> Result<Envelope, Error> {
+        let options = self.options();
+        let data = options.codec.encode(data)?;
+        if data.len() > options.max_event_bytes {
+            return Err(Error::TooLarge { size: data.len(), max: options.max_event_bytes });
+        }
+        let time = self.clock().wall();
+        let source = Arc::clone(&options.source);
+        Ok(Envelope::new(EventId::at(time), source, known.kind.clone(), time, options.codec, data))
+    }
+
+    async fn send(&self, known: &Known, envelopes: &[Arc<Envelope>]) -> Result<(), Error> {
+        match self.offer(envelopes).await {
+            Ok(Published::Accepted) => {
+                known.published.increment(envelopes.len() as u64);
+                Ok(())
+            }
+            Ok(Published::Full) => Err(Error::Backpressure),
+            Err(source @ StoreError::Unknown { .. }) => {
+                Err(Error::Unknown { id: envelopes.first().map(|envelope| envelope.id), source })
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Asks again while the outcome is unknown: the ids make that safe.
+    async fn offer(&self, envelopes: &[Arc<Envelope>]) -> Result<Published, StoreError> {
+        let deadline = self.options().op_timeout;
+        // A store in this process answers at once: no timer.
+        let first = match self.store().publish(envelopes).now() {
+            Ok(answer) => return answer,
+            Err(pending) => pending,
+        };
+        let backoff = Backoff::new(Duration::from_millis(10), deadline / 4);
+        let mut last = StoreError::unknown(format!("no answer within {deadline:?}"));
+        let attempts = async {
+            let mut answer = first.await;
+            for failures in 0..ATTEMPTS - 1 {
+                match answer {
+                    Err(unknown @ StoreError::Unknown { .. }) => last = unknown,
+                    answer => return answer,
+                }
+                tokio::time::sleep(backoff.delay(failures)).await;
+                answer = self.store().publish(envelopes).await;
+            }
+            answer
+        };
+        match tokio::time::timeout(deadline, attempts).await {
+            Ok(answer) => answer,
+            Err(_) => Err(last),
+        }
+    }
+}

@@ -1,0 +1,235 @@
+//! Subscribing: who handles which events, and how.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::de::DeserializeOwned;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+use super::consumer::{Consumer, Handler, Settings};
+use super::envelope::codec_of;
+use super::outcome::{IntoOutcome, with_causes};
+use super::store::Queue;
+use super::{Envelope, Error, Event, Events, Pattern};
+use crate::backoff::Backoff;
+use crate::key::Key;
+use crate::task::{Overrun, TaskGroup};
+
+/// Most events one subscription may handle at once.
+const MAX_CONCURRENCY: usize = 65_536;
+
+/// A subscription about to begin: [`Events::on`]. Nothing happens before [`Subscribe::handle`].
+#[derive(Debug, Clone)]
+#[must_use = "nothing is subscribed before `handle`"]
+pub struct Subscribe<'a> {
+    events: &'a Events,
+    pattern: &'a str,
+    group: Arc<str>,
+    broadcast: bool,
+    settings: Settings,
+}
+
+impl<'a> Subscribe<'a> {
+    pub(super) fn new(events: &'a Events, pattern: &'a str) -> Self {
+        let options = events.options();
+        let settings = Settings {
+            concurrency: options.concurrency,
+            backoff: options.backoff,
+            max_attempts: options.max_attempts,
+            handler_timeout: options.handler_timeout,
+            visibility: options.visibility,
+            op_timeout: options.op_timeout,
+        };
+        Self { events, pattern, group: Arc::clone(&options.source), broadcast: false, settings }
+    }
+
+    /// Who handles each event once: all subscriptions with this group and pattern share. Default: the service.
+    pub fn group(mut self, group: impl Into<Arc<str>>) -> Self {
+        self.group = group.into();
+        self
+    }
+
+    /// This subscription gets every event for itself, from now until it stops, whoever else gets it.
+    pub const fn broadcast(mut self) -> Self {
+        self.broadcast = true;
+        self
+    }
+
+    /// Most events handled at once. Default [`Options::concurrency`](super::Options::concurrency).
+    pub const fn concurrency(mut self, events: usize) -> Self {
+        self.settings.concurrency = events;
+        self
+    }
+
+    /// How often an event is delivered before it goes to the dead letters, and how long to wait in between.
+    /// Default [`Options::max_attempts`](super::Options::max_attempts) and [`Options::backoff`](super::Options::backoff).
+    pub const fn retries(mut self, backoff: Backoff, max_attempts: u32) -> Self {
+        self.settings.backoff = backoff;
+        self.settings.max_attempts = max_attempts;
+        self
+    }
+
+    /// How long a handler may take. Default [`Options::handler_timeout`](super::Options::handler_timeout).
+    pub const fn handler_timeout(mut self, timeout: Duration) -> Self {
+        self.settings.handler_timeout = timeout;
+        self
+    }
+
+    /// Begins: `handler` gets every event published after this has returned `Ok`, and those its group had
+    /// already.
+    ///
+    /// The handler runs as often as the concurrency allows at once. It is dropped at an await when it takes too
+    /// long, or when the subscription is stopped and does not wait any longer; the event is then delivered again.
+    /// If it holds a clone of the [`Events`], only [`Events::stop`] ends it, not dropping the handles.
+    ///
+    /// # Errors
+    /// [`Error::Kind`], [`Error::Group`], [`Error::Option`]: what is wrong. [`Error::Unavailable`],
+    /// [`Error::Unknown`]: there is no subscription; try again. [`Error::Stopped`].
+    ///
+    /// # Panics
+    /// Outside a tokio runtime, as every spawn does.
+    pub async fn handle<T, H, Fut, O>(self, handler: H) -> Result<Subscription, Error>
+    where
+        T: DeserializeOwned + Send + 'static,
+        H: Fn(Event<T>) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = O> + Send + 'static,
+        O: IntoOutcome,
+    {
+        let handler: Handler = Box::new(move |envelope, attempt| {
+            let handling = handler(read(envelope, attempt)?);
+            Ok(Box::pin(async move { handling.await.into_outcome() }))
+        });
+        self.begin(handler).await
+    }
+
+    async fn begin(self, handler: Handler) -> Result<Subscription, Error> {
+        let _pass = self.events.gate().enter().ok_or(Error::Stopped)?;
+        let pattern = Pattern::new(self.pattern)?;
+        Key::new(&self.group).map_err(Error::Group)?;
+        self.check()?;
+        let name = self.events.next_consumer();
+        let queue = if self.broadcast {
+            // A restarted instance must not take over what its last run left: broadcast begins anew.
+            let instance = format!("{name}-{:08x}", rand::random::<u32>());
+            Queue::own(self.group, pattern, instance.into())
+        } else {
+            Queue::shared(self.group, pattern)
+        };
+        let store = Arc::clone(self.events.store());
+        store.open(&queue).within(self.settings.op_timeout).await?;
+        let permits = Arc::new(Semaphore::new(self.settings.concurrency));
+        let meters = self.events.meters().of_group(&queue.group);
+        let consumer = Consumer { store, queue, name, settings: self.settings, handler, meters, permits };
+        let active = Arc::new(Active::start(consumer));
+        self.events.remember(&active);
+        Ok(Subscription { active })
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        let Settings { concurrency, max_attempts, handler_timeout, visibility, .. } = &self.settings;
+        let wrong = |field, reason| Err(Error::Option { field, reason });
+        if !(1..=MAX_CONCURRENCY).contains(concurrency) {
+            return wrong("concurrency", "must be 1 to 65,536");
+        }
+        if *max_attempts == 0 {
+            return wrong("max_attempts", "must be at least 1");
+        }
+        if handler_timeout.is_zero() {
+            return wrong("handler_timeout", "must not be zero");
+        }
+        if *visibility < Duration::from_millis(30) {
+            return wrong("visibility", "must be at least 30 ms");
+        }
+        Ok(())
+    }
+}
+
+fn read<T: DeserializeOwned>(envelope: &Envelope, attempt: u32) -> Result<Event<T>, String> {
+    let codec = codec_of(&envelope.content_type)
+        .ok_or_else(|| format!("cannot read data of type {}", envelope.content_type))?;
+    let data = codec.decode(&envelope.data).map_err(|error| with_causes(&error))?;
+    Ok(Event::new(envelope, attempt, data))
+}
+
+/// A subscription: events are handled until it, or the [`Events`] it came from, is stopped.
+///
+/// Dropping it stops nothing: the handle owns the tasks.
+#[derive(Debug, Clone)]
+pub struct Subscription {
+    active: Arc<Active>,
+}
+
+impl Subscription {
+    /// Ends it: fetches nothing more, gives running handlers until `deadline`, then drops them and gives their
+    /// events back to the group. Giving back may take twice [`Options::op_timeout`](super::Options::op_timeout) more. A broadcast's queue is
+    /// removed with what is left in it.
+    ///
+    /// Dropping the future does not stop the stopping, but the last part of it is left to [`Events::stop`].
+    ///
+    /// # Errors
+    /// [`Overrun`]: handlers that block their thread and cannot be dropped.
+    pub async fn stop(&self, deadline: Duration) -> Result<(), Overrun> {
+        self.active.stop(deadline).await.map(|_left| ())
+    }
+
+    /// The queue it handles.
+    #[must_use]
+    pub fn queue(&self) -> &Queue {
+        &self.active.consumer.queue
+    }
+}
+
+/// A consumer with its tasks.
+pub(super) struct Active {
+    consumer: Arc<Consumer>,
+    closing: CancellationToken,
+    tasks: TaskGroup,
+}
+
+impl Active {
+    fn start(consumer: Consumer) -> Self {
+        let consumer = Arc::new(consumer);
+        let tasks = TaskGroup::new();
+        let closing = tasks.token().child_token();
+        tasks.spawn("events", Arc::clone(&consumer).run(closing.clone(), tasks.token()));
+        Self { consumer, closing, tasks }
+    }
+
+    pub(super) fn queue(&self) -> &Queue {
+        &self.consumer.queue
+    }
+
+    pub(super) fn is_running(&self) -> bool {
+        !self.tasks.is_empty()
+    }
+
+    /// Ends the tasks; says how many events were lost with the queue, where it was the subscription's own.
+    pub(super) async fn stop(&self, deadline: Duration) -> Result<usize, Overrun> {
+        self.closing.cancel();
+        let _in_time = tokio::time::timeout(deadline, self.consumer.idle()).await;
+        let op_timeout = self.consumer.settings.op_timeout;
+        let stopped = self.tasks.stop(3 * op_timeout).await;
+        let mut left = 0;
+        if self.consumer.queue.instance.is_some() {
+            left = self.consumer.store.retire(&self.consumer.queue).within(op_timeout).await.unwrap_or(0);
+        }
+        stopped.map(|()| left)
+    }
+}
+
+impl Drop for Active {
+    fn drop(&mut self) {
+        if self.consumer.queue.instance.is_some() {
+            // Where it takes a question to a server, the store retires the queue by itself later.
+            let _at_once = self.consumer.store.retire(&self.consumer.queue).now();
+        }
+    }
+}
+
+impl std::fmt::Debug for Active {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Active").field("queue", &self.consumer.queue).finish_non_exhaustive()
+    }
+}

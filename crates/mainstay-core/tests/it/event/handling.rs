@@ -1,0 +1,104 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::time::Duration;
+
+use mainstay_core::backoff::Backoff;
+use mainstay_core::event::{Event, Outcome};
+use serde_json::{Value, json};
+
+use super::{Bus, SECOND, settled};
+use crate::log::Log;
+
+#[tokio::test(start_paused = true)]
+async fn an_event_reaches_every_group_once_and_every_broadcast_subscriber() {
+    let bus = Bus::new();
+    let log = Log::default();
+    for name in ["users-1", "users-2", "audit", "all-1", "all-2", "other"] {
+        let log = log.clone();
+        let subscribe = bus.events.on(if name == "other" { "user.deleted" } else { "user.created" });
+        let subscribe = match name {
+            "audit" => subscribe.group("audit"),
+            "all-1" | "all-2" => subscribe.broadcast(),
+            _ => subscribe,
+        };
+        let group = name.split('-').next().unwrap();
+        let handler = move |event: Event<u32>| {
+            log.push(format!("{group} {}", event.data));
+            async {}
+        };
+        subscribe.handle(handler).await.unwrap();
+    }
+    for number in 0..3 {
+        bus.events.publish("user.created", &number).await.unwrap();
+    }
+    settled().await;
+    let mut seen = log.entries();
+    seen.sort();
+    let wanted = ["all 0", "all 0", "all 1", "all 1", "all 2", "all 2", "audit 0", "audit 1", "audit 2"];
+    let shared = ["users 0", "users 1", "users 2"];
+    assert_eq!(seen, wanted.into_iter().chain(shared).collect::<Vec<_>>());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handler_that_fails_is_tried_again_until_the_event_is_dead() {
+    let bus = Bus::new();
+    let attempts = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&attempts);
+    let retries = Backoff::new(SECOND, 8 * SECOND);
+    let handler = move |event: Event<Value>| {
+        assert_eq!(count.fetch_add(1, SeqCst) + 1, event.attempt as usize);
+        async { Err::<(), _>("no connection") }
+    };
+    bus.events.on("user.*").retries(retries, 3).handle(handler).await.unwrap();
+    bus.events.publish("user.created", &json!({})).await.unwrap();
+    settled().await;
+    assert_eq!((attempts.load(SeqCst), bus.only_queue().await.delayed), (1, 1));
+    tokio::time::sleep(SECOND + 2 * SECOND).await;
+    settled().await;
+    assert_eq!(attempts.load(SeqCst), 3);
+    let [letter] = <[_; 1]>::try_from(bus.events.dead_letters(10).await.unwrap()).unwrap();
+    assert_eq!((letter.attempts, &*letter.cause), (3, "no connection"));
+    assert_eq!(bus.counted("events_redelivered_total", &[("group", "users")]), 2);
+    let handled = |result| {
+        bus.counted(
+            "events_handled_total",
+            &[("type", "user.created"), ("group", "users"), ("result", result)],
+        )
+    };
+    assert_eq!((handled("done"), handled("retried"), handled("dead")), (0, 2, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rejected_or_unreadable_event_is_dead_at_once() {
+    let bus = Bus::new();
+    let handler = |event: Event<String>| async move { Outcome::Reject { reason: event.data } };
+    bus.events.subscribe("user.*", handler).await.unwrap();
+    bus.events.publish("user.created", "no such country").await.unwrap();
+    bus.events.publish("user.created", &17).await.unwrap();
+    settled().await;
+    let letters = bus.events.dead_letters(10).await.unwrap();
+    assert_eq!(letters.len(), 2);
+    assert!(letters.iter().all(|letter| letter.attempts == 1));
+    assert_eq!(letters[0].cause, "no such country");
+    assert!(letters[1].cause.contains("expected a string"), "{}", letters[1].cause);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handler_that_panics_or_hangs_has_failed() {
+    let bus = Bus::new();
+    let handler = |event: Event<bool>| async move {
+        assert!(!event.data, "panics");
+        std::future::pending::<()>().await;
+    };
+    let no_wait = Backoff::new(Duration::ZERO, Duration::ZERO);
+    let subscribe = bus.events.on("user.*").retries(no_wait, 2).handler_timeout(10 * SECOND);
+    subscribe.handle(handler).await.unwrap();
+    for panics in [true, false] {
+        bus.events.publish("user.created", &panics).await.unwrap();
+    }
+    tokio::time::sleep(21 * SECOND).await;
+    let letters = bus.events.dead_letters(10).await.unwrap();
+    let causes: Vec<_> = letters.iter().map(|letter| &*letter.cause).collect();
+    assert_eq!(causes, ["panicked: panics", "no end within 10s"]);
+    assert_eq!(bus.only_queue().await.unfinished(), 0);
+}
