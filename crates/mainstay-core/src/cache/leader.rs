@@ -1,0 +1,135 @@
+//! One load, in a task of its own: it ends the same way whether anybody still waits for it or not.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use tokio_util::sync::CancellationToken;
+
+use crate::key::Key;
+use crate::store::StoreError;
+
+use super::flight::{Flight, Loaded};
+use super::{Cached, Entry, Error, Outcome, Policy, Settled, Shared, Tag, Token, Value};
+
+/// The user's loader, not begun.
+pub(super) trait Load<T>: Future<Output = Loaded<T>> + Send + 'static {}
+
+impl<T, F: Future<Output = Loaded<T>> + Send + 'static> Load<T> for F {}
+
+/// What a load needs to know.
+#[derive(Debug)]
+pub(super) struct Job {
+    pub(super) key: Box<str>,
+    pub(super) policy: Policy,
+    pub(super) right: Right,
+}
+
+/// What entitles to a load.
+#[derive(Debug)]
+pub(super) enum Right {
+    /// A lease of the store.
+    Lease {
+        token: Token,
+        /// They came with the lease.
+        tags: Vec<Tag>,
+        /// How long there is a stale value to serve.
+        stale_left: Duration,
+    },
+    /// The store is down: a place among the few who may load without it.
+    Degraded,
+}
+
+/// Runs a load to its end, settles its lease and tells all who wait.
+#[tracing::instrument(level = "debug", name = "cache.load", skip_all, fields(key = %job.key))]
+pub(super) async fn run<T: Cached>(
+    shared: Arc<Shared>,
+    job: Job,
+    load: impl Load<T>,
+    flight: Flight<T>,
+    stopped: CancellationToken,
+) {
+    let begun = shared.clock.now();
+    let work = AssertUnwindSafe(work(&shared, &job.right, load)).catch_unwind();
+    let after = job.policy.hard_timeout;
+    let result = match stopped.run_until_cancelled(tokio::time::timeout(after, work)).await {
+        None => Err(Error::Stopped),
+        Some(Err(_)) => Err(Error::LoadTimeout { after }),
+        Some(Ok(Err(_))) => Err(Error::LoadPanicked),
+        Some(Ok(Ok(result))) => result,
+    };
+    let (loaded, value) = match result {
+        Ok((loaded, value)) => (Ok(loaded), value),
+        Err(error) => (Err(error), None),
+    };
+    let took = shared.clock.now().saturating_since(begun);
+    shared.meters.loaded(&loaded, took);
+    if let Right::Lease { token, tags, stale_left } = job.right {
+        let left = stale_left.saturating_sub(took);
+        let outcome = match (&loaded, value) {
+            (_, Some(value)) => fill(value, &job.policy, tags),
+            (Ok(_) | Err(Error::Stopped), None) => Outcome::GiveBack,
+            // As long as there is something to serve, a source that fails is spared.
+            (Err(_), None) if !left.is_zero() => Outcome::Keep(shared.options.retry_delay.min(left)),
+            (Err(_), None) => Outcome::GiveBack,
+        };
+        settle(&shared, &job.key, token, outcome).await;
+    }
+    flight.land(loaded);
+}
+
+/// The loaded value, and what is to be stored of it.
+async fn work<T: Cached>(
+    shared: &Shared,
+    right: &Right,
+    load: impl Load<T>,
+) -> Result<(Option<T>, Option<Arc<Value>>), Error> {
+    let (_place, stores) = match right {
+        Right::Lease { .. } => (None, true),
+        Right::Degraded => (Some(shared.bulkhead.acquire().await.expect("it is never closed")), false),
+    };
+    let begun = shared.clock.now();
+    let loaded = load.await?;
+    let cost = shared.clock.now().saturating_since(begun);
+    let value = match &loaded {
+        _ if !stores => None,
+        None => Some(Value::absent(cost)),
+        Some(loaded) => match shared.encode(loaded, cost) {
+            Ok(value) => Some(value),
+            Err(Error::TooLarge { size, max }) => {
+                tracing::warn!(size, max, "loaded value is too large to cache");
+                shared.meters.fills_refused.increment(1);
+                None
+            }
+            Err(error) => return Err(error),
+        },
+    };
+    Ok((loaded, value.map(Arc::new)))
+}
+
+fn fill(value: Arc<Value>, policy: &Policy, tags: Vec<Tag>) -> Outcome {
+    let fresh_for = policy.lifetime(value.is_absent());
+    let stale_for = if value.is_absent() { Duration::ZERO } else { policy.stale_for };
+    Outcome::Fill(Entry { value, fresh_for, stale_for, tags })
+}
+
+/// Ends the lease. A lost answer is asked for again, once: a second copy changes nothing. If the store does
+/// not answer at all, the lease runs out by itself.
+pub(super) async fn settle(shared: &Shared, key: &str, token: Token, outcome: Outcome) {
+    let key = Key::new(key).expect("it was one before");
+    let settle = || shared.store.settle(key, token, outcome.clone()).within(shared.options.op_timeout);
+    let mut answer = settle().await;
+    if matches!(answer, Err(StoreError::Unknown { .. })) {
+        // Refused may now mean that the first copy arrived: it says nothing.
+        answer = settle().await.map(|_| Settled::Done);
+    }
+    match answer {
+        Ok(Settled::Done) => {}
+        Ok(Settled::Refused) if matches!(outcome, Outcome::Fill(_)) => {
+            shared.meters.fills_refused.increment(1)
+        }
+        Ok(Settled::Refused) => {}
+        Err(error) => tracing::debug!(%error, "a fill lease was left to run out"),
+    }
+}

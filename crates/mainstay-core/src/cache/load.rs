@@ -1,0 +1,316 @@
+//! Getting a value that is loaded if it is not there.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::key::Key;
+use crate::store::StoreError;
+
+use super::error::LoadError;
+use super::flight::{Landing, Loaded, Name};
+use super::leader::{self, Job, Load, Right};
+use super::{Cache, Cached, Claim, Error, Found, Lookup, Outcome, Policy, Shared, Token, early};
+
+impl Cache {
+    /// The value of a key; if there is none it is loaded, once for all who ask meanwhile.
+    ///
+    /// The load runs in a task of the cache: it goes on when this future is dropped, and is itself dropped at
+    /// the policy's hard timeout. A stale value is served as the policy says. If the store fails, the value is
+    /// loaded and not stored, by at most [`Options::degraded_loads`](super::Options::degraded_loads) at a time.
+    ///
+    /// A loaded value that is too large is returned and not stored.
+    ///
+    /// # Errors
+    /// [`Error::Key`], [`Error::Policy`], [`Error::Load`] with what the loader said, [`Error::LoadPanicked`],
+    /// [`Error::LoadTimeout`], [`Error::Codec`] if the value cannot be written, [`Error::Stopped`]. No error is
+    /// remembered: the next call loads again.
+    pub async fn get_or_load<T, E, F, Fut>(
+        &self,
+        key: &str,
+        policy: impl Into<Policy>,
+        load: F,
+    ) -> Result<T, Error>
+    where
+        T: Cached,
+        E: Into<Box<dyn std::error::Error + Send + Sync>>,
+        F: FnOnce() -> Fut + Send + 'static,
+        Fut: Future<Output = Result<T, E>> + Send + 'static,
+    {
+        let load = async move { load().await.map(Some).map_err(failed) };
+        let loaded = self.fetch(key, policy.into(), false, load).await?;
+        Ok(loaded.expect("a load of this kind has a value"))
+    }
+
+    /// Like [`get_or_load`](Self::get_or_load), for what may not exist: the loader answers `Ok(None)`, and that is
+    /// remembered for the policy's [`negative_ttl`](Policy::negative_ttl).
+    ///
+    /// # Errors
+    /// As [`get_or_load`](Self::get_or_load).
+    pub async fn get_or_load_optional<T, E, F, Fut>(
+        &self,
+        key: &str,
+        policy: impl Into<Policy>,
+        load: F,
+    ) -> Result<Option<T>, Error>
+    where
+        T: Cached,
+        E: Into<Box<dyn std::error::Error + Send + Sync>>,
+        F: FnOnce() -> Fut + Send + 'static,
+        Fut: Future<Output = Result<Option<T>, E>> + Send + 'static,
+    {
+        let load = async move { load().await.map_err(failed) };
+        self.fetch(key, policy.into(), true, load).await
+    }
+
+    #[inline]
+    async fn fetch<T: Cached>(
+        &self,
+        key: &str,
+        policy: Policy,
+        optional: bool,
+        load: impl Load<T>,
+    ) -> Loaded<T> {
+        let key = Key::new(key)?;
+        policy.check()?;
+        let token = Token::random();
+        let lookup = self.claim(key, token, &policy, Duration::ZERO).await;
+        if let Ok(Lookup::Hit(found)) = &lookup
+            && let Some(answer) = self.shared.usable(found, optional)
+        {
+            if early::is_due(found.value.cost(), found.fresh_for, policy.early_refresh, early::random) {
+                self.refresh(key, token, policy, optional, found.fresh_for, load);
+            }
+            self.shared.count_hit(&answer);
+            return Ok(answer);
+        }
+        // Boxed, so that a hit need not carry the room for it.
+        Box::pin(self.fetch_slowly(key, token, policy, optional, load, lookup)).await
+    }
+
+    async fn fetch_slowly<T: Cached>(
+        &self,
+        key: Key<'_>,
+        token: Token,
+        policy: Policy,
+        optional: bool,
+        load: impl Load<T>,
+        mut lookup: Result<Lookup, StoreError>,
+    ) -> Loaded<T> {
+        let until = Instant::now() + policy.hard_timeout;
+        let mut min_fresh = Duration::ZERO;
+        let mut change = None;
+        loop {
+            // A value that was found to be no use is none when it comes again as stale.
+            let usable = |stale: Option<Found>| {
+                stale
+                    .filter(|_| min_fresh.is_zero())
+                    .map(|found| (found.usable_for, self.shared.usable(&found, optional)))
+            };
+            match lookup {
+                Ok(Lookup::Hit(found)) => match self.shared.usable(&found, optional) {
+                    Some(answer) => {
+                        self.shared.count_hit(&answer);
+                        return Ok(answer);
+                    }
+                    None => min_fresh = found.fresh_for,
+                },
+                Ok(Lookup::Lease { stale, tags }) => {
+                    let (stale_left, stale) = usable(stale).unwrap_or_default();
+                    let stale_left = if stale.is_some() { stale_left } else { Duration::ZERO };
+                    let right = Right::Lease { token, tags, stale_left };
+                    let soft_timeout = policy.soft_timeout;
+                    let landing = self.lead(Name::Lease(token), key, policy, optional, right, load);
+                    return self.land(landing, stale, soft_timeout, until).await;
+                }
+                Ok(Lookup::Busy { stale, holder, retry_in }) => {
+                    let stale = usable(stale).and_then(|(_, stale)| stale);
+                    if let Some(landing) = self.shared.flights.join(Name::Lease(holder), optional) {
+                        return self.land(landing, stale, policy.soft_timeout, until).await;
+                    }
+                    if let Some(stale) = stale {
+                        self.shared.meters.stale.increment(1);
+                        return Ok(stale);
+                    }
+                    // First to subscribe, then to look again, then to wait: no change goes unnoticed.
+                    match change.take() {
+                        None => change = Some(self.shared.store.changed(key)),
+                        Some(change) => {
+                            let wait = (Instant::now() + retry_in).min(until);
+                            let _changed_or_free = tokio::time::timeout_at(wait, change).await;
+                        }
+                    }
+                    min_fresh = Duration::ZERO;
+                }
+                Err(_) => {
+                    self.shared.meters.unavailable.increment(1);
+                    let name = Name::Degraded(key.name().into());
+                    let landing = self.lead(name, key, policy, optional, Right::Degraded, load);
+                    return self.wait(landing, until).await;
+                }
+            }
+            if Instant::now() >= until {
+                self.shared.meters.miss.increment(1);
+                return Err(Error::LoadTimeout { after: policy.hard_timeout });
+            }
+            lookup = self.claim(key, token, &policy, min_fresh).await;
+        }
+    }
+
+    /// Begins a load, or joins one of the same name.
+    fn lead<T: Cached>(
+        &self,
+        name: Name,
+        key: Key<'_>,
+        policy: Policy,
+        optional: bool,
+        right: Right,
+        load: impl Load<T>,
+    ) -> Landing<T> {
+        let (landing, flight) = self.shared.flights.join_or_begin(name, optional);
+        if let Some(flight) = flight {
+            let job = Job { key: key.name().into(), policy, right };
+            let run = leader::run(Arc::clone(&self.shared), job, load, flight, self.tasks.token());
+            self.tasks.spawn("cache load", run);
+        }
+        landing
+    }
+
+    /// Waits for a load, for less time where there is a stale value to serve.
+    async fn land<T: Cached>(
+        &self,
+        landing: Landing<T>,
+        stale: Option<Option<T>>,
+        soft_timeout: Duration,
+        until: Instant,
+    ) -> Loaded<T> {
+        let Some(stale) = stale else {
+            self.shared.meters.miss.increment(1);
+            return self.wait(landing, until).await;
+        };
+        let soft = (Instant::now() + soft_timeout).min(until);
+        let loaded = self.wait(landing, soft).await;
+        let counter = if loaded.is_ok() { &self.shared.meters.miss } else { &self.shared.meters.stale };
+        counter.increment(1);
+        loaded.or(Ok(stale))
+    }
+
+    async fn wait<T: Cached>(&self, mut landing: Landing<T>, until: Instant) -> Loaded<T> {
+        let begun = Instant::now();
+        match tokio::time::timeout_at(until, landing.wait_for(Option::is_some)).await {
+            Ok(Ok(result)) => result.clone().expect("this was waited for"),
+            // The task is gone without a word: the runtime is going down.
+            Ok(Err(_)) => Err(Error::Stopped),
+            Err(_) => Err(Error::LoadTimeout { after: until - begun }),
+        }
+    }
+
+    /// Loads a fresh value anew in the background, unless somebody did or does.
+    fn refresh<T: Cached>(
+        &self,
+        key: Key<'_>,
+        token: Token,
+        policy: Policy,
+        optional: bool,
+        min_fresh: Duration,
+        load: impl Load<T>,
+    ) {
+        let shared = Arc::clone(&self.shared);
+        let stopped = self.tasks.token();
+        let key: Box<str> = key.name().into();
+        self.tasks.spawn("cache refresh", async move {
+            let lookup = shared.lookup(Key::new(&key).expect("it was one before"), token, &policy, min_fresh);
+            match lookup.await {
+                Ok(Lookup::Lease { stale, tags }) => {
+                    let stale_left = stale.map(|found| found.usable_for).unwrap_or_default();
+                    let (_, flight) = shared.flights.join_or_begin::<T>(Name::Lease(token), optional);
+                    if let Some(flight) = flight {
+                        let job = Job { key, policy, right: Right::Lease { token, tags, stale_left } };
+                        leader::run(shared, job, load, flight, stopped).await;
+                    }
+                }
+                Err(StoreError::Unknown { .. }) => shared.give_back(&key, token).await,
+                Ok(_) | Err(_) => {}
+            }
+        });
+    }
+
+    /// Asks the store, and gives back what it may have given if its answer does not arrive here.
+    #[inline]
+    async fn claim(
+        &self,
+        key: Key<'_>,
+        token: Token,
+        policy: &Policy,
+        min_fresh: Duration,
+    ) -> Result<Lookup, StoreError> {
+        let mut claimed = Claimed { cache: self, key, token, open: true };
+        let lookup = self.shared.lookup(key, token, policy, min_fresh).await;
+        claimed.open = matches!(lookup, Err(StoreError::Unknown { .. }));
+        lookup
+    }
+}
+
+/// A lease that may have been given to somebody who does not know.
+struct Claimed<'a> {
+    cache: &'a Cache,
+    key: Key<'a>,
+    token: Token,
+    open: bool,
+}
+
+impl Drop for Claimed<'_> {
+    fn drop(&mut self) {
+        // Without a runtime the process is ending, and the lease runs out.
+        if self.open && tokio::runtime::Handle::try_current().is_ok() {
+            let shared = Arc::clone(&self.cache.shared);
+            let (key, token): (Box<str>, _) = (self.key.name().into(), self.token);
+            let give_back = async move { shared.give_back(&key, token).await };
+            self.cache.tasks.spawn("cache lease return", give_back);
+        }
+    }
+}
+
+impl Shared {
+    #[inline]
+    async fn lookup(
+        &self,
+        key: Key<'_>,
+        token: Token,
+        policy: &Policy,
+        min_fresh: Duration,
+    ) -> Result<Lookup, StoreError> {
+        // A load and the answers before and after it.
+        let lease = policy.hard_timeout + self.options.op_timeout.saturating_mul(2);
+        let claim = Claim { token, lease, min_fresh, tags: &policy.tags };
+        self.store.lookup(key, claim).within(self.options.op_timeout).await
+    }
+
+    async fn give_back(&self, key: &str, token: Token) {
+        leader::settle(self, key, token, Outcome::GiveBack).await;
+    }
+
+    /// What a caller gets for a found value; nothing if it is no use to them.
+    #[inline]
+    fn usable<T: Cached>(&self, found: &Found, optional: bool) -> Option<Option<T>> {
+        match found.value.decode() {
+            Ok(None) if !optional => None,
+            Ok(answer) => Some(answer),
+            Err(error) => {
+                self.undecodable(&error);
+                None
+            }
+        }
+    }
+
+    #[inline]
+    fn count_hit<T>(&self, answer: &Option<T>) {
+        let counter = if answer.is_some() { &self.meters.hit } else { &self.meters.negative };
+        counter.increment(1);
+    }
+}
+
+fn failed(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
+    Error::Load(LoadError::from(error.into()))
+}
