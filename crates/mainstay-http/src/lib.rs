@@ -8,6 +8,7 @@
 //! - [`endpoint`]: what every service answers.
 
 pub mod access;
+pub mod client;
 pub mod endpoint;
 mod etag;
 mod extract;
@@ -16,6 +17,7 @@ mod probe;
 mod problem;
 mod server;
 
+pub use client::{Client, InvalidNetwork, TrustedProxies};
 pub use etag::{ETag, IfMatch, not_modified};
 pub use extract::{Json, Path, Query};
 pub use layer::RequestContext;
