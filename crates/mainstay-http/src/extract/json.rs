@@ -1,4 +1,4 @@
-use axum::extract::{FromRequest, Request};
+use axum::extract::{FromRequest, OptionalFromRequest, Request};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode, header};
@@ -12,6 +12,7 @@ use crate::Problem;
 ///
 /// Refuses with a problem: `415` for another content type, `413` for a body above the limit, `400`
 /// for text that is not JSON (with line and column), `422` for JSON of another shape (with the field).
+/// As `Option<Json<T>>` it also takes a request without a body, which is `None`.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Json<T>(pub T);
 
@@ -20,23 +21,44 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
         if !is_json(request.headers()) {
-            return Err(Problem::new(
-                StatusCode::UNSUPPORTED_MEDIA_TYPE,
-                "unsupported-media-type",
-                "This content type is not understood here",
-            )
-            .detail("Send `Content-Type: application/json`."));
+            return Err(not_json());
         }
-        let limit = request.extensions().get::<crate::layer::BodyLimit>().map_or(usize::MAX, |limit| limit.0);
-        let body = Bytes::from_request(request, state).await.map_err(|rejection| {
-            if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
-                Problem::payload_too_large(limit)
-            } else {
-                Problem::bad_request("The body ended before it was whole.")
-            }
-        })?;
-        parse(&body).map(Json)
+        parse(&read(request, state).await?).map(Json)
     }
+}
+
+impl<S: Send + Sync, T: DeserializeOwned> OptionalFromRequest<S> for Json<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Option<Self>, Problem> {
+        let json = is_json(request.headers());
+        let body = read(request, state).await?;
+        match (body.is_empty(), json) {
+            (true, _) => Ok(None),
+            (false, false) => Err(not_json()),
+            (false, true) => parse(&body).map(|value| Some(Json(value))),
+        }
+    }
+}
+
+fn not_json() -> Problem {
+    Problem::new(
+        StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        "unsupported-media-type",
+        "This content type is not understood here",
+    )
+    .detail("Send `Content-Type: application/json`.")
+}
+
+async fn read<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, Problem> {
+    let limit = request.extensions().get::<crate::layer::BodyLimit>().map_or(usize::MAX, |limit| limit.0);
+    Bytes::from_request(request, state).await.map_err(|rejection| {
+        if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
+            Problem::payload_too_large(limit)
+        } else {
+            Problem::bad_request("The body ended before it was whole.")
+        }
+    })
 }
 
 fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {

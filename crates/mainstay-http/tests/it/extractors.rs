@@ -25,6 +25,10 @@ struct Page {
 async fn server() -> TestHost {
     let routes = Router::new()
         .route("/body", post(async |Json(body): Json<Body>| format!("{} {}", body.name, body.tags.len())))
+        .route(
+            "/maybe",
+            post(async |body: Option<Json<Body>>| body.map_or("none".to_owned(), |Json(body)| body.name)),
+        )
         .route("/page", get(async |Query(page): Query<Page>| format!("{:?}", page.limit)))
         .route("/item/{id}", get(async |Path(id): Path<u32>| id.to_string()));
     TestHost::start(routes).await
@@ -86,6 +90,23 @@ async fn a_field_of_the_wrong_type_is_422_and_named() {
         assert_eq!(response.status, 422, "{body}");
         assert_eq!(response.json()["errors"][0]["field"], field, "{body}: {}", response.text());
     }
+}
+
+#[tokio::test]
+async fn a_body_that_may_be_absent_is_held_to_the_same_rules_when_it_is_there() {
+    let server = server().await;
+    let send = |content_type: Option<&'static str>, body: &'static str| {
+        let request = Request::post(server.addr(), "/maybe").body(body);
+        content_type.map_or(request.clone(), |value| request.header("content-type", value)).send()
+    };
+    let json = Some("application/json");
+    for content_type in [None, json, Some("text/plain")] {
+        assert_eq!(send(content_type, "").await.text(), "none", "{content_type:?}");
+    }
+    assert_eq!(send(json, r#"{"name":"a"}"#).await.text(), "a");
+    assert_eq!(send(None, r#"{"name":"a"}"#).await.status, 415);
+    assert_eq!(send(json, " ").await.status, 400);
+    assert_eq!(send(json, "null").await.status, 422);
 }
 
 #[tokio::test]
