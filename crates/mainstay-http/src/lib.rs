@@ -5,6 +5,7 @@
 //! - [`Problem`]: errors as RFC 9457 describes them.
 //! - [`Json`], [`Path`], [`Query`]: extractors whose refusals are problems.
 //! - [`ETag`], [`IfMatch`]: conditional requests.
+//! - [`RateLimitLayer`], [`TrustedProxies`]: limits per client, and who that is behind proxies.
 //! - [`endpoint`]: what every service answers.
 
 pub mod access;
@@ -20,7 +21,7 @@ mod server;
 pub use client::{Client, InvalidNetwork, TrustedProxies};
 pub use etag::{ETag, IfMatch, not_modified};
 pub use extract::{Json, Path, Query};
-pub use layer::RequestContext;
+pub use layer::{RateLimitFields, RateLimitLayer, RateLimitRule, RateLimited, RequestContext};
 pub use probe::{ProbeError, http_check, probe, send_once};
 pub use problem::{FieldError, PROBLEM_JSON, Problem, ProblemBody};
 pub use server::{BindError, Connection, Host, Limits, Listening, Unfinished};

@@ -4,13 +4,19 @@
 //! them; everything else follows [`crate::access`].
 
 mod api_docs;
+mod cache;
 mod config;
 #[cfg(feature = "docs")]
 mod docs_page;
+mod events;
 mod health;
 mod info;
+mod lock;
 mod metrics;
+mod name;
+mod rate_limit;
 mod redis;
+mod store;
 
 pub use api_docs::api_docs;
 pub use info::{Component, Info};
@@ -22,9 +28,13 @@ use axum::extract::{Request, State};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use mainstay_core::cache::Cache;
 use mainstay_core::config::Config;
+use mainstay_core::event::Events;
 use mainstay_core::health::Health;
+use mainstay_core::lock::Locks;
 use mainstay_core::metrics::Metrics;
+use mainstay_core::rate_limit::RateLimiter;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -43,6 +53,14 @@ pub struct Distributed {
     pub info: Info,
     /// Who may see the sensitive ones.
     pub access: Access,
+    /// Behind `cache`.
+    pub cache: Cache,
+    /// Behind `lock`.
+    pub locks: Locks,
+    /// Behind `rate-limit`.
+    pub rate_limiter: RateLimiter,
+    /// Behind `events`.
+    pub events: Events,
 }
 
 /// Which of them exist, and the short aliases of two.
@@ -76,7 +94,11 @@ pub fn api(access: Access, exposure: &Exposure) -> OpenApiRouter<Arc<Distributed
     let mut sensitive = OpenApiRouter::new()
         .routes(routes!(config::config))
         .routes(routes!(info::info))
-        .routes(routes!(redis::status));
+        .routes(routes!(redis::status))
+        .routes(routes!(cache::get, cache::set, cache::delete))
+        .routes(routes!(lock::acquire, lock::release))
+        .routes(routes!(rate_limit::test))
+        .routes(routes!(events::publish));
     if let Some(alias) = &exposure.metrics {
         sensitive = sensitive.routes(routes!(metrics::text)).routes(routes!(metrics::json));
         if !alias.starts_with("/distributed/") {

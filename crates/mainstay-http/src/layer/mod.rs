@@ -8,6 +8,7 @@ mod flight;
 mod guard;
 mod metrics;
 mod negotiate;
+mod rate_limit;
 mod request_context;
 mod security;
 mod span;
@@ -15,6 +16,8 @@ mod standard;
 
 pub(crate) use guard::BodyLimit;
 pub(crate) use metrics::HttpMetrics;
+pub(crate) use rate_limit::ask;
+pub use rate_limit::{RateLimitFields, RateLimitLayer, RateLimitRule, RateLimited};
 pub use request_context::RequestContext;
 
 use std::sync::Arc;

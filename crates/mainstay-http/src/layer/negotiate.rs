@@ -14,6 +14,7 @@ use tower_http::compression::CompressionLayer;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
 use super::guard;
+use super::rate_limit::EXPOSED;
 use crate::Limits;
 
 /// Passes the request on; through CORS and compression only if it asks for them, because most requests
@@ -62,6 +63,13 @@ fn cors(limits: Arc<Limits>) -> CorsLayer {
     let allowed = move |origin: &HeaderValue, _: &http::request::Parts| {
         limits.cors_origins.iter().any(|allowed| allowed == "*" || allowed.as_bytes() == origin.as_bytes())
     };
+    let exposed = [
+        header::ETAG,
+        header::LOCATION,
+        header::RETRY_AFTER,
+        HeaderName::from_static("x-request-id"),
+        HeaderName::from_static("idempotency-replayed"),
+    ];
     CorsLayer::new()
         .allow_origin(AllowOrigin::predicate(allowed))
         .allow_methods([Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE])
@@ -74,12 +82,6 @@ fn cors(limits: Arc<Limits>) -> CorsLayer {
             HeaderName::from_static("x-request-id"),
             HeaderName::from_static("traceparent"),
         ])
-        .expose_headers([
-            header::ETAG,
-            header::LOCATION,
-            header::RETRY_AFTER,
-            HeaderName::from_static("x-request-id"),
-            HeaderName::from_static("idempotency-replayed"),
-        ])
+        .expose_headers(exposed.into_iter().chain(EXPOSED).collect::<Vec<_>>())
         .max_age(Duration::from_secs(600))
 }

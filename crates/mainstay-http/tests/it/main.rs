@@ -1,11 +1,12 @@
 //! Black-box tests of `mainstay-http`, over real sockets. One module per subject: `server` (sockets,
-//! limits, drain), `layers` (what stands around a route), `extractors`, `endpoints`. A new test goes
+//! limits, drain), `layers` (what stands around a route), `extractors`, `endpoints`, `rate_limit`. A new test goes
 //! into the module of the promise it proves; helpers stand here.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 mod endpoints;
 mod extractors;
 mod layers;
+mod rate_limit;
 mod server;
 
 use std::net::SocketAddr;

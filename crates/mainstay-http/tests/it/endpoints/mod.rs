@@ -1,11 +1,21 @@
-//! The `/distributed/*` endpoints: what they say, and to whom.
+//! The `/distributed/*` endpoints: what they say, and to whom. Those of a primitive have a file each.
+
+mod cache;
+mod events;
+mod lock;
+mod rate_limit;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use mainstay_core::cache::Cache;
 use mainstay_core::config::Config;
-use mainstay_core::health::{Check, Health, HealthTasks, Identity, Options};
+use mainstay_core::event::Events;
+use mainstay_core::health::{self, Check, Health, HealthTasks, Identity};
+use mainstay_core::lock::Locks;
 use mainstay_core::metrics::Metrics;
+use mainstay_core::rate_limit::RateLimiter;
+use mainstay_core::time::Clock;
 use mainstay_http::access::Access;
 use mainstay_http::endpoint::{self, Component, Distributed, Exposure, Info};
 use mainstay_http::{http_check, probe};
@@ -26,7 +36,11 @@ struct Endpoints {
 }
 
 async fn endpoints(development: bool) -> Endpoints {
-    let health = Health::new(Options::default(), Identity::default());
+    endpoints_with(development, |_| {}).await
+}
+
+async fn endpoints_with(development: bool, change: impl FnOnce(&mut Distributed)) -> Endpoints {
+    let health = Health::new(health::Options::default(), Identity::default());
     let metrics = Metrics::new();
     let info = Info {
         service: "test-service".to_owned(),
@@ -39,13 +53,18 @@ async fn endpoints(development: bool) -> Endpoints {
         components: vec![Component::new("cache", "memory", "local: serves what this process knows")],
     };
     let access = Access::new(development);
-    let state = Distributed {
+    let mut state = Distributed {
         health: health.clone(),
         metrics: metrics.clone(),
         config: Config::for_tests([("redis.password", "canary")]),
         info,
         access,
+        cache: Cache::in_memory(Default::default(), &metrics, Clock::system()),
+        locks: Locks::in_memory(Default::default(), &metrics, Clock::system()),
+        rate_limiter: RateLimiter::in_memory(Default::default(), &metrics, Clock::system()),
+        events: Events::in_memory(Default::default(), &metrics, Clock::system()),
     };
+    change(&mut state);
     let (routes, document) =
         endpoint::api(access, &Exposure::all()).with_state(Arc::new(state)).split_for_parts();
     let server = TestHost::start(routes.merge(endpoint::api_docs(&document))).await;
@@ -55,9 +74,40 @@ async fn endpoints(development: bool) -> Endpoints {
 
 impl Endpoints {
     async fn get(&self, path: &str) -> Response {
-        Request::get(self.server.addr(), path).send().await
+        self.send("GET", path, None).await
+    }
+
+    async fn send(&self, method: &str, path: &str, body: Option<&str>) -> Response {
+        let request = Request::new(method, self.server.addr(), path);
+        match body {
+            Some(body) => request.header("content-type", "application/json").body(body).send().await,
+            None => request.send().await,
+        }
     }
 }
+
+/// A problem of this type, and where it names one, of this field.
+#[track_caller]
+fn assert_problem(response: &Response, status: u16, kind: &str, field: Option<&str>) {
+    assert_eq!(response.status, status, "{}", response.text());
+    assert_eq!(response.header("content-type"), Some("application/problem+json"));
+    let body = response.json();
+    assert_eq!(body["type"], format!("urn:mainstay:problem:{kind}"), "{body}");
+    assert_eq!(body["errors"][0]["field"].as_str(), field, "{body}");
+}
+
+/// Names that are hostile where names become keys, paths or header lines: as in a path, and as they are.
+const NASTY: [(&str, &str); 9] = [
+    ("%7B%7D*", "{}*"),
+    ("{}*", "{}*"),
+    ("a%0D%0Aset-cookie:%20x=1", "a\r\nset-cookie: x=1"),
+    ("a%00b", "a\0b"),
+    ("..%2f..%2fetc", "../../etc"),
+    ("%2e%2e", ".."),
+    ("..", ".."),
+    ("%25", "%"),
+    ("%C3%A9", "é"),
+];
 
 #[tokio::test]
 async fn live_is_alive_until_poisoned() {
@@ -130,9 +180,20 @@ async fn without_permission_the_sensitive_endpoints_are_401() {
         "/metrics",
         "/distributed/metrics/json",
         "/distributed/redis/status",
+        "/distributed/cache/a",
+        "/distributed/rate-limit/test",
     ] {
         let response = endpoints.get(path).await;
         assert_eq!((response.status, response.header("www-authenticate")), (401, Some("Bearer")), "{path}");
+    }
+    for (method, path, body) in [
+        ("POST", "/distributed/cache/a", Some(r#"{"value":1}"#)),
+        ("DELETE", "/distributed/cache/a", None),
+        ("POST", "/distributed/lock/a", None),
+        ("DELETE", "/distributed/lock/a", None),
+        ("POST", "/distributed/events/a", None),
+    ] {
+        assert_eq!(endpoints.send(method, path, body).await.status, 401, "{method} {path}");
     }
 }
 
@@ -174,14 +235,21 @@ async fn redis_status_is_embedded_without_redis() {
 #[tokio::test]
 async fn the_api_description_names_every_endpoint() {
     let document = endpoints(false).await.get("/openapi.json").await.json();
-    for path in [
-        "/distributed/live",
-        "/distributed/ready",
-        "/distributed/health",
-        "/distributed/metrics",
-        "/distributed/info",
+    for (path, method) in [
+        ("/distributed/live", "get"),
+        ("/distributed/ready", "get"),
+        ("/distributed/health", "get"),
+        ("/distributed/metrics", "get"),
+        ("/distributed/info", "get"),
+        ("/distributed/cache/{key}", "get"),
+        ("/distributed/cache/{key}", "post"),
+        ("/distributed/cache/{key}", "delete"),
+        ("/distributed/lock/{key}", "post"),
+        ("/distributed/lock/{key}", "delete"),
+        ("/distributed/rate-limit/test", "get"),
+        ("/distributed/events/{channel}", "post"),
     ] {
-        assert!(document["paths"][path]["get"].is_object(), "{path}");
+        assert!(document["paths"][path][method].is_object(), "{method} {path}");
     }
 }
 
@@ -211,4 +279,44 @@ async fn a_probe_of_a_silent_server_ends_at_its_deadline() {
     let url = format!("http://{}/", silent.local_addr().unwrap());
     let error = probe(&url, Duration::from_millis(50)).await.unwrap_err();
     assert!(error.to_string().contains("no answer within"), "{error}");
+}
+
+#[tokio::test]
+async fn a_name_in_the_path_is_any_text_and_nothing_else() {
+    let endpoints = endpoints(true).await;
+    let long = "k".repeat(1 << 20);
+    for (method, path) in [
+        ("GET", "/distributed/cache/"),
+        ("DELETE", "/distributed/cache/"),
+        ("POST", "/distributed/lock/"),
+        ("DELETE", "/distributed/lock/"),
+        ("POST", "/distributed/events/"),
+    ] {
+        assert_problem(&endpoints.send(method, path, None).await, 404, "not-found", None);
+        for bytes in ["%ff", "a%C3", "%ed%a0%80"] {
+            let response = endpoints.send(method, &format!("{path}{bytes}"), None).await;
+            assert_problem(&response, 400, "bad-request", None);
+        }
+        let response = endpoints.send(method, &format!("{path}{long}"), None).await;
+        assert!([414, 431].contains(&response.status), "{method} {path}: {}", response.status);
+        let response = endpoints.send("PUT", &format!("{path}a"), None).await;
+        assert_problem(&response, 405, "method-not-allowed", None);
+    }
+}
+
+#[tokio::test]
+async fn a_key_longer_than_keys_may_be_is_422() {
+    let endpoints = endpoints(true).await;
+    let long = "k".repeat(2049);
+    let token = format!(r#"{{"token":"{}"}}"#, "0".repeat(32));
+    for (method, primitive, body) in [
+        ("GET", "cache", None),
+        ("POST", "cache", Some(r#"{"value":1}"#)),
+        ("DELETE", "cache", None),
+        ("POST", "lock", None),
+        ("DELETE", "lock", Some(token.as_str())),
+    ] {
+        let response = endpoints.send(method, &format!("/distributed/{primitive}/{long}"), body).await;
+        assert_problem(&response, 422, "validation", Some("key"));
+    }
 }
