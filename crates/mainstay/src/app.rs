@@ -1,15 +1,20 @@
 use std::fmt;
 use std::sync::Arc;
 
+use mainstay_core::cache::Cache;
 use mainstay_core::config::Config;
 use mainstay_core::container::Container;
+use mainstay_core::event::Events;
 use mainstay_core::health::Health;
 use mainstay_core::lifecycle::Lifecycle;
+use mainstay_core::lock::{self, Locks};
 use mainstay_core::metrics::Metrics;
+use mainstay_core::rate_limit::RateLimiter;
+use mainstay_http::RateLimitLayer;
 use mainstay_http::endpoint::Info;
 use mainstay_sql::Database;
 
-use crate::wiring::Storage;
+use crate::wiring::{Primitives, Storage};
 use crate::{Builder, StartError};
 
 /// A started app: everything a service leans on. Cheap to clone; clones are the same app.
@@ -26,6 +31,7 @@ pub(crate) struct Parts {
     pub(crate) container: Container,
     pub(crate) lifecycle: Lifecycle,
     pub(crate) storage: Option<Storage>,
+    pub(crate) primitives: Primitives,
     pub(crate) info: Info,
 }
 
@@ -61,6 +67,45 @@ impl Mainstay {
     #[must_use]
     pub fn health(&self) -> &Health {
         &self.0.health
+    }
+
+    /// The cache of this service.
+    #[must_use]
+    pub fn cache(&self) -> &Cache {
+        &self.0.primitives.cache
+    }
+
+    /// Locks and semaphores by name.
+    #[must_use]
+    pub fn locks(&self) -> &Locks {
+        &self.0.primitives.locks
+    }
+
+    /// The lock of this name, to be acquired: short for `locks().lock(key)`.
+    #[must_use]
+    pub fn lock(&self, key: impl Into<String>) -> lock::Request {
+        self.locks().lock(key)
+    }
+
+    /// The rate limiter of this service.
+    #[must_use]
+    pub fn rate_limiter(&self) -> &RateLimiter {
+        &self.0.primitives.rate_limiter
+    }
+
+    /// The layer that holds each client to `RATE_LIMIT_*`, for the routes that should be: the limits and
+    /// `TRUSTED_PROXIES` change while the service runs. Every layer of one app counts together.
+    ///
+    /// Give it to `Router::route_layer`, so that only requests for a route count.
+    #[must_use]
+    pub fn client_rate_limit(&self) -> RateLimitLayer {
+        self.0.primitives.client_limit.clone()
+    }
+
+    /// The event bus.
+    #[must_use]
+    pub fn events(&self) -> &Events {
+        &self.0.primitives.events
     }
 
     /// The components built from the service's constructors.

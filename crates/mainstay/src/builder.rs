@@ -9,7 +9,7 @@ use mainstay_core::task::TaskGroup;
 use mainstay_sql::{Applied, Migrations};
 
 use crate::app::Parts;
-use crate::wiring::{Storage, Traces};
+use crate::wiring::{Primitives, Storage, Traces};
 use crate::{Mainstay, StartError, wiring};
 
 type Provide = Box<dyn FnOnce(&mut container::Builder) + Send>;
@@ -67,8 +67,8 @@ impl Builder {
         self
     }
 
-    /// Adds the service's constructors to the container. `Config`, `Metrics`, `Health` and (with
-    /// [`Builder::database`]) `Database` are there already. Tests put their doubles in with
+    /// Adds the service's constructors to the container. `Config`, `Metrics`, `Health`, `Cache`, `Locks`,
+    /// `RateLimiter`, `Events` and (with [`Builder::database`]) `Database` are there already. Tests put their doubles in with
     /// [`override_with`](container::Builder::override_with) in a later call.
     #[must_use]
     pub fn provide(mut self, bindings: impl FnOnce(&mut container::Builder) + Send + 'static) -> Self {
@@ -109,11 +109,13 @@ impl Builder {
         let health = Health::new(wiring::options(&health_settings), wiring::identity(&config, self.version));
         wiring::register_checks(&health, storage.as_ref())?;
         wiring::export_health(&metrics, &health);
+        let primitives = Primitives::in_memory(&config, &metrics);
 
         let mut bindings = container::Container::builder();
         bindings.value(config.clone());
         bindings.value(metrics.clone());
         bindings.value(health.clone());
+        primitives.provide(&mut bindings);
         if let Some(storage) = &storage {
             bindings.value(storage.database.clone());
         }
@@ -125,14 +127,24 @@ impl Builder {
         let tasks = TaskGroup::new();
         let traces = traces.filter(|_| telemetry.is_some());
         wiring::follow_settings(&tasks, &config, telemetry, &health, &metrics);
+        primitives.follow(&tasks, &config);
         let probes = health_settings.enabled.then(|| health.start(&tasks.token()));
         let lifecycle = wiring::lifecycle(&config);
-        wiring::stop_components(&lifecycle, storage.as_ref(), tasks, probes, &container);
+        wiring::stop_components(&lifecycle, &config, storage.as_ref(), tasks, probes, &primitives, &container);
         if let Some(traces) = traces {
             traces.flush_at_the_end(&lifecycle);
         }
         let info = wiring::info(&config, self.version, storage.is_some());
-        Ok(Mainstay(Arc::new(Parts { config, metrics, health, container, lifecycle, storage, info })))
+        Ok(Mainstay(Arc::new(Parts {
+            config,
+            metrics,
+            health,
+            container,
+            lifecycle,
+            storage,
+            primitives,
+            info,
+        })))
     }
 }
 

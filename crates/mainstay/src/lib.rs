@@ -1,7 +1,7 @@
 //! Mainstay: what a Rust microservice leans on.
 //!
-//! One dependency gives a service configuration, dependency injection, metrics, health, telemetry,
-//! data access and an HTTP host, wired into one [`Mainstay`] app. Nothing is global: a process can
+//! One dependency gives a service a cache, locks, rate limits, events, configuration, dependency
+//! injection, metrics, health, telemetry, data access and an HTTP host, wired into one [`Mainstay`] app. Nothing is global: a process can
 //! hold two apps side by side.
 //!
 //! ```no_run
@@ -32,7 +32,10 @@ pub use app::Mainstay;
 pub use builder::Builder;
 pub use error::{ServeError, StartError};
 
-pub use mainstay_core::{config, container, health, lifecycle, metrics, secret, task, telemetry};
+pub use mainstay_core::{
+    backoff, cache, codec, config, container, event, health, lifecycle, lock, metrics, rate_limit, secret, store,
+    task, telemetry, time,
+};
 pub use mainstay_http as http;
 pub use mainstay_sql as sql;
 

@@ -99,6 +99,10 @@ impl Mainstay {
             config: parts.config.clone(),
             info: parts.info.clone(),
             access,
+            cache: parts.primitives.cache.clone(),
+            locks: parts.primitives.locks.clone(),
+            rate_limiter: parts.primitives.rate_limiter.clone(),
+            events: parts.primitives.events.clone(),
         })
     }
 

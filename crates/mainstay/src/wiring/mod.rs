@@ -12,6 +12,7 @@ mod notices;
 mod otlp;
 #[cfg(feature = "otlp")]
 mod otlp;
+mod primitives;
 mod reload;
 mod shutdown;
 mod telemetry;
@@ -24,6 +25,7 @@ pub(crate) use host::{address, exposure, limits};
 pub(crate) use metrics::{export_health, metrics};
 pub(crate) use notices::notices;
 pub(crate) use otlp::{Traces, section};
+pub(crate) use primitives::Primitives;
 pub(crate) use reload::{follow_limits, follow_settings};
 pub(crate) use shutdown::{lifecycle, stop_components};
 pub(crate) use telemetry::start_telemetry;

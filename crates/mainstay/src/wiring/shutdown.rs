@@ -6,7 +6,7 @@ use mainstay_core::health::HealthTasks;
 use mainstay_core::lifecycle::{Lifecycle, Options, Step};
 use mainstay_core::task::TaskGroup;
 
-use super::Storage;
+use super::{Primitives, Storage};
 
 /// For a background task to notice that it is cancelled.
 const NOTICE: Duration = Duration::from_secs(5);
@@ -22,9 +22,11 @@ pub(crate) fn lifecycle(config: &Config) -> Lifecycle {
 /// first, what they lean on last.
 pub(crate) fn stop_components(
     lifecycle: &Lifecycle,
+    config: &Config,
     storage: Option<&Storage>,
     tasks: TaskGroup,
     probes: Option<HealthTasks>,
+    primitives: &Primitives,
     container: &Container,
 ) {
     if let Some(storage) = storage {
@@ -38,9 +40,12 @@ pub(crate) fn stop_components(
     if let Some(probes) = probes {
         lifecycle.on(Step::StopComponents, "health probes", NOTICE, async move || probes.stop(NOTICE).await);
     }
+    primitives.stop_with(lifecycle);
     let container = container.clone();
     // Each component has a deadline of its own; the shutdown's total bounds them together.
     lifecycle.on(Step::StopComponents, "components", Duration::MAX, async move || {
         container.stop().await.into_result()
     });
+    // Handlers of events lean on components, so they end first.
+    primitives.drain_with(lifecycle, config);
 }

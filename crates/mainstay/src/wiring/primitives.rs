@@ -1,0 +1,129 @@
+use std::time::Duration;
+
+use mainstay_core::cache::{self, Cache};
+use mainstay_core::codec::Codec;
+use mainstay_core::config::{self, CacheCodec, Config};
+use mainstay_core::container;
+use mainstay_core::event::{self, Events};
+use mainstay_core::lifecycle::{Lifecycle, Step};
+use mainstay_core::lock::{self, Locks};
+use mainstay_core::metrics::Metrics;
+use mainstay_core::rate_limit::{self, Quota, RateLimiter};
+use mainstay_core::task::TaskGroup;
+use mainstay_core::time::Clock;
+use mainstay_http::{RateLimitLayer, RateLimitRule, TrustedProxies};
+
+/// For a primitive to let go of what it holds.
+const LET_GO: Duration = Duration::from_secs(5);
+
+/// What many machines share, or one process has for itself.
+pub(crate) struct Primitives {
+    pub(crate) cache: Cache,
+    pub(crate) locks: Locks,
+    pub(crate) rate_limiter: RateLimiter,
+    pub(crate) events: Events,
+    /// What one client may ask of the service's routes.
+    pub(crate) client_limit: RateLimitLayer,
+}
+
+impl Primitives {
+    /// All four, with their state in this process.
+    pub(crate) fn in_memory(config: &Config, metrics: &Metrics) -> Self {
+        let clock = Clock::system();
+        let rate_limiter = RateLimiter::in_memory(limit_options(config), metrics, clock.clone());
+        Self {
+            cache: Cache::in_memory(cache_options(config), metrics, clock.clone()),
+            locks: Locks::in_memory(lock_options(config), metrics, clock.clone()),
+            events: Events::in_memory(event_options(config), metrics, clock),
+            client_limit: RateLimitLayer::new(
+                rate_limiter.clone(),
+                client_rule(&config.get::<config::RateLimit>()),
+            ),
+            rate_limiter,
+        }
+    }
+
+    /// Makes them what a constructor can ask for.
+    pub(crate) fn provide(&self, bindings: &mut container::Builder) {
+        bindings.value(self.cache.clone());
+        bindings.value(self.locks.clone());
+        bindings.value(self.rate_limiter.clone());
+        bindings.value(self.events.clone());
+    }
+
+    /// Carries changed limits to the layer that counts clients.
+    pub(crate) fn follow(&self, tasks: &TaskGroup, config: &Config) {
+        let (mut changes, limit) = (config.watch::<config::RateLimit>(), self.client_limit.clone());
+        tasks.spawn_until_cancelled("rate limits", async move {
+            while let Some(settings) = changes.changed().await {
+                limit.update(client_rule(&settings));
+            }
+        });
+    }
+
+    /// Hands cache and locks to the shutdown: they end after the components that lean on them.
+    pub(crate) fn stop_with(&self, lifecycle: &Lifecycle) {
+        let (cache, locks) = (self.cache.clone(), self.locks.clone());
+        lifecycle.on(Step::StopComponents, "cache", LET_GO, async move || cache.stop(LET_GO).await);
+        lifecycle.on(Step::StopComponents, "locks", LET_GO, async move || locks.stop(LET_GO).await);
+    }
+
+    /// Hands the event bus to the shutdown: what was published is handled before anything else stops.
+    pub(crate) fn drain_with(&self, lifecycle: &Lifecycle, config: &Config) {
+        let events = self.events.clone();
+        // What requests leave of the time, components need too.
+        let patience = config.get::<config::Server>().shutdown_timeout / 2;
+        lifecycle.on(Step::StopComponents, "events", patience + LET_GO, async move || {
+            events.stop(patience).await
+        });
+    }
+}
+
+fn cache_options(config: &Config) -> cache::Options {
+    let settings = config.get::<config::Cache>();
+    let mut options = cache::Options::default();
+    options.max_bytes = usize::try_from(settings.max_bytes).unwrap_or(usize::MAX);
+    options.max_value_bytes = settings.max_value_bytes as usize;
+    options.codec = match settings.codec {
+        CacheCodec::MessagePack => Codec::MessagePack,
+        _ => Codec::Json,
+    };
+    options
+}
+
+fn lock_options(config: &Config) -> lock::Options {
+    let settings = config.get::<config::Lock>();
+    let mut options = lock::Options::default();
+    options.ttl = settings.ttl;
+    options.wait = settings.wait;
+    options.max_hold = settings.max_hold;
+    options
+}
+
+fn limit_options(config: &Config) -> rate_limit::Options {
+    let mut options = rate_limit::Options::default();
+    options.max_keys = config.get::<config::RateLimit>().max_keys as usize;
+    options
+}
+
+fn event_options(config: &Config) -> event::Options {
+    let (identity, settings) = (config.get::<config::Identity>(), config.get::<config::Events>());
+    let mut options = event::Options::new(identity.service_name.as_str());
+    options.instance = identity.instance_id.as_str().into();
+    options.max_event_bytes = settings.max_event_bytes as usize;
+    options.concurrency = usize::from(settings.concurrency);
+    options.max_attempts = u32::from(settings.max_attempts);
+    options.memory.queue = settings.max_queue as usize;
+    options
+}
+
+/// `RATE_LIMIT_*` and `TRUSTED_PROXIES` as a rule.
+fn client_rule(settings: &config::RateLimit) -> RateLimitRule {
+    RateLimitRule::per_client(Quota::new(settings.max_requests, settings.window).named("api"))
+        .trusting(trusted_proxies(settings))
+}
+
+/// Whose word is taken about where a request comes from.
+pub(crate) fn trusted_proxies(settings: &config::RateLimit) -> TrustedProxies {
+    TrustedProxies::parse(&settings.trusted_proxies).expect("the configuration refuses what is no network")
+}
