@@ -82,7 +82,6 @@ impl Mainstay {
     }
 
     /// The lock of this name, to be acquired: short for `locks().lock(key)`.
-    #[must_use]
     pub fn lock(&self, key: impl Into<String>) -> lock::Request {
         self.locks().lock(key)
     }

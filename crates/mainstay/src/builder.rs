@@ -130,7 +130,15 @@ impl Builder {
         primitives.follow(&tasks, &config);
         let probes = health_settings.enabled.then(|| health.start(&tasks.token()));
         let lifecycle = wiring::lifecycle(&config);
-        wiring::stop_components(&lifecycle, &config, storage.as_ref(), tasks, probes, &primitives, &container);
+        wiring::stop_components(
+            &lifecycle,
+            &config,
+            storage.as_ref(),
+            tasks,
+            probes,
+            &primitives,
+            &container,
+        );
         if let Some(traces) = traces {
             traces.flush_at_the_end(&lifecycle);
         }

@@ -17,9 +17,21 @@ pub(crate) fn info(config: &Config, version: &str, has_database: bool) -> Info {
             "memory",
             "local: get and set fail at once, get_or_load loads by itself, a bounded number at a time",
         ),
-        Component::new("lock", "memory", "refuse: nobody gets a lock; guards stay valid until their time ends"),
-        Component::new("rate_limit", "memory", "local: each instance admits its share, unless the quota says deny or allow"),
-        Component::new("events", "memory", "refuse: publishing fails at once; consumers go on when it is back"),
+        Component::new(
+            "lock",
+            "memory",
+            "refuse: nobody gets a lock; guards stay valid until their time ends",
+        ),
+        Component::new(
+            "rate_limit",
+            "memory",
+            "local: each instance admits its share, unless the quota says deny or allow",
+        ),
+        Component::new(
+            "events",
+            "memory",
+            "refuse: publishing fails at once; consumers go on when it is back",
+        ),
     ]);
     if has_database {
         components.push(Component::new(

@@ -73,9 +73,8 @@ impl Primitives {
         let events = self.events.clone();
         // What requests leave of the time, components need too.
         let patience = config.get::<config::Server>().shutdown_timeout / 2;
-        lifecycle.on(Step::StopComponents, "events", patience + LET_GO, async move || {
-            events.stop(patience).await
-        });
+        lifecycle
+            .on(Step::StopComponents, "events", patience + LET_GO, async move || events.stop(patience).await);
     }
 }
 
