@@ -1,11 +1,12 @@
 //! Black-box tests of whole apps in one process, over real sockets. One module per subject: `app` (what
-//! starts, and what does not), `listeners` (ports), `stop`, `otlp` (export of traces); `support` helps
-//! them. A new test goes into the module of the promise it proves.
+//! starts, and what does not), `listeners` (ports), `primitives` (cache, locks, limits, events), `stop`,
+//! `otlp` (export of traces); `support` helps them. A new test goes into the module of the promise it proves.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 mod app;
 mod listeners;
 #[cfg(feature = "otlp")]
 mod otlp;
+mod primitives;
 mod stop;
 mod support;

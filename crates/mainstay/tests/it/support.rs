@@ -34,7 +34,11 @@ impl Running {
     pub(crate) async fn start(builder: Builder, routes: Router) -> Self {
         let addr = free_addr();
         let port = [("PORT".to_owned(), addr.port().to_string())];
-        let app = builder.overrides(port).start().await.unwrap();
+        Self::serve(builder.overrides(port).start().await.unwrap(), addr, routes).await
+    }
+
+    /// Serves an app that is configured for `addr`: for routes that are made from the app.
+    pub(crate) async fn serve(app: Mainstay, addr: SocketAddr, routes: Router) -> Self {
         let serving = app.clone();
         let served = tokio::spawn(async move { serving.serve(routes).await });
         ready(addr).await;
