@@ -127,7 +127,7 @@ pub(super) async fn settle(shared: &Shared, key: &str, token: Token, outcome: Ou
     match answer {
         Ok(Settled::Done) => {}
         Ok(Settled::Refused) if matches!(outcome, Outcome::Fill(_)) => {
-            shared.meters.fills_refused.increment(1)
+            shared.meters.fills_refused.increment(1);
         }
         Ok(Settled::Refused) => {}
         Err(error) => tracing::debug!(%error, "a fill lease was left to run out"),

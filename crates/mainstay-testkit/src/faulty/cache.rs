@@ -1,1 +1,59 @@
 //! A store of `mainstay_core::cache` that fails on purpose.
+
+use std::sync::Arc;
+
+use mainstay_core::cache::{Claim, Entry, Found, Lookup, Outcome, Settled, Store, Target, Token};
+use mainstay_core::key::Key;
+use mainstay_core::store::{Reply, StoreError};
+
+use super::Faults;
+
+/// A store of the cache that fails as its [`Faults`] say; wake-ups always arrive.
+#[derive(Debug)]
+pub struct FaultyStore {
+    store: Arc<dyn Store>,
+    faults: Faults,
+}
+
+impl FaultyStore {
+    /// Wraps a store.
+    #[must_use]
+    pub fn new(store: Arc<dyn Store>, faults: Faults) -> Self {
+        Self { store, faults }
+    }
+}
+
+impl Store for FaultyStore {
+    fn get<'a>(&'a self, key: Key<'a>) -> Reply<'a, Result<Option<Found>, StoreError>> {
+        Reply::pending(self.faults.around(async move { self.store.get(key).await }))
+    }
+
+    fn get_many<'a>(&'a self, keys: &'a [Key<'a>]) -> Reply<'a, Result<Vec<Option<Found>>, StoreError>> {
+        Reply::pending(self.faults.around(async move { self.store.get_many(keys).await }))
+    }
+
+    fn lookup<'a>(&'a self, key: Key<'a>, claim: Claim<'a>) -> Reply<'a, Result<Lookup, StoreError>> {
+        Reply::pending(self.faults.around(async move { self.store.lookup(key, claim).await }))
+    }
+
+    fn put<'a>(&'a self, entries: &'a [(Key<'a>, Entry)]) -> Reply<'a, Result<(), StoreError>> {
+        Reply::pending(self.faults.around(async move { self.store.put(entries).await }))
+    }
+
+    fn settle<'a>(
+        &'a self,
+        key: Key<'a>,
+        token: Token,
+        outcome: Outcome,
+    ) -> Reply<'a, Result<Settled, StoreError>> {
+        Reply::pending(self.faults.around(async move { self.store.settle(key, token, outcome).await }))
+    }
+
+    fn invalidate<'a>(&'a self, target: Target<'a>) -> Reply<'a, Result<bool, StoreError>> {
+        Reply::pending(self.faults.around(async move { self.store.invalidate(target).await }))
+    }
+
+    fn changed(&self, key: Key<'_>) -> Reply<'static, ()> {
+        self.store.changed(key)
+    }
+}

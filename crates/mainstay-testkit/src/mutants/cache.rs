@@ -1,1 +1,184 @@
 //! Stores of `mainstay_core::cache` with one bug each.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use mainstay_core::cache::Memory;
+use mainstay_core::cache::{
+    Claim, Entry, Found, Lookup, Options, Outcome, Settled, Store, Tag, Target, Token,
+};
+use mainstay_core::key::Key;
+use mainstay_core::store::{Reply, StoreError};
+use mainstay_core::time::Clock;
+
+/// One bug in the cache's protocol. Each has happened to somebody.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bug {
+    /// Deleting a key leaves its fill lease: a load that began before fills it again (Guava#1881).
+    DeleteKeepsTheLease,
+    /// A fill does not ask who holds the lease.
+    AnyoneMayFill,
+    /// A set leaves the fill lease: a slow load replaces the newer value.
+    SetKeepsTheLease,
+    /// Asking again with the same token finds the key busy: with itself.
+    LookupIsNotIdempotent,
+    /// The lease is given to everybody: a stampede.
+    EveryoneGetsTheLease,
+    /// An entry gets the epochs its tags have when it is stored: an invalidation during the load is lost.
+    EpochsReadAfterTheLoad,
+    /// Stale values are served as fresh.
+    StaleIsServedAsFresh,
+    /// A lease that is given back wakes nobody.
+    NobodyIsWoken,
+    /// A stale value is forgotten: it has no second life.
+    StaleIsDropped,
+    /// A lease that is to be kept is given back at once: a failing source is asked without a pause.
+    KeepGivesBack,
+}
+
+impl Bug {
+    /// All of them.
+    pub const ALL: [Self; 10] = [
+        Self::DeleteKeepsTheLease,
+        Self::AnyoneMayFill,
+        Self::SetKeepsTheLease,
+        Self::LookupIsNotIdempotent,
+        Self::EveryoneGetsTheLease,
+        Self::EpochsReadAfterTheLoad,
+        Self::StaleIsServedAsFresh,
+        Self::NobodyIsWoken,
+        Self::StaleIsDropped,
+        Self::KeepGivesBack,
+    ];
+}
+
+/// The store in this process, with one bug.
+#[derive(Debug)]
+pub struct Mutant {
+    store: Memory,
+    bug: Bug,
+    /// The latest claim that got a lease: what a bug needs to know to undo what the good store did.
+    latest: Mutex<Option<(Token, Duration)>>,
+}
+
+impl Mutant {
+    /// A store with this bug.
+    #[must_use]
+    pub fn new(bug: Bug, clock: Clock) -> Self {
+        Self { store: Memory::new(&Options::default(), clock), bug, latest: Mutex::default() }
+    }
+
+    fn latest(&self) -> Option<(Token, Duration)> {
+        *self.latest.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes the broken lease again, for whom it was.
+    async fn restore_lease(&self, key: Key<'_>) -> Result<(), StoreError> {
+        if let Some((token, lease)) = self.latest() {
+            let claim = Claim { token, lease, min_fresh: Duration::MAX, tags: &[] };
+            self.store.lookup(key, claim).await?;
+        }
+        Ok(())
+    }
+
+    async fn lookup_wrongly(&self, key: Key<'_>, claim: Claim<'_>) -> Result<Lookup, StoreError> {
+        let again = self.latest().is_some_and(|(token, _)| token == claim.token);
+        let known = if self.bug == Bug::EpochsReadAfterTheLoad { &[] } else { claim.tags };
+        let lookup = self.store.lookup(key, Claim { tags: known, ..claim }).await?;
+        if matches!(lookup, Lookup::Lease { .. }) {
+            let mut latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
+            *latest = Some((claim.token, claim.lease));
+        }
+        Ok(match (self.bug, lookup) {
+            (Bug::LookupIsNotIdempotent, Lookup::Lease { stale, .. }) if again => {
+                Lookup::Busy { stale, holder: claim.token, retry_in: claim.lease }
+            }
+            (Bug::EveryoneGetsTheLease, Lookup::Busy { stale, .. }) => {
+                Lookup::Lease { stale, tags: Vec::new() }
+            }
+            (Bug::EpochsReadAfterTheLoad, Lookup::Lease { stale, .. }) => {
+                let tag = |name: &Arc<str>| Tag { name: Arc::clone(name), epoch: Some(0) };
+                Lookup::Lease { stale, tags: claim.tags.iter().map(tag).collect() }
+            }
+            (Bug::StaleIsServedAsFresh, Lookup::Lease { stale: Some(found), .. }) => Lookup::Hit(found),
+            (Bug::StaleIsDropped, Lookup::Lease { tags, .. }) => Lookup::Lease { stale: None, tags },
+            (_, lookup) => lookup,
+        })
+    }
+
+    async fn settle_wrongly(
+        &self,
+        key: Key<'_>,
+        token: Token,
+        outcome: Outcome,
+    ) -> Result<Settled, StoreError> {
+        match (self.bug, outcome) {
+            (Bug::AnyoneMayFill, Outcome::Fill(entry)) => {
+                self.store.put(&[(key, entry)]).await?;
+                Ok(Settled::Done)
+            }
+            (Bug::EpochsReadAfterTheLoad, Outcome::Fill(mut entry)) => {
+                entry.tags.iter_mut().for_each(|tag| tag.epoch = None);
+                self.store.settle(key, token, Outcome::Fill(entry)).await
+            }
+            (Bug::KeepGivesBack, Outcome::Keep(_)) => self.store.settle(key, token, Outcome::GiveBack).await,
+            (_, outcome) => self.store.settle(key, token, outcome).await,
+        }
+    }
+}
+
+impl Store for Mutant {
+    fn get<'a>(&'a self, key: Key<'a>) -> Reply<'a, Result<Option<Found>, StoreError>> {
+        self.store.get(key)
+    }
+
+    fn get_many<'a>(&'a self, keys: &'a [Key<'a>]) -> Reply<'a, Result<Vec<Option<Found>>, StoreError>> {
+        self.store.get_many(keys)
+    }
+
+    fn lookup<'a>(&'a self, key: Key<'a>, claim: Claim<'a>) -> Reply<'a, Result<Lookup, StoreError>> {
+        Reply::pending(self.lookup_wrongly(key, claim))
+    }
+
+    fn put<'a>(&'a self, entries: &'a [(Key<'a>, Entry)]) -> Reply<'a, Result<(), StoreError>> {
+        Reply::pending(async move {
+            self.store.put(entries).await?;
+            if self.bug == Bug::SetKeepsTheLease {
+                self.restore_lease(entries[0].0).await?;
+            }
+            Ok(())
+        })
+    }
+
+    fn settle<'a>(
+        &'a self,
+        key: Key<'a>,
+        token: Token,
+        outcome: Outcome,
+    ) -> Reply<'a, Result<Settled, StoreError>> {
+        Reply::pending(self.settle_wrongly(key, token, outcome))
+    }
+
+    fn invalidate<'a>(&'a self, target: Target<'a>) -> Reply<'a, Result<bool, StoreError>> {
+        Reply::pending(async move {
+            let had = self.store.invalidate(target).await?;
+            if let (Bug::DeleteKeepsTheLease, Target::Key(key)) = (self.bug, target) {
+                self.restore_lease(key).await?;
+            }
+            Ok(had)
+        })
+    }
+
+    fn changed(&self, key: Key<'_>) -> Reply<'static, ()> {
+        match self.bug {
+            Bug::NobodyIsWoken => Reply::pending(std::future::pending()),
+            _ => self.store.changed(key),
+        }
+    }
+}
+
+/// A mutant to run the suite on.
+#[must_use]
+pub fn mutant(bug: Bug, clock: Clock) -> Arc<dyn Store> {
+    Arc::new(Mutant::new(bug, clock))
+}

@@ -207,7 +207,7 @@ impl Memory {
         let wake = leases.end(key);
         drop(leases);
         wake.all();
-        drop(removed); // unlocked: a user's `Drop` must not run inside
+        drop(removed); // unlocked: freeing a large value must not hold up others
         found.is_some_and(|found| !found.value.is_absent())
     }
 }

@@ -70,7 +70,7 @@ impl Evictions {
 }
 
 impl Lifecycle<Box<str>, Record> for Evictions {
-    /// Dropped once the map is unlocked: a user's `Drop` must not run inside.
+    /// Dropped once the map is unlocked: freeing a large value must not hold up others.
     type RequestState = SmallVec<[Record; 2]>;
 
     fn on_evict(&self, evicted: &mut Self::RequestState, _key: Box<str>, record: Record) {
