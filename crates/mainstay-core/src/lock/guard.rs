@@ -97,6 +97,7 @@ impl Guard {
     pub async fn release(mut self) -> Result<Release, Error> {
         let keeper = &self.inner.keeper;
         keeper.forget(&self.hold);
+        self.hold.end();
         let reply = keeper.store.release(self.hold.key(), self.hold.token, self.hold.tombstone);
         let release = reply.within(keeper.op_timeout).await?;
         self.released = true;

@@ -18,6 +18,7 @@ use super::metrics::Meters;
 use super::store::{Renewed, Store};
 use crate::backoff::Backoff;
 use crate::key::Key;
+use crate::store::StoreError;
 use crate::time::{Clock, Moment};
 
 /// tokio's timers stop while the machine sleeps. Looking at the clock this often while something is held bounds how
@@ -45,7 +46,7 @@ struct Schedule {
     inbox: Vec<Parting>,
     /// Releases that are being tried again.
     parting: usize,
-    /// When the task looks next without being called.
+    /// When the task looks next without being called; the beginning of time until it first looks.
     wakes: Moment,
     ended: bool,
 }
@@ -111,7 +112,7 @@ impl Keeper {
             return false;
         }
         let due = schedule.insert(hold, hold.next_due(hold.since));
-        if due < schedule.wakes || schedule.wakes == Moment::default() {
+        if due < schedule.wakes {
             schedule.wakes = due;
             drop(schedule);
             self.bell.notify_one();
@@ -260,8 +261,9 @@ impl Keeper {
                 let key = Key::new(&parting.key).expect("checked before it was acquired");
                 let reply = self.store.release(key, parting.attempt, parting.tombstone);
                 let Err(error) = reply.within(self.op_timeout).await else { return };
-                tracing::debug!(key = parting.key, %error, "lock not released; trying again");
-                if self.clock.now() >= parting.until {
+                tracing::debug!(key = parting.key, %error, "lock not released");
+                let refused = matches!(error, StoreError::Rejected { .. });
+                if refused || self.clock.now() >= parting.until {
                     return;
                 }
                 tokio::time::sleep(backoff.delay(failures)).await;

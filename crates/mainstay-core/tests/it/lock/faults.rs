@@ -1,0 +1,148 @@
+use std::time::Duration;
+
+use mainstay_core::lock::{Error, Release};
+use mainstay_testkit::faulty::Fault;
+use tokio::time::Instant;
+
+use super::{Bench, SECOND};
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_is_not_reached_is_an_error_at_once() {
+    let bench = Bench::far();
+    bench.faults.always(Fault::Unavailable);
+    let began = Instant::now();
+    for request in
+        [bench.locks.lock("k"), bench.locks.lock("k").retry(5, SECOND), bench.locks.lock("k").wait(SECOND)]
+    {
+        let refused = request.acquire().await.map(drop);
+        assert!(matches!(refused, Err(Error::Unavailable(_))), "{refused:?}");
+    }
+    let release = bench.locks.release("k", &"0".repeat(32).parse().unwrap()).await;
+    assert!(matches!(release, Err(Error::Unavailable(_))), "{release:?}");
+    assert_eq!(began.elapsed(), Duration::ZERO);
+    assert_eq!(bench.locks.usage(), Default::default());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_answer_is_asked_for_again_and_has_the_same_lock() {
+    for fault in [Fault::LostReply, Fault::LostRequest, Fault::Hang] {
+        let bench = Bench::far();
+        bench.faults.next(1, fault);
+        let guard = bench.locks.lock("k").try_acquire().await.unwrap();
+        assert_eq!(bench.holders(), 1, "{fault:?}");
+        assert_eq!(guard.release().await, Ok(Release::Released), "{fault:?}");
+        assert_eq!(bench.holders(), 0, "{fault:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_never_answers_leaves_no_lock_held_by_nobody() {
+    for fault in [Fault::LostReply, Fault::LostRequest, Fault::Hang] {
+        let bench = Bench::far();
+        bench.faults.always(fault);
+        let unknown = bench.locks.lock("k").try_acquire().await.map(drop);
+        assert!(matches!(unknown, Err(Error::Unknown(_))), "{fault:?}: {unknown:?}");
+        let began = Instant::now();
+        let unknown = bench.locks.lock("l").wait(3 * SECOND).acquire().await.map(drop);
+        assert!(matches!(unknown, Err(Error::Unknown(_))), "{fault:?}: {unknown:?}");
+        assert!(began.elapsed() <= 3 * SECOND + Duration::from_millis(5), "{fault:?}");
+        bench.faults.mend();
+        tokio::time::sleep(6 * SECOND).await;
+        assert_eq!(bench.holders(), 0, "{fault:?}");
+        assert_eq!(bench.locks.usage(), Default::default(), "{fault:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unavailable_store_after_a_lost_answer_leaves_the_outcome_unknown() {
+    let bench = Bench::far();
+    bench.faults.next(1, Fault::LostReply);
+    let locks = bench.locks.clone();
+    let asked = tokio::spawn(async move { locks.lock("k").try_acquire().await.map(drop) });
+    tokio::task::yield_now().await;
+    bench.faults.always(Fault::Unavailable);
+    let unknown = asked.await.unwrap();
+    assert!(matches!(unknown, Err(Error::Unknown(_))), "{unknown:?}");
+    bench.faults.mend();
+    tokio::time::sleep(6 * SECOND).await;
+    assert_eq!(bench.holders(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dropped_acquire_whose_question_was_sent_is_cancelled() {
+    let bench = Bench::far();
+    bench.faults.always(Fault::Hang);
+    let asking = bench.locks.lock("k").acquire();
+    assert!(tokio::time::timeout(Duration::from_millis(100), asking).await.is_err());
+    assert_eq!(bench.holders(), 1, "it took effect");
+    bench.faults.mend();
+    tokio::time::sleep(SECOND).await;
+    assert_eq!(bench.holders(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_waiter_sees_a_silent_store_through() {
+    let bench = Bench::far();
+    bench.faults.always(Fault::Hang);
+    let locks = bench.locks.clone();
+    let waiter = tokio::spawn(async move { locks.lock("k").wait(60 * SECOND).acquire().await.map(drop) });
+    tokio::time::sleep(20 * SECOND).await;
+    bench.faults.mend();
+    waiter.await.unwrap().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_release_without_an_answer_is_tried_again() {
+    for fault in [Fault::Unavailable, Fault::LostRequest, Fault::LostReply, Fault::Hang] {
+        let bench = Bench::far();
+        let guard = bench.locks.lock("k").acquire().await.unwrap();
+        let dropped = bench.locks.lock("l").acquire().await.unwrap();
+        bench.faults.always(fault);
+        let outcome = guard.release().await;
+        let expected = match fault {
+            Fault::Unavailable => matches!(outcome, Err(Error::Unavailable(_))),
+            _ => matches!(outcome, Err(Error::Unknown(_))),
+        };
+        assert!(expected, "{fault:?}: {outcome:?}");
+        drop(dropped);
+        tokio::time::sleep(5 * SECOND).await;
+        bench.faults.mend();
+        tokio::time::sleep(10 * SECOND).await;
+        assert_eq!(bench.holders(), 0, "{fault:?}");
+        assert_eq!(bench.locks.usage(), Default::default(), "{fault:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn releases_are_given_up_when_the_ttl_is_over() {
+    let bench = Bench::far();
+    let guard = bench.locks.lock("k").ttl(10 * SECOND).acquire().await.unwrap();
+    bench.faults.always(Fault::Unavailable);
+    drop(guard);
+    tokio::time::sleep(20 * SECOND).await;
+    assert_eq!(bench.locks.usage(), Default::default());
+}
+
+#[tokio::test(start_paused = true)]
+async fn stopping_gives_a_dead_store_one_last_chance() {
+    let bench = Bench::far();
+    let _guard = bench.locks.lock("k").acquire().await.unwrap();
+    bench.faults.always(Fault::Unavailable);
+    let began = Instant::now();
+    bench.locks.stop(10 * SECOND).await.unwrap();
+    assert!(began.elapsed() <= SECOND);
+
+    let bench = Bench::far();
+    let _guard = bench.locks.lock("k").acquire().await.unwrap();
+    bench.faults.always(Fault::Hang);
+    let overrun = bench.locks.stop(Duration::from_millis(100)).await.unwrap_err();
+    assert_eq!(overrun.tasks, ["lock keeper"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_grant_that_comes_too_late_is_not_trusted() {
+    let bench = Bench::far();
+    bench.faults.delay(Duration::from_millis(400));
+    let late = bench.locks.lock("k").ttl(SECOND / 5).wait(2 * SECOND).acquire().await.map(drop);
+    assert!(matches!(late, Err(Error::Unknown(_))), "{late:?}");
+}

@@ -1,0 +1,1 @@
+//! A log of who held what when, judged afterwards.

@@ -1,0 +1,1 @@
+//! Futures are dropped after every number of polls, guards at every moment; afterwards nothing is left.
