@@ -54,5 +54,4 @@ impl From<StoreError> for Error {
 /// the store says that somebody else took it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("lock lost")]
-#[non_exhaustive]
 pub struct Lost;

@@ -12,7 +12,7 @@ async fn a_guard_excludes_others_until_it_is_dropped() {
     };
     assert!(retry_after <= 30 * SECOND);
     drop(guard);
-    bench.locks.lock("k").try_acquire().await.unwrap();
+    drop(bench.locks.lock("k").try_acquire().await.unwrap());
 }
 
 #[tokio::test(start_paused = true)]
@@ -49,7 +49,7 @@ fn a_guard_can_be_dropped_outside_a_runtime() {
         drop(guard);
         assert_eq!(bench.locks.usage().held, 0);
         // A far store hears of it when the keeper runs again.
-        runtime.block_on(tokio::time::sleep(SECOND));
+        runtime.block_on(async { tokio::time::sleep(SECOND).await });
         assert_eq!(bench.holders(), 0);
     }
 }
