@@ -1,1 +1,3 @@
 //! `mainstay_core::rate_limit`.
+
+mod contract;
