@@ -113,3 +113,85 @@ impl Meter for Arrival {
         self.time < now.as_micros() && self.life < now.as_micros()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[derive(Debug, Clone)]
+    enum Step {
+        Pass(u64),
+        Take(u32),
+        Refund(usize),
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            3 => (0_u64..30).prop_map(Step::Pass),
+            6 => (1_u32..6).prop_map(Step::Take),
+            4 => (0_usize..30).prop_map(Step::Refund),
+        ]
+    }
+
+    proptest! {
+        /// The envelope that defines the algorithm: what was charged and not given back within any span is at most the burst
+        /// and what the span has earned.
+        #[test]
+        fn no_span_holds_more_than_the_burst_and_what_it_earned(
+            burst in 1_u32..8,
+            steps in vec(step(), 0..60),
+        ) {
+            let rule = Gcra::new(7, 100, burst);
+            let mut time = 1_000_u64;
+            let mut arrival = Arrival::new(rule, Moment::from_micros(time));
+            // When, how much time it takes to earn, and its receipt.
+            let mut charges: Vec<(u64, u64, Option<Receipt>)> = Vec::new();
+            for step in steps {
+                let now = Moment::from_micros(time);
+                arrival.settle(now);
+                match step {
+                    Step::Pass(by) => time += by,
+                    Step::Take(cost) if cost <= arrival.room(now) => {
+                        let receipt = arrival.charge(now, cost);
+                        charges.push((time, rule.time(u64::from(cost)), Some(receipt)));
+                    }
+                    Step::Take(cost) if cost <= burst => {
+                        let later = arrival.fits_at(now, u64::from(cost));
+                        prop_assert!(later > now);
+                        prop_assert!(arrival.room(later) >= cost, "waiting as told must be enough");
+                    }
+                    Step::Refund(which) if which < charges.len() => {
+                        if let Some(receipt) = charges[which].2.take() {
+                            let moved = arrival.moved;
+                            arrival.refund(receipt);
+                            charges[which].1 -= arrival.moved - moved;
+                        }
+                    }
+                    _ => {}
+                }
+            }
+            for (index, (first, ..)) in charges.iter().enumerate() {
+                let mut sum = 0;
+                for (last, cost, _) in &charges[index..] {
+                    sum += cost;
+                    prop_assert!(sum <= last - first + rule.tolerance(), "{sum} between {first} and {last}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_refund_at_once_is_as_if_nothing_had_been() {
+        let (rule, now) = (Gcra::new(10, 1_000, 5), Moment::from_micros(7_000));
+        let mut arrival = Arrival::new(rule, now);
+        arrival.settle(now);
+        arrival.charge(now, 2);
+        let before = arrival.room(now);
+        let receipt = arrival.charge(now, 3);
+        arrival.refund(receipt);
+        assert_eq!(arrival.room(now), before);
+    }
+}

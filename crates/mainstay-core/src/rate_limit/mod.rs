@@ -75,6 +75,8 @@ mod meter;
 mod outage;
 mod policy;
 mod quota;
+#[cfg(test)]
+mod schedules;
 mod store;
 mod window;
 

@@ -165,3 +165,90 @@ impl Meter for Counts {
         self.total == 0
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[derive(Debug, Clone)]
+    enum Step {
+        Pass(u64),
+        Back(u64),
+        Take(u32),
+        Refund(usize),
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            3 => (0_u64..40).prop_map(Step::Pass),
+            1 => (100_u64..2_000).prop_map(Step::Pass),
+            1 => (0_u64..300).prop_map(Step::Back),
+            6 => (1_u32..6).prop_map(Step::Take),
+            2 => (0_usize..20).prop_map(Step::Refund),
+        ]
+    }
+
+    /// Every charge that was made, and what is left of it: recounted for each question.
+    #[derive(Default)]
+    struct Naive {
+        charges: Vec<(u64, u32)>,
+        newest: u64,
+    }
+
+    impl Naive {
+        fn counted(&self, rule: Window) -> u32 {
+            let counts = |bucket: u64| bucket + u64::from(rule.buckets) >= self.newest;
+            self.charges.iter().filter(|(bucket, _)| counts(*bucket)).map(|(_, cost)| cost).sum()
+        }
+
+        fn fits_at(&self, rule: Window, cost: u32) -> u64 {
+            let later = |newest| Self { charges: self.charges.clone(), newest };
+            let newest = (self.newest..).find(|newest| later(*newest).counted(rule) + cost <= rule.limit);
+            newest.expect("all is free some day") * rule.width
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn the_ring_counts_what_a_list_of_all_charges_counts(
+            buckets in 1_u32..12,
+            window in 12_u64..300,
+            steps in vec(step(), 0..80),
+        ) {
+            let rule = Window::new(5, window, buckets);
+            let (mut counts, mut naive, mut time) = (Counts::new(rule), Naive::default(), 5_000_u64);
+            let mut receipts: Vec<Receipt> = Vec::new();
+            for step in steps {
+                match step {
+                    Step::Pass(by) => time += by,
+                    Step::Back(by) => time -= by.min(time),
+                    _ => {}
+                }
+                let now = Moment::from_micros(time);
+                counts.settle(now);
+                naive.newest = naive.newest.max(time / rule.width);
+                match step {
+                    Step::Take(cost) if cost <= counts.room(now) => {
+                        receipts.push(counts.charge(now, cost));
+                        naive.charges.push((naive.newest, cost));
+                    }
+                    Step::Take(cost) => {
+                        prop_assert_eq!(counts.fits_at(now, u64::from(cost)).as_micros(), naive.fits_at(rule, cost));
+                    }
+                    Step::Refund(which) if which < receipts.len() => {
+                        counts.refund(receipts[which]);
+                        // Each receipt once, as the handle sees to.
+                        receipts[which].cost = 0;
+                        naive.charges[which].1 = 0;
+                    }
+                    _ => {}
+                }
+                prop_assert_eq!(counts.room(now), 5 - naive.counted(rule));
+                prop_assert_eq!(counts.is_idle(now), naive.counted(rule) == 0);
+            }
+        }
+    }
+}
