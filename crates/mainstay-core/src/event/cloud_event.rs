@@ -46,8 +46,8 @@ pub struct InvalidCloudEvent {
     pub reason: String,
 }
 
-fn invalid(reason: impl ToString) -> InvalidCloudEvent {
-    InvalidCloudEvent { reason: reason.to_string() }
+fn invalid(reason: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> InvalidCloudEvent {
+    InvalidCloudEvent { reason: reason.into().to_string() }
 }
 
 impl Envelope {

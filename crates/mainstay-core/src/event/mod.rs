@@ -228,6 +228,17 @@ impl Events {
         Ok(self.inner.store.stats().within(self.inner.options.op_timeout).await?)
     }
 
+    /// Removes a queue with everything in it; says how many events were neither done nor dead.
+    ///
+    /// For a group that has left for good: until then its queue takes events, and when it is full publishing
+    /// meets back-pressure. A subscription that is still active opens its queue again.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`]: nothing happened. [`Error::Unknown`]: it may have.
+    pub async fn retire(&self, queue: &Queue) -> Result<usize, Error> {
+        Ok(self.inner.store.retire(queue).within(self.inner.options.op_timeout).await?)
+    }
+
     fn store(&self) -> &Arc<dyn Store> {
         &self.inner.store
     }

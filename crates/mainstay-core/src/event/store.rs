@@ -189,7 +189,7 @@ impl QueueStats {
 /// Time is the store's own. A queue that was never [opened](Store::open), or was retired, is unknown: verbs
 /// that need one answer [`StoreError::Rejected`], or where it says so as for an empty one.
 pub trait Store: fmt::Debug + Send + Sync + 'static {
-    /// Hands events of one topic to every open queue whose pattern takes them: all to all of these queues, or
+    /// Hands events of one topic, each with an id of its own, to every open queue whose pattern takes them: all to all of these queues, or
     /// none to any. Events keep their order.
     ///
     /// An event whose id a queue has taken within the store's dedup window counts as accepted and is not taken

@@ -164,7 +164,8 @@ pub struct Subscription {
 impl Subscription {
     /// Ends it: fetches nothing more, gives running handlers until `deadline`, then drops them and gives their
     /// events back to the group. Giving back may take twice [`Options::op_timeout`](super::Options::op_timeout) more. A broadcast's queue is
-    /// removed with what is left in it.
+    /// removed with what is left in it; a group's queue goes on taking events for whoever subscribes next, or until
+    /// [`Events::retire`].
     ///
     /// Dropping the future does not stop the stopping, but the last part of it is left to [`Events::stop`].
     ///

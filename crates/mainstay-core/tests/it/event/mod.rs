@@ -1,7 +1,9 @@
 //! Events: what publishers and handlers see (`handling`, `publishing`), stopping (`stopping`), a store that fails
 //! (`outage`), the contract on the store in this process (`contract`, `model`), and everything at once (`chaos`).
 
+mod contract;
 mod handling;
+mod model;
 
 use std::sync::Arc;
 use std::time::Duration;
