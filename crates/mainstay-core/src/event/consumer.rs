@@ -60,7 +60,7 @@ impl Consumer {
         closing.run_until_cancelled(self.dispatch(&handlers)).await;
         cancelled.run_until_cancelled(self.idle()).await;
         // They have nothing left to do but to give their event back.
-        if let Err(overrun) = handlers.stop(2 * self.settings.op_timeout).await {
+        if let Err(overrun) = handlers.stop(self.settings.op_timeout.saturating_mul(2)).await {
             tracing::warn!(queue = %self.queue, handlers = overrun.tasks.len(), "event handlers do not end");
         }
     }
@@ -113,7 +113,7 @@ impl Consumer {
     async fn fetch(&self, credits: usize) -> Result<Vec<Delivery>, StoreError> {
         let visibility = self.settings.visibility;
         let want = Fetch { consumer: &self.name, credits, visibility, wait: FETCH_WAIT };
-        self.store.fetch(&self.queue, want).within(FETCH_WAIT + self.settings.op_timeout).await
+        self.store.fetch(&self.queue, want).within(FETCH_WAIT.saturating_add(self.settings.op_timeout)).await
     }
 
     /// From delivery to verdict.

@@ -211,7 +211,7 @@ impl Active {
         self.closing.cancel();
         let _in_time = tokio::time::timeout(deadline, self.consumer.idle()).await;
         let op_timeout = self.consumer.settings.op_timeout;
-        let stopped = self.tasks.stop(3 * op_timeout).await;
+        let stopped = self.tasks.stop(op_timeout.saturating_mul(3)).await;
         let mut left = 0;
         if self.consumer.queue.instance.is_some() {
             left = self.consumer.store.retire(&self.consumer.queue).within(op_timeout).await.unwrap_or(0);

@@ -4,6 +4,9 @@
 mod contract;
 mod handling;
 mod model;
+mod outage;
+mod publishing;
+mod stopping;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -57,4 +60,9 @@ fn bounds(queue: usize) -> Bounds {
 /// Lets every task run until it waits for time or for another.
 async fn settled() {
     tokio::time::sleep(Duration::from_millis(1)).await;
+}
+
+/// Tasks of this test's runtime that have not ended, the test itself not counted.
+fn tasks() -> usize {
+    tokio::runtime::Handle::current().metrics().num_alive_tasks()
 }
