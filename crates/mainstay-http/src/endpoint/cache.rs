@@ -50,7 +50,7 @@ pub(super) async fn get(
     State(state): State<Arc<Distributed>>,
     Name(key): Name,
 ) -> Result<Json<Cached>, Problem> {
-    let value = state.cache.get::<Value>(&key).await.map_err(refuse)?;
+    let value = state.cache.get::<Value>(&key).await.map_err(|error| refuse(&error))?;
     let value = value.ok_or_else(|| Problem::not_found("Nothing is cached under this key."))?;
     Ok(Json(Cached { key, value }))
 }
@@ -69,7 +69,7 @@ pub(super) async fn set(
     let required =
         || Problem::validation([FieldError::new("value", "required", "must be given; `null` is a value")]);
     let value = entry.value.ok_or_else(required)?;
-    state.cache.set(&key, &value, Ttl::millis(ttl)).await.map_err(refuse)?;
+    state.cache.set(&key, &value, Ttl::millis(ttl)).await.map_err(|error| refuse(&error))?;
     Ok((StatusCode::CREATED, Json(json!({"key": key, "ttl": ttl}))).into_response())
 }
 
@@ -81,21 +81,21 @@ pub(super) async fn delete(
     State(state): State<Arc<Distributed>>,
     Name(key): Name,
 ) -> Result<Response, Problem> {
-    let deleted = state.cache.delete(&key).await.map_err(refuse)?;
+    let deleted = state.cache.delete(&key).await.map_err(|error| refuse(&error))?;
     Ok(Json(json!({"key": key, "deleted": deleted})).into_response())
 }
 
-fn refuse(error: cache::Error) -> Problem {
+fn refuse(error: &cache::Error) -> Problem {
     match error {
-        cache::Error::Key(invalid) => name::invalid(invalid),
+        cache::Error::Key(invalid) => name::invalid(*invalid),
         cache::Error::Policy { field, reason } => {
-            Problem::validation([FieldError::new(field, "range", reason)])
+            Problem::validation([FieldError::new(*field, "range", *reason)])
         }
-        cache::Error::TooLarge { max, .. } => Problem::payload_too_large(max),
-        cache::Error::Unknown(_) => store::outcome_unknown(&error),
+        cache::Error::TooLarge { max, .. } => Problem::payload_too_large(*max),
+        cache::Error::Unknown(_) => store::outcome_unknown(error),
         cache::Error::Unavailable(_) | cache::Error::Rejected(_) | cache::Error::Stopped => {
-            store::away(&error)
+            store::away(error)
         }
-        _ => Problem::internal(&error),
+        _ => Problem::internal(error),
     }
 }

@@ -33,20 +33,20 @@ pub(super) async fn publish(
     data: Option<Json<Value>>,
 ) -> Result<Json<Published>, Problem> {
     let data = data.map_or(Value::Null, |Json(data)| data);
-    let id = state.events.publish(&channel, &data).await.map_err(refuse)?;
+    let id = state.events.publish(&channel, &data).await.map_err(|error| refuse(&error))?;
     Ok(Json(Published { id: id.to_string(), channel }))
 }
 
-fn refuse(error: event::Error) -> Problem {
+fn refuse(error: &event::Error) -> Problem {
     match error {
         event::Error::Kind(invalid) => {
             Problem::validation([FieldError::new("channel", "format", invalid.reason)])
         }
-        event::Error::TooLarge { max, .. } => Problem::payload_too_large(max),
+        event::Error::TooLarge { max, .. } => Problem::payload_too_large(*max),
         event::Error::Backpressure => Problem::unavailable(store::AGAIN)
             .detail("Subscribers do not keep up: a queue is full. Nothing was published."),
-        event::Error::Unknown { .. } => store::outcome_unknown(&error),
-        event::Error::Unavailable(_) | event::Error::Stopped => store::away(&error),
-        _ => Problem::internal(&error),
+        event::Error::Unknown { .. } => store::outcome_unknown(error),
+        event::Error::Unavailable(_) | event::Error::Stopped => store::away(error),
+        _ => Problem::internal(error),
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
-use mainstay_core::lock::{self, Release, Token};
+use mainstay_core::lock::{self, Locks, Release, Token};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -72,6 +72,10 @@ pub(super) async fn acquire(
     terms: Option<Json<Terms>>,
 ) -> Result<Json<Held>, Problem> {
     let Json(terms) = terms.unwrap_or_default();
+    hold(&state.locks, key, &terms).await.map(Json)
+}
+
+async fn hold(locks: &Locks, key: String, terms: &Terms) -> Result<Held, Problem> {
     let delay = Duration::from_millis(terms.retry_delay);
     let errors = [
         (terms.retry_attempts > MOST_RETRIES).then(|| range("retryAttempts", "must be at most 10")),
@@ -81,16 +85,16 @@ pub(super) async fn acquire(
     if errors.peek().is_some() {
         return Err(Problem::validation(errors));
     }
-    let mut request = state.locks.lock(key).retry(terms.retry_attempts, delay);
+    let mut request = locks.lock(key).retry(terms.retry_attempts, delay);
     if let Some(ttl) = terms.ttl {
         request = request.ttl(Duration::from_millis(ttl));
     }
     let lease = match tokio::time::timeout(LONGEST_WAIT, request.lease()).await {
-        Ok(answer) => answer.map_err(refuse)?,
+        Ok(answer) => answer.map_err(|error| refuse(&error))?,
         Err(_) => return Err(held(None)),
     };
     let ttl = u64::try_from(lease.ttl.as_millis()).unwrap_or(u64::MAX);
-    Ok(Json(Held { key: lease.key, token: lease.token.to_string(), fence: lease.fence.get(), ttl }))
+    Ok(Held { key: lease.key, token: lease.token.to_string(), fence: lease.fence.get(), ttl })
 }
 
 /// Releases a lock. The token comes in the body, or as `?token=` where a proxy drops bodies of `DELETE`.
@@ -107,7 +111,7 @@ pub(super) async fn release(
 ) -> Result<Response, Problem> {
     let token = body.and_then(|Json(proof)| proof.token).or(query.token);
     let Some(token) = token.and_then(|token| token.parse::<Token>().ok()) else { return Err(not_held()) };
-    match state.locks.release(&key, &token).await.map_err(refuse)? {
+    match state.locks.release(&key, &token).await.map_err(|error| refuse(&error))? {
         Release::Released => Ok(Json(serde_json::json!({"key": key, "released": true})).into_response()),
         Release::NotHeld => Err(not_held()),
     }
@@ -117,14 +121,14 @@ fn range(field: &str, message: &str) -> FieldError {
     FieldError::new(field, "range", message)
 }
 
-fn refuse(error: lock::Error) -> Problem {
+fn refuse(error: &lock::Error) -> Problem {
     match error {
-        lock::Error::Key(invalid) => name::invalid(invalid),
+        lock::Error::Key(invalid) => name::invalid(*invalid),
         lock::Error::Option { field, reason } => Problem::validation([range(field, reason)]),
-        lock::Error::Contended { retry_after } => held(retry_after),
-        lock::Error::Unknown(_) => store::outcome_unknown(&error),
-        lock::Error::Unavailable(_) | lock::Error::Stopped => store::away(&error),
-        _ => Problem::internal(&error),
+        lock::Error::Contended { retry_after } => held(*retry_after),
+        lock::Error::Unknown(_) => store::outcome_unknown(error),
+        lock::Error::Unavailable(_) | lock::Error::Stopped => store::away(error),
+        _ => Problem::internal(error),
     }
 }
 
@@ -143,4 +147,25 @@ fn held(left: Option<Duration>) -> Problem {
 /// 409. All reasons read alike: none of them tells anything about the one who does hold it.
 fn not_held() -> Problem {
     Problem::new(StatusCode::CONFLICT, "lock-not-held", "This token does not hold this lock")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mainstay_core::metrics::Metrics;
+    use mainstay_testkit::TestClock;
+    use tokio::time::Instant;
+
+    #[tokio::test(start_paused = true)]
+    async fn all_waits_together_end_after_ten_seconds() {
+        let locks = Locks::in_memory(Default::default(), &Metrics::new(), TestClock::new().clock());
+        let terms = |attempts| Terms { ttl: Some(60_000), retry_attempts: attempts, retry_delay: 10_000 };
+        let held = hold(&locks, "a".to_owned(), &terms(0)).await.unwrap();
+        let (began, refused) = (Instant::now(), hold(&locks, "a".to_owned(), &terms(10)).await);
+        assert_eq!(refused.unwrap_err().status(), StatusCode::CONFLICT);
+        assert_eq!(began.elapsed(), LONGEST_WAIT);
+        let token = held.token.parse().unwrap();
+        assert_eq!(locks.release("a", &token).await.unwrap(), Release::Released);
+        hold(&locks, "a".to_owned(), &terms(0)).await.expect("nobody waits in line any more");
+    }
 }

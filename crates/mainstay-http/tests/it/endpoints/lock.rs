@@ -79,6 +79,15 @@ async fn a_token_whose_time_is_over_releases_nothing() {
 }
 
 #[tokio::test]
+async fn who_tries_again_gets_the_lock_when_it_is_released() {
+    let endpoints = endpoints(true).await;
+    let first = token_of(&endpoints.send("POST", PATH, None).await);
+    let patient = Some(r#"{"retryAttempts":10,"retryDelay":50}"#);
+    let (second, released) = tokio::join!(endpoints.send("POST", PATH, patient), release(&endpoints, &first));
+    assert_eq!((second.status, released.status), (200, 200));
+}
+
+#[tokio::test]
 async fn a_token_may_come_in_the_query_where_bodies_are_dropped() {
     let endpoints = endpoints(true).await;
     let token = token_of(&endpoints.send("POST", PATH, None).await);
