@@ -1,5 +1,6 @@
 //! The rate-limit layer: who is counted, what answers say, what it leaves alone.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -7,9 +8,11 @@ use axum::body::Body;
 use axum::routing::{get, post};
 use http::StatusCode;
 use mainstay_core::metrics::Metrics;
-use mainstay_core::rate_limit::{Options, Quota, RateLimiter};
+use mainstay_core::rate_limit::{Memory, Options, Outage, Quota, RateLimiter};
 use mainstay_http::{Limits, Problem, RateLimitFields, RateLimitLayer, RateLimitRule, TrustedProxies};
 use mainstay_testkit::TestClock;
+use mainstay_testkit::faulty::rate_limit::Faulty;
+use mainstay_testkit::faulty::{Fault, Faults};
 use mainstay_testkit::http::{Request, Response};
 use serde_json::json;
 use tower::ServiceExt;
@@ -174,6 +177,29 @@ async fn what_no_route_answers_and_preflights_count_for_nothing() {
     assert!(page.header("ratelimit").unwrap().starts_with(r#""api";r=1;"#), "{page:?}");
     let exposed = page.header("access-control-expose-headers").unwrap();
     assert!(exposed.contains("ratelimit,") && exposed.contains("ratelimit-policy"), "{exposed}");
+}
+
+#[tokio::test]
+async fn while_the_store_is_away_a_quota_that_denies_answers_503() {
+    let faults = Faults::none();
+    let time = TestClock::new();
+    let store = Faulty::new(Arc::new(Memory::new(1000, time.clock())), faults.clone());
+    let limiter = RateLimiter::new(Arc::new(store), Options::default(), &Metrics::new(), time.clock());
+    let layer = RateLimitLayer::new(limiter, RateLimitRule::per_client(API.on_outage(Outage::Deny)));
+    let server = TestHost::start(routes().route_layer(layer.clone())).await;
+    faults.always(Fault::Unavailable);
+    let denied = ask(&server, "/a").await;
+    assert_eq!(
+        (denied.status, denied.json()["type"].clone()),
+        (503, json!("urn:mainstay:problem:unavailable"))
+    );
+    assert!(denied.header("retry-after").unwrap().parse::<u64>().unwrap() >= 1);
+    layer.update(RateLimitRule::per_client(API.on_outage(Outage::Allow)));
+    for _ in 0..5 {
+        assert_eq!(ask(&server, "/a").await.status, 200);
+    }
+    faults.mend();
+    assert_eq!(ask(&server, "/a").await.status, 200);
 }
 
 #[tokio::test]

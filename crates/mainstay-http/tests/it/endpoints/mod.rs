@@ -3,6 +3,7 @@
 mod cache;
 mod events;
 mod lock;
+mod outages;
 mod rate_limit;
 
 use std::sync::Arc;
