@@ -1,10 +1,14 @@
 //! The reference service of Mainstay: users over REST. `user-service help` lists its commands.
 //!
 //! What a service is made of, in the order in which one reads it: its [components](provide), its
-//! [routes](api), its [domain](users).
+//! [routes](api), its [domain](users)
+//! and the [trail](audit) of what happens in it.
 
 mod api;
+mod audit;
 mod housekeeping;
+mod schema;
+mod settings;
 mod users;
 
 use std::process::ExitCode;
@@ -15,12 +19,16 @@ use mainstay::container::{self, Dep};
 use mainstay::sql::Database;
 use mainstay::{Mainstay, StartError, cli};
 
+use api::Api;
+use audit::{Audit, AuditTrail, SqlAuditTrail};
 use housekeeping::Housekeeping;
+use schema::migrations;
 use users::{SqlUserRepository, UserRepository, UserService};
 
 fn main() -> ExitCode {
     let service = Mainstay::builder(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"))
-        .database(users::migrations())
+        .section::<settings::Users>()
+        .database(migrations())
         .provide(provide);
     cli::run(service, api::api, state)
 }
@@ -30,7 +38,13 @@ fn provide(container: &mut container::Builder) {
     container.provide_dyn(|database: Dep<Database>| async move {
         Arc::new(SqlUserRepository::new(Database::clone(&database))) as Arc<dyn UserRepository>
     });
+    container.provide_dyn(|database: Dep<Database>| async move {
+        Arc::new(SqlAuditTrail::new(Database::clone(&database))) as Arc<dyn AuditTrail>
+    });
     container.provide(|users: Dep<dyn UserRepository>| async move { UserService::new(users.into_arc()) });
+    container.provide(|trail: Dep<dyn AuditTrail>, users: Dep<dyn UserRepository>| async move {
+        Audit::new(trail.into_arc(), users.into_arc())
+    });
     container
         .provide(|users: Dep<UserService>, config: Dep<Config>| async move { Seeds { users, config } })
         .on_start(|seeds: Dep<Seeds>| async move { seeds.sow().await });
@@ -41,8 +55,9 @@ fn provide(container: &mut container::Builder) {
 }
 
 /// What the handlers work with.
-fn state(app: &Mainstay) -> Result<UserService, StartError> {
-    Ok(UserService::clone(&*app.container().resolve()?))
+fn state(app: &Mainstay) -> Result<Api, StartError> {
+    let container = app.container();
+    Ok(Api { users: UserService::clone(&*container.resolve()?), audit: Audit::clone(&*container.resolve()?) })
 }
 
 /// A few users for a developer's first look.

@@ -8,6 +8,7 @@ use tempfile::TempDir;
 use tokio::task::JoinSet;
 
 use super::*;
+use crate::migrations;
 
 async fn sqlite() -> (Database, TempDir) {
     let directory = TempDir::new().unwrap();
@@ -39,6 +40,7 @@ async fn repository_contract(db: Database) {
     a_failed_creation_does_not_use_up_its_key(&*users).await;
     pages_neither_skip_nor_repeat_while_users_come_and_go(&*users).await;
     a_row_that_cannot_be_read_is_an_error_and_not_a_panic(&*users, &db).await;
+    a_purge_takes_what_was_deleted_before_a_time_and_nothing_else(&*users).await;
     assert!(!users.is_empty().await.unwrap());
 }
 
@@ -70,7 +72,7 @@ async fn an_address_belongs_to_one_user_whatever_its_case(users: &dyn UserReposi
     let patch = UserPatch { email: Some("TAKEN@example.com".to_owned()), ..UserPatch::default() };
     assert!(matches!(users.update(&other.id, &patch, None).await, Err(Error::EmailTaken)));
     assert_eq!(users.get(&other.id).await.unwrap().unwrap(), other);
-    assert_eq!(users.update(&first.id, &patch, None).await.unwrap().email, "TAKEN@example.com");
+    assert_eq!(users.update(&first.id, &patch, None).await.unwrap().after.email, "TAKEN@example.com");
 }
 
 async fn a_change_is_applied_once_and_only_to_the_expected_version(users: &dyn UserRepository) {
@@ -81,7 +83,9 @@ async fn a_change_is_applied_once_and_only_to_the_expected_version(users: &dyn U
         role: Some(Role::Admin),
         ..UserPatch::default()
     };
-    let after = users.update(&before.id, &patch, Some(1)).await.unwrap();
+    let change = users.update(&before.id, &patch, Some(1)).await.unwrap();
+    assert_eq!((&change.before, change.fields()), (&before, vec!["name", "phone", "role"]));
+    let after = change.after;
     assert_eq!((after.name.as_str(), after.phone.as_deref(), after.role), ("New Name", None, Role::Admin));
     assert_eq!((after.version, after.created_at, &after.email), (2, before.created_at, &before.email));
     assert!(after.updated_at >= before.updated_at);
@@ -89,14 +93,17 @@ async fn a_change_is_applied_once_and_only_to_the_expected_version(users: &dyn U
 
     let stale = users.update(&before.id, &patch, Some(1)).await;
     assert!(matches!(stale, Err(Error::Stale { current: 2 })), "{stale:?}");
-    assert_eq!(users.update(&before.id, &patch, Some(2)).await.unwrap(), after, "nothing to change");
+    let nothing = users.update(&before.id, &patch, Some(2)).await.unwrap();
+    assert_eq!((nothing.fields(), nothing.after), (vec![], after));
     assert!(matches!(users.update("nobody", &patch, None).await, Err(Error::NotFound)));
 }
 
 async fn a_deleted_user_is_gone_and_its_address_free(users: &dyn UserRepository) {
     let user = users.create(someone("gone@example.com"), None).await.unwrap().user;
     assert!(matches!(users.delete(&user.id, Some(7)).await, Err(Error::Stale { current: 1 })));
-    users.delete(&user.id, Some(1)).await.unwrap();
+    let deleted = users.delete(&user.id, Some(1)).await.unwrap();
+    assert_eq!((deleted.version, deleted.updated_at >= user.updated_at), (2, true));
+    assert!(users.is_known(&user.id).await.unwrap());
     assert_eq!(users.get(&user.id).await.unwrap(), None);
     assert!(matches!(users.delete(&user.id, None).await, Err(Error::NotFound)));
     assert!(matches!(users.update(&user.id, &UserPatch::default(), None).await, Err(Error::NotFound)));
@@ -117,7 +124,7 @@ async fn of_concurrent_changes_to_one_version_one_wins(users: Arc<dyn UserReposi
     let results = racers.join_all().await;
     let winners: Vec<_> = results.iter().flatten().collect();
     assert_eq!(winners.len(), 1, "{results:?}");
-    assert_eq!(users.get(&user.id).await.unwrap().as_ref(), Some(winners[0]));
+    assert_eq!(users.get(&user.id).await.unwrap().as_ref(), Some(&winners[0].after));
     assert!(results.iter().all(|r| matches!(r, Ok(_) | Err(Error::Stale { .. }))), "{results:?}");
 }
 
@@ -196,6 +203,26 @@ async fn a_row_that_cannot_be_read_is_an_error_and_not_a_panic(users: &dyn UserR
     assert!(matches!(users.get(&user.id).await, Err(Error::Store(mainstay::sql::Error::Decode { .. }))));
     db.query("UPDATE users SET role = 'user' WHERE id = ?").bind(&user.id).execute().await.unwrap();
     assert_eq!(users.get(&user.id).await.unwrap().unwrap().created_at, Timestamp::UNIX_EPOCH);
+}
+
+async fn a_purge_takes_what_was_deleted_before_a_time_and_nothing_else(users: &dyn UserRepository) {
+    // What the other cases left.
+    users.purge(Timestamp::MAX, usize::MAX).await.unwrap();
+    let mut deleted = Vec::new();
+    for n in 0..5 {
+        let user = users.create(someone(&format!("purge{n}@example.com")), None).await.unwrap().user;
+        deleted.push(users.delete(&user.id, None).await.unwrap());
+    }
+    let kept = users.create(someone("purge0@example.com"), None).await.unwrap().user;
+    let ids = |users: &[User]| users.iter().map(|user| user.id.clone()).collect::<Vec<_>>();
+
+    assert!(users.purge(deleted[0].updated_at, 10).await.unwrap().is_empty(), "deleted then, not before");
+    assert_eq!(users.purge(Timestamp::MAX, 3).await.unwrap(), ids(&deleted[..3]), "the limit holds");
+    assert!(!users.is_known(&deleted[0].id).await.unwrap());
+    assert!(users.is_known(&deleted[3].id).await.unwrap());
+    assert_eq!(users.purge(Timestamp::MAX, 3).await.unwrap(), ids(&deleted[3..]));
+    assert!(users.purge(Timestamp::MAX, 3).await.unwrap().is_empty());
+    assert_eq!(users.get(&kept.id).await.unwrap(), Some(kept));
 }
 
 async fn service() -> (UserService, TempDir) {

@@ -46,3 +46,10 @@ pub(crate) enum Error {
     #[error(transparent)]
     Store(#[from] mainstay::sql::Error),
 }
+
+impl Error {
+    /// The problems there are.
+    pub(crate) fn invalid(problems: impl IntoIterator<Item = Option<FieldError>>) -> Self {
+        Self::Invalid(problems.into_iter().flatten().collect())
+    }
+}

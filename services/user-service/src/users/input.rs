@@ -199,6 +199,17 @@ fn role(text: &str) -> Result<Role, FieldError> {
     Role::parse(text).ok_or(FieldError::new("role", "unknown", "must be user or admin"))
 }
 
+const DEFAULT_PAGE: usize = 20;
+const LARGEST_PAGE: usize = 100;
+
+/// The size of a page as the client wrote it.
+pub(crate) fn page_limit(text: Option<&str>) -> Result<usize, FieldError> {
+    text.map_or(Ok(DEFAULT_PAGE), |text| match text.parse() {
+        Ok(limit) if (1..=LARGEST_PAGE).contains(&limit) => Ok(limit),
+        _ => Err(FieldError::new("limit", "invalid", "must be a number from 1 to 100")),
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

@@ -5,6 +5,7 @@
 
 mod cursor;
 mod error;
+pub(crate) mod event;
 mod input;
 mod model;
 mod repository;
@@ -14,20 +15,10 @@ mod sql;
 #[cfg(test)]
 mod contract;
 
-use mainstay::sql::{Migration, Migrations, idempotency};
-
 pub(crate) use cursor::Cursor;
 pub(crate) use error::{Error, FieldError};
-pub(crate) use input::{NewUserInput, UserPatchInput};
-pub(crate) use model::{NewUser, Role, User, UserPatch};
+pub(crate) use input::{NewUserInput, UserPatchInput, page_limit};
+pub(crate) use model::{Change, NewUser, Role, User, UserPatch, now};
 pub(crate) use repository::{Created, Once, Page, UserRepository};
 pub(crate) use service::UserService;
 pub(crate) use sql::SqlUserRepository;
-
-/// The schema this module needs.
-pub(crate) fn migrations() -> Migrations {
-    Migrations::new([
-        Migration::sql(1, "users", include_str!("../../migrations/0001_users.sql")),
-        idempotency::migration(2),
-    ])
-}

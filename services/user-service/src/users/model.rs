@@ -102,6 +102,27 @@ impl UserPatch {
     }
 }
 
+/// What a patch did to a user.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Change {
+    pub(crate) before: User,
+    pub(crate) after: User,
+}
+
+impl Change {
+    /// Names of the fields that differ, as clients know them; empty if the patch changed nothing.
+    pub(crate) fn fields(&self) -> Vec<&'static str> {
+        let (before, after) = (&self.before, &self.after);
+        let fields = [
+            ("email", before.email != after.email),
+            ("name", before.name != after.name),
+            ("phone", before.phone != after.phone),
+            ("role", before.role != after.role),
+        ];
+        fields.into_iter().filter_map(|(name, differs)| differs.then_some(name)).collect()
+    }
+}
+
 /// Now, at the precision the database keeps.
 pub(crate) fn now() -> Timestamp {
     Timestamp::from_microsecond(Timestamp::now().as_microsecond())

@@ -1,8 +1,9 @@
 //! Where users are kept: the contract. Each verb is one atomic decision.
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 
-use super::{Cursor, Error, User, UserPatch};
+use super::{Change, Cursor, Error, User, UserPatch};
 
 /// Names a request that may be repeated and must take effect once.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,18 +50,26 @@ pub(crate) trait UserRepository: Send + Sync {
     async fn list(&self, limit: usize, cursor: Option<Cursor>) -> Result<Page, Error>;
 
     /// Applies `patch`, if the user is at `expected` version where one is given. A patch that changes
-    /// nothing answers the user as it is.
+    /// nothing leaves the user as it is.
     ///
     /// # Errors
     /// [`Error::NotFound`], [`Error::Stale`], [`Error::EmailTaken`].
-    async fn update(&self, id: &str, patch: &UserPatch, expected: Option<i64>) -> Result<User, Error>;
+    async fn update(&self, id: &str, patch: &UserPatch, expected: Option<i64>) -> Result<Change, Error>;
 
-    /// Deletes softly: the row stays, nobody sees it, its e-mail address is free again.
+    /// Deletes softly: the row stays, nobody sees it, its e-mail address is free again. Answers the last
+    /// version of the user, which the deletion made.
     ///
     /// # Errors
     /// [`Error::NotFound`], [`Error::Stale`].
-    async fn delete(&self, id: &str, expected: Option<i64>) -> Result<(), Error>;
+    async fn delete(&self, id: &str, expected: Option<i64>) -> Result<User, Error>;
 
-    /// Whether there never was a user, a deleted one included.
+    /// Whether there is such a user, a deleted one included.
+    async fn is_known(&self, id: &str) -> Result<bool, Error>;
+
+    /// Removes for good up to `limit` users that were deleted before `deleted_before`, and answers their
+    /// ids; fewer than `limit` means that none is left.
+    async fn purge(&self, deleted_before: Timestamp, limit: usize) -> Result<Vec<String>, Error>;
+
+    /// Whether there is no user, not even a deleted one.
     async fn is_empty(&self) -> Result<bool, Error>;
 }

@@ -6,11 +6,8 @@ use mainstay::sql::idempotency;
 
 use super::{
     Created, Cursor, Error, FieldError, NewUser, NewUserInput, Once, Page, Role, User, UserPatchInput,
-    UserRepository,
+    UserRepository, page_limit,
 };
-
-const DEFAULT_PAGE: usize = 20;
-const LARGEST_PAGE: usize = 100;
 
 /// Checks input, then lets the repository decide. Cheap to clone.
 #[derive(Clone)]
@@ -65,14 +62,9 @@ impl UserService {
     /// # Errors
     /// [`Error::Invalid`].
     pub(crate) async fn list(&self, limit: Option<&str>, cursor: Option<&str>) -> Result<Page, Error> {
-        let limit = limit.map_or(Ok(DEFAULT_PAGE), |text| match text.parse() {
-            Ok(limit) if (1..=LARGEST_PAGE).contains(&limit) => Ok(limit),
-            _ => Err(FieldError::new("limit", "invalid", "must be a number from 1 to 100")),
-        });
-        let cursor = cursor.map(Cursor::parse).transpose();
-        match (limit, cursor) {
+        match (page_limit(limit), cursor.map(Cursor::parse).transpose()) {
             (Ok(limit), Ok(cursor)) => self.users.list(limit, cursor).await,
-            (limit, cursor) => Err(Error::Invalid(limit.err().into_iter().chain(cursor.err()).collect())),
+            (limit, cursor) => Err(Error::invalid([limit.err(), cursor.err()])),
         }
     }
 
@@ -86,7 +78,7 @@ impl UserService {
         input: UserPatchInput,
         expected: Option<i64>,
     ) -> Result<User, Error> {
-        self.users.update(id, &input.check()?, expected).await
+        Ok(self.users.update(id, &input.check()?, expected).await?.after)
     }
 
     /// Deletes a user, if it is at `expected` version where one is given.
@@ -94,7 +86,8 @@ impl UserService {
     /// # Errors
     /// [`Error::NotFound`], [`Error::Stale`].
     pub(crate) async fn delete(&self, id: &str, expected: Option<i64>) -> Result<(), Error> {
-        self.users.delete(id, expected).await
+        self.users.delete(id, expected).await?;
+        Ok(())
     }
 
     /// Gives a newcomer something to look at: a few users, if there never was one. Answers how many.

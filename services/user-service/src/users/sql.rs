@@ -6,7 +6,7 @@ use mainstay::sql::idempotency::{Claim, IdempotencyKeys, StoredResponse};
 use mainstay::sql::{Database, Error as SqlError, Row, Transaction};
 
 use super::model::now;
-use super::{Created, Cursor, Error, Once, Page, Role, User, UserPatch, UserRepository};
+use super::{Change, Created, Cursor, Error, Once, Page, Role, User, UserPatch, UserRepository};
 
 /// See [`UserRepository`].
 #[derive(Clone, Debug)]
@@ -66,12 +66,12 @@ impl UserRepository for SqlUserRepository {
         Ok(Page { items, next })
     }
 
-    async fn update(&self, id: &str, patch: &UserPatch, expected: Option<i64>) -> Result<User, Error> {
+    async fn update(&self, id: &str, patch: &UserPatch, expected: Option<i64>) -> Result<Change, Error> {
         let mut tx = self.db.begin().await?;
         let before = current(&mut tx, id, expected).await?;
         let after = patch.apply(&before);
         if after == before {
-            return Ok(before);
+            return Ok(Change { before, after });
         }
         // The version in the condition is for databases with more than one writer.
         let sql = "UPDATE users SET email = ?, email_key = ?, name = ?, phone = ?, role = ?, updated_at = ?, version = ? \
@@ -95,20 +95,23 @@ impl UserRepository for SqlUserRepository {
             return Err(Error::Stale { current: before.version });
         }
         tx.commit().await?;
-        Ok(after)
+        Ok(Change { before, after })
     }
 
-    async fn delete(&self, id: &str, expected: Option<i64>) -> Result<(), Error> {
+    async fn delete(&self, id: &str, expected: Option<i64>) -> Result<User, Error> {
         let mut tx = self.db.begin().await?;
         let before = current(&mut tx, id, expected).await?;
-        let now = now().max(before.updated_at).as_microsecond();
+        let mut deleted = before.clone();
+        deleted.version += 1;
+        deleted.updated_at = now().max(before.updated_at);
+        let now = deleted.updated_at.as_microsecond();
         let sql = "UPDATE users SET deleted_at = ?, updated_at = ?, version = ?, email_key = ? \
                    WHERE id = ? AND version = ? AND deleted_at IS NULL";
         let changed = tx
             .query(sql)
             .bind(now)
             .bind(now)
-            .bind(before.version + 1)
+            .bind(deleted.version)
             // No address: it has no `@`.
             .bind(format!("deleted:{id}"))
             .bind(id)
@@ -120,7 +123,27 @@ impl UserRepository for SqlUserRepository {
             return Err(Error::Stale { current: before.version });
         }
         tx.commit().await?;
-        Ok(())
+        Ok(deleted)
+    }
+
+    async fn is_known(&self, id: &str) -> Result<bool, Error> {
+        let sql = "SELECT id FROM users WHERE id = ?";
+        Ok(self.db.query(sql).bind(id).label("users.known").fetch_optional().await?.is_some())
+    }
+
+    async fn purge(&self, deleted_before: Timestamp, limit: usize) -> Result<Vec<String>, Error> {
+        let before = deleted_before.as_microsecond();
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let mut tx = self.db.begin().await?;
+        let due = "SELECT id FROM users WHERE deleted_at < ? ORDER BY id LIMIT ?";
+        let rows = tx.query(due).bind(before).bind(limit).label("users.due").fetch_all().await?;
+        let ids = rows.iter().map(|row| row.get("id")).collect::<Result<Vec<String>, _>>()?;
+        let Some(last) = ids.last() else { return Ok(ids) };
+        // The same users: nobody is deleted in the past, and nothing brings one back.
+        let sql = "DELETE FROM users WHERE deleted_at < ? AND id <= ?";
+        tx.query(sql).bind(before).bind(last).label("users.purge").execute().await?;
+        tx.commit().await?;
+        Ok(ids)
     }
 
     async fn is_empty(&self) -> Result<bool, Error> {

@@ -1,40 +1,24 @@
-//! `/api/users`: the domain in HTTP's words.
+//! `/api/users`: users in HTTP's words.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use mainstay::http::{ETag, FieldError, IfMatch, Json, Path, Problem, Query, not_modified};
-use mainstay::openapi::{IntoParams, OpenApiRouter, ToSchema, routes, utoipa};
-use mainstay::{axum, sql};
-use serde::{Deserialize, Serialize};
+use mainstay::axum;
+use mainstay::http::{ETag, IfMatch, Json, Path, Problem, Query, not_modified};
+use mainstay::openapi::{OpenApiRouter, ToSchema, routes, utoipa};
+use serde::Serialize;
 use uuid::Uuid;
 
-use crate::users::{Error, NewUserInput, Page, User, UserPatchInput, UserService};
+use super::{Api, NO_STORE, PageQuery, REVALIDATE};
+use crate::users::{NewUserInput, Page, User, UserPatchInput, UserService};
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const IDEMPOTENCY_REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 
-/// A person's data: a browser may keep it and must ask before using it again; a shared cache may not
-/// keep it at all.
-const REVALIDATE: (HeaderName, HeaderValue) =
-    (header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
-const NO_STORE: (HeaderName, HeaderValue) = (header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-
-/// The routes of the service; a new one goes here.
-pub(crate) fn api() -> OpenApiRouter<UserService> {
+pub(super) fn routes() -> OpenApiRouter<Api> {
     OpenApiRouter::new().routes(routes!(list, create)).routes(routes!(get, change, delete))
-}
-
-#[derive(Debug, Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
-struct PageQuery {
-    /// Users on a page, 1 to 100. Default 20.
-    #[param(value_type = Option<u8>)]
-    limit: Option<String>,
-    /// `nextCursor` of the page before.
-    cursor: Option<String>,
 }
 
 /// A page of users, oldest first.
@@ -167,26 +151,4 @@ fn tag_of_page(page: &Page) -> ETag {
     }
     page.next.is_some().hash(&mut hasher);
     ETag::new(format_args!("{:016x}", hasher.finish()))
-}
-
-impl From<Error> for Problem {
-    fn from(error: Error) -> Self {
-        match error {
-            Error::Invalid(fields) => Self::validation(
-                fields.into_iter().map(|error| FieldError::new(error.field, error.code, error.message)),
-            ),
-            Error::NotFound => Self::not_found("No user has this id."),
-            Error::EmailTaken => Self::conflict("Another user has this e-mail address."),
-            Error::Stale { .. } => Self::precondition_failed(),
-            Error::KeyReused => Self::new(
-                StatusCode::UNPROCESSABLE_ENTITY,
-                "idempotency-key-reused",
-                "This idempotency key belongs to another request",
-            ),
-            // Whether a statement that was cut off took effect is not known: no invitation to retry.
-            Error::Store(error @ sql::Error::Timeout { .. }) => Self::timeout().because(&error),
-            Error::Store(error) if error.is_transient() => Self::unavailable(1).because(&error),
-            Error::Store(error) => Self::internal(&error),
-        }
-    }
 }

@@ -1,0 +1,76 @@
+//! `/api`: the domain in HTTP's words.
+
+mod audit;
+mod users;
+
+use axum::extract::FromRef;
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use mainstay::http::{FieldError, Problem};
+use mainstay::openapi::{IntoParams, OpenApiRouter, utoipa};
+use mainstay::{axum, sql};
+use serde::Deserialize;
+
+use crate::audit::Audit;
+use crate::users::{Error, UserService};
+
+/// What the handlers work with. Each takes the part it needs.
+#[derive(Clone)]
+pub(crate) struct Api {
+    pub(crate) users: UserService,
+    pub(crate) audit: Audit,
+}
+
+impl FromRef<Api> for UserService {
+    fn from_ref(api: &Api) -> Self {
+        api.users.clone()
+    }
+}
+
+impl FromRef<Api> for Audit {
+    fn from_ref(api: &Api) -> Self {
+        api.audit.clone()
+    }
+}
+
+/// The routes of the service; a new one goes here.
+pub(crate) fn api() -> OpenApiRouter<Api> {
+    users::routes().merge(audit::routes())
+}
+
+/// A person's data: a browser may keep it and must ask before using it again; a shared cache may not
+/// keep it at all.
+const REVALIDATE: (HeaderName, HeaderValue) =
+    (header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
+const NO_STORE: (HeaderName, HeaderValue) = (header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+struct PageQuery {
+    /// Items on a page, 1 to 100. Default 20.
+    #[param(value_type = Option<u8>)]
+    limit: Option<String>,
+    /// `nextCursor` of the page before.
+    cursor: Option<String>,
+}
+
+impl From<Error> for Problem {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Invalid(fields) => Self::validation(
+                fields.into_iter().map(|error| FieldError::new(error.field, error.code, error.message)),
+            ),
+            Error::NotFound => Self::not_found("No user has this id."),
+            Error::EmailTaken => Self::conflict("Another user has this e-mail address."),
+            Error::Stale { .. } => Self::precondition_failed(),
+            Error::KeyReused => Self::new(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "idempotency-key-reused",
+                "This idempotency key belongs to another request",
+            ),
+            // Whether a statement that was cut off took effect is not known: no invitation to retry.
+            Error::Store(error @ sql::Error::Timeout { .. }) => Self::timeout().because(&error),
+            Error::Store(error) if error.is_transient() => Self::unavailable(1).because(&error),
+            Error::Store(error) => Self::internal(&error),
+        }
+    }
+}

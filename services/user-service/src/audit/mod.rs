@@ -1,0 +1,17 @@
+//! The audit trail of users: what happened to each of them, in order, written from their events. It outlives
+//! the user: no entry holds personal data. Knows nothing of HTTP.
+
+mod entry;
+mod place;
+mod service;
+mod sql;
+mod trail;
+
+#[cfg(test)]
+mod contract;
+
+pub(crate) use entry::{AuditEntry, AuditPage, Details};
+pub(crate) use place::Place;
+pub(crate) use service::Audit;
+pub(crate) use sql::SqlAuditTrail;
+pub(crate) use trail::AuditTrail;

@@ -1,0 +1,41 @@
+//! `[users]`: the settings of the service's own.
+
+use std::time::Duration;
+
+use mainstay::config::{Field, Kind, Section, millis};
+use serde::{Deserialize, Serialize};
+
+/// When deleted users are removed for good.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Users {
+    /// `USERS_PURGE_AFTER`
+    #[serde(with = "millis")]
+    pub(crate) purge_after: Duration,
+    /// `USERS_PURGE_INTERVAL`
+    #[serde(with = "millis")]
+    pub(crate) purge_interval: Duration,
+}
+
+impl Section for Users {
+    const NAME: &'static str = "users";
+    const FIELDS: &'static [Field] = &[
+        Field::new("purge_after", Kind::DURATION, "How long a deleted user is kept")
+            .env(&["USERS_PURGE_AFTER"])
+            .default("30d"),
+        Field::new("purge_interval", Kind::PERIOD, "Pause between two purges of deleted users")
+            .env(&["USERS_PURGE_INTERVAL"])
+            .default("1h"),
+    ];
+}
+
+#[cfg(test)]
+mod tests {
+    use mainstay::config::disagreements;
+
+    use super::*;
+
+    #[test]
+    fn the_table_fits_the_type() {
+        assert_eq!(disagreements::<Users>(), Vec::<String>::new());
+    }
+}
