@@ -2,7 +2,7 @@
 -- delivered again is recorded once. There is no foreign key: an entry outlives its user and holds no
 -- personal data, only ids, times and (in `details`, a JSON object) the names of changed fields.
 CREATE TABLE user_audit (
-    event_id VARCHAR(255) NOT NULL PRIMARY KEY,
+    event_id VARCHAR(36) NOT NULL PRIMARY KEY,
     user_id VARCHAR(36) NOT NULL,
     event VARCHAR(128) NOT NULL,
     occurred_at BIGINT NOT NULL,

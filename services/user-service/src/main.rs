@@ -14,13 +14,16 @@ mod users;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use mainstay::cache::Cache;
 use mainstay::config::{Config, Environment, Server};
 use mainstay::container::{self, Dep};
+use mainstay::event::Events;
+use mainstay::metrics::Metrics;
 use mainstay::sql::Database;
 use mainstay::{Mainstay, StartError, cli};
 
 use api::Api;
-use audit::{Audit, AuditTrail, SqlAuditTrail};
+use audit::{Audit, AuditSubscriber, AuditTrail, SqlAuditTrail};
 use housekeeping::Housekeeping;
 use schema::migrations;
 use users::{SqlUserRepository, UserRepository, UserService};
@@ -41,12 +44,35 @@ fn provide(container: &mut container::Builder) {
     container.provide_dyn(|database: Dep<Database>| async move {
         Arc::new(SqlAuditTrail::new(Database::clone(&database))) as Arc<dyn AuditTrail>
     });
-    container.provide(|users: Dep<dyn UserRepository>| async move { UserService::new(users.into_arc()) });
+    container
+        .provide(
+            |users: Dep<dyn UserRepository>,
+             cache: Dep<Cache>,
+             events: Dep<Events>,
+             metrics: Dep<Metrics>| {
+                let service = UserService::new(
+                    users.into_arc(),
+                    Cache::clone(&cache),
+                    Events::clone(&events),
+                    &metrics,
+                );
+                async move { service }
+            },
+        )
+        .on_stop(|users: Dep<UserService>| async move { users.stop().await });
     container.provide(|trail: Dep<dyn AuditTrail>, users: Dep<dyn UserRepository>| async move {
         Audit::new(trail.into_arc(), users.into_arc())
     });
     container
-        .provide(|users: Dep<UserService>, config: Dep<Config>| async move { Seeds { users, config } })
+        .provide(|audit: Dep<Audit>, events: Dep<Events>| async move {
+            AuditSubscriber::new(Audit::clone(&audit), Events::clone(&events))
+        })
+        .on_start(|subscriber: Dep<AuditSubscriber>| async move { subscriber.start().await });
+    container
+        // The trail listens before the first user is announced.
+        .provide(|users: Dep<UserService>, config: Dep<Config>, _trail: Dep<AuditSubscriber>| async move {
+            Seeds { users, config }
+        })
         .on_start(|seeds: Dep<Seeds>| async move { seeds.sow().await });
     container
         .provide(|database: Dep<Database>| async move { Housekeeping::new(database) })

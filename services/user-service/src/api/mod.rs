@@ -7,7 +7,7 @@ use axum::extract::FromRef;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use mainstay::http::{FieldError, Problem};
 use mainstay::openapi::{IntoParams, OpenApiRouter, utoipa};
-use mainstay::{axum, sql};
+use mainstay::{axum, cache, sql};
 use serde::Deserialize;
 
 use crate::audit::Audit;
@@ -67,10 +67,21 @@ impl From<Error> for Problem {
                 "idempotency-key-reused",
                 "This idempotency key belongs to another request",
             ),
-            // Whether a statement that was cut off took effect is not known: no invitation to retry.
-            Error::Store(error @ sql::Error::Timeout { .. }) => Self::timeout().because(&error),
-            Error::Store(error) if error.is_transient() => Self::unavailable(1).because(&error),
-            Error::Store(error) => Self::internal(&error),
+            Error::Store(error) => failed(&error),
+            Error::Read(cache::Error::LoadTimeout { .. }) => Self::timeout(),
+            Error::Read(error) => match error.load_error::<Error>() {
+                Some(Error::Store(cause)) => failed(cause),
+                _ => Self::internal(&error),
+            },
         }
+    }
+}
+
+fn failed(error: &sql::Error) -> Problem {
+    match error {
+        // Whether a statement that was cut off took effect is not known: no invitation to retry.
+        sql::Error::Timeout { .. } => Problem::timeout().because(error),
+        error if error.is_transient() => Problem::unavailable(1).because(error),
+        error => Problem::internal(error),
     }
 }

@@ -120,6 +120,7 @@ async fn delete(
 }
 
 /// The one version that `If-Match` allows to be changed; the change itself checks it again, atomically.
+/// Never the cached one: another instance may have made the next.
 async fn expected_version(
     users: &UserService,
     id: &str,
@@ -127,8 +128,12 @@ async fn expected_version(
 ) -> Result<Option<i64>, Problem> {
     match IfMatch::from_headers(headers) {
         IfMatch::OneOf(tags) => {
-            let current = users.get(id).await?;
-            IfMatch::OneOf(tags).check(&tag_of(&current))?;
+            let current = users.current(id).await?;
+            if let Err(stale) = IfMatch::OneOf(tags).check(&tag_of(&current)) {
+                // The client read its version from here, maybe: the next read must not answer it again.
+                users.forget(id).await;
+                return Err(stale);
+            }
             Ok(Some(current.version))
         }
         _ => Ok(None),

@@ -1,6 +1,7 @@
 use jiff::Timestamp;
 use mainstay::openapi::{ToSchema, utoipa};
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use super::Place;
 
@@ -9,7 +10,7 @@ use super::Place;
 #[serde(rename_all = "camelCase")]
 pub(crate) struct AuditEntry {
     /// Id of the event.
-    pub(crate) id: String,
+    pub(crate) id: Uuid,
     /// `user.created`, `user.updated` or `user.deleted`.
     pub(crate) event: String,
     /// When it happened, with microseconds.
@@ -23,7 +24,7 @@ pub(crate) struct AuditEntry {
 
 impl AuditEntry {
     pub(super) fn place(&self) -> Place {
-        Place { version: self.version, event: self.id.clone() }
+        Place { version: self.version, event: self.id }
     }
 }
 

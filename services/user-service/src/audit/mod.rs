@@ -5,6 +5,7 @@ mod entry;
 mod place;
 mod service;
 mod sql;
+mod subscriber;
 mod trail;
 
 #[cfg(test)]
@@ -14,4 +15,5 @@ pub(crate) use entry::{AuditEntry, AuditPage, Details};
 pub(crate) use place::Place;
 pub(crate) use service::Audit;
 pub(crate) use sql::SqlAuditTrail;
+pub(crate) use subscriber::AuditSubscriber;
 pub(crate) use trail::AuditTrail;

@@ -30,7 +30,7 @@ impl Audit {
             (Ok(limit), Ok(place)) => (limit, place),
             (limit, place) => return Err(Error::invalid([limit.err(), place.err()])),
         };
-        let page = self.trail.list(user, limit, place.as_ref()).await?;
+        let page = self.trail.list(user, limit, place).await?;
         // A purged user is known by its trail alone, a new one whose event is on its way by its row alone.
         if page.items.is_empty() && !self.users.is_known(user).await? {
             return Err(Error::NotFound);

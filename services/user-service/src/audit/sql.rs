@@ -3,6 +3,7 @@
 use async_trait::async_trait;
 use jiff::Timestamp;
 use mainstay::sql::{Database, Error as SqlError, Row};
+use uuid::Uuid;
 
 use super::{AuditEntry, AuditPage, AuditTrail, Place};
 use crate::users::Error;
@@ -28,7 +29,7 @@ impl AuditTrail for SqlAuditTrail {
         let recorded = self
             .db
             .query(sql)
-            .bind(&entry.id)
+            .bind(entry.id.to_string())
             .bind(user)
             .bind(&entry.event)
             .bind(entry.at.as_microsecond())
@@ -45,11 +46,12 @@ impl AuditTrail for SqlAuditTrail {
         }
     }
 
-    async fn list(&self, user: &str, limit: usize, place: Option<&Place>) -> Result<AuditPage, Error> {
+    async fn list(&self, user: &str, limit: usize, place: Option<Place>) -> Result<AuditPage, Error> {
         let sql = "SELECT event_id, event, occurred_at, version, details FROM user_audit \
                    WHERE user_id = ? AND (version > ? OR (version = ? AND event_id > ?)) \
                    ORDER BY version, event_id LIMIT ?";
-        let (version, event) = place.map_or((i64::MIN, ""), |place| (place.version, &*place.event));
+        let (version, event) = place.map_or((i64::MIN, Uuid::nil()), |place| (place.version, place.event));
+        let event = event.to_string();
         // One more than asked for tells whether there is a next page.
         let fetched = i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1);
         let query = self.db.query(sql).bind(user).bind(version).bind(version).bind(event).bind(fetched);
@@ -63,9 +65,9 @@ impl AuditTrail for SqlAuditTrail {
 }
 
 fn entry(row: &Row) -> Result<AuditEntry, Error> {
-    let details: String = row.get("details")?;
+    let (id, details): (String, String) = (row.get("event_id")?, row.get("details")?);
     Ok(AuditEntry {
-        id: row.get("event_id")?,
+        id: Uuid::try_parse(&id).map_err(|error| unreadable("event_id", error.to_string()))?,
         event: row.get("event")?,
         at: Timestamp::from_microsecond(row.get("occurred_at")?)
             .map_err(|error| unreadable("occurred_at", error.to_string()))?,

@@ -12,5 +12,5 @@ pub(crate) trait AuditTrail: Send + Sync {
 
     /// Up to `limit` entries after `place`, in the order of the versions they made, whatever order they
     /// were recorded in.
-    async fn list(&self, user: &str, limit: usize, place: Option<&Place>) -> Result<AuditPage, Error>;
+    async fn list(&self, user: &str, limit: usize, place: Option<Place>) -> Result<AuditPage, Error>;
 }

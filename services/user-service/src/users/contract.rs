@@ -1,9 +1,15 @@
 //! The promises of [`UserRepository`], to be kept on every database, and those of the service above it.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use jiff::Timestamp;
+use mainstay::cache::{self, Cache};
+use mainstay::event::{self as event_bus, Event, Events};
+use mainstay::metrics::Metrics;
 use mainstay::sql::{Database, Options};
+use mainstay::time::Clock;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 
@@ -225,9 +231,28 @@ async fn a_purge_takes_what_was_deleted_before_a_time_and_nothing_else(users: &d
     assert_eq!(users.get(&kept.id).await.unwrap(), Some(kept));
 }
 
-async fn service() -> (UserService, TempDir) {
+/// A service on what is at hand in a process, and what it leans on.
+struct Ground {
+    service: UserService,
+    events: Events,
+    metrics: Metrics,
+    db: Database,
+    _directory: TempDir,
+}
+
+async fn ground() -> Ground {
     let (db, directory) = sqlite().await;
-    (UserService::new(Arc::new(SqlUserRepository::new(db))), directory)
+    let (metrics, clock) = (Metrics::new(), Clock::system());
+    let cache = Cache::in_memory(cache::Options::default(), &metrics, clock.clone());
+    let events = Events::in_memory(event_bus::Options::default(), &metrics, clock);
+    let repository = Arc::new(SqlUserRepository::new(db.clone()));
+    let service = UserService::new(repository, cache, events.clone(), &metrics);
+    Ground { service, events, metrics, db, _directory: directory }
+}
+
+async fn service() -> (UserService, TempDir) {
+    let Ground { service, _directory, .. } = ground().await;
+    (service, _directory)
 }
 
 fn input(email: &str) -> NewUserInput {
@@ -286,6 +311,56 @@ async fn the_seed_would_pass_the_checks_of_a_request() {
         };
         assert_eq!(input.check().unwrap().email, user.email);
     }
+}
+
+/// What is published from now on, once [`Events::stop`] has let it all be handled.
+async fn published(events: &Events) -> Arc<Mutex<Vec<(String, Value)>>> {
+    let heard = Arc::<Mutex<Vec<_>>>::default();
+    for kind in [event::CREATED, event::UPDATED, event::DELETED] {
+        let heard = heard.clone();
+        let hear = move |event: Event<Value>| {
+            heard.lock().unwrap().push((event.kind.to_string(), event.data));
+            async {}
+        };
+        events.on(kind).group("test").concurrency(1).handle(hear).await.unwrap();
+    }
+    heard
+}
+
+const LONG: Duration = Duration::from_secs(60);
+
+#[tokio::test]
+async fn a_write_whose_caller_goes_away_is_finished_and_announced() {
+    let Ground { service, events, db, _directory, .. } = ground().await;
+    let heard = published(&events).await;
+    let user = service.create(input("ada@example.com"), "s", None).await.unwrap().user;
+    service.get(&user.id).await.unwrap();
+    let patch = UserPatchInput { name: Some("Lovelace".into()), ..UserPatchInput::default() };
+    let mut update = Box::pin(service.update(&user.id, patch, None));
+    tokio::select! {
+        biased;
+        _ = &mut update => panic!("a write does not end at once"),
+        () = std::future::ready(()) => {}
+    }
+    drop(update);
+    service.stop().await.unwrap();
+    events.stop(LONG).await.unwrap();
+    let heard = heard.lock().unwrap().clone();
+    assert_eq!(heard.len(), 2, "{heard:?}");
+    let expected = json!({"id": user.id, "version": 2, "changed": ["name"]});
+    assert!(heard.contains(&(event::UPDATED.to_owned(), expected)), "{heard:?}");
+    assert_eq!(service.get(&user.id).await.unwrap().name, "Lovelace");
+    drop(db);
+}
+
+#[tokio::test]
+async fn a_write_stands_when_nothing_can_be_announced() {
+    let Ground { service, events, metrics, _directory, .. } = ground().await;
+    events.stop(LONG).await.unwrap();
+    let user = service.create(input("ada@example.com"), "s", None).await.unwrap().user;
+    service.delete(&user.id, None).await.unwrap();
+    assert!(matches!(service.get(&user.id).await, Err(Error::NotFound)));
+    assert_eq!(metrics.counter("user_events_unpublished_total").with(&[]).get(), 2);
 }
 
 #[test]

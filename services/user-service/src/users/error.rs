@@ -45,6 +45,9 @@ pub(crate) enum Error {
     /// The database failed; [`mainstay::sql::Error::is_transient`] says whether a retry can help.
     #[error(transparent)]
     Store(#[from] mainstay::sql::Error),
+    /// A read failed that others wait for as well: the cause belongs to all of them.
+    #[error(transparent)]
+    Read(mainstay::cache::Error),
 }
 
 impl Error {

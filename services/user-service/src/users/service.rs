@@ -1,23 +1,43 @@
 //! What one can do with users.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use jiff::Timestamp;
+use mainstay::cache::Cache;
+use mainstay::event::Events;
+use mainstay::metrics::Metrics;
 use mainstay::sql::idempotency;
+use mainstay::task::{Overrun, TaskGroup};
+use tokio::sync::oneshot;
+use tracing::Instrument;
 
+use super::announcer::Announcer;
+use super::cached::CachedUsers;
 use super::{
-    Created, Cursor, Error, FieldError, NewUser, NewUserInput, Once, Page, Role, User, UserPatchInput,
-    UserRepository, page_limit,
+    Created, Cursor, Error, FieldError, NewUser, NewUserInput, Once, Page, Role, User, UserPatch,
+    UserPatchInput, UserRepository, page_limit,
 };
 
-/// Checks input, then lets the repository decide. Cheap to clone.
+/// Checks input, lets the repository decide, and sees to what follows from a write: it is forgotten by the
+/// cache, then announced. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct UserService {
     users: Arc<dyn UserRepository>,
+    cached: CachedUsers,
+    announcer: Announcer,
+    writes: Arc<TaskGroup>,
 }
 
 impl UserService {
-    pub(crate) fn new(users: Arc<dyn UserRepository>) -> Self {
-        Self { users }
+    pub(crate) fn new(
+        users: Arc<dyn UserRepository>,
+        cache: Cache,
+        events: Events,
+        metrics: &Metrics,
+    ) -> Self {
+        let cached = CachedUsers::new(users.clone(), cache);
+        Self { users, cached, announcer: Announcer::new(events, metrics), writes: Arc::default() }
     }
 
     /// Creates a user. With a key, repeating the request within 24 h creates nothing and answers the same
@@ -48,13 +68,28 @@ impl UserService {
             (Err(error), _) => return Err(error),
             (_, Err(problem)) => return Err(Error::Invalid(vec![problem])),
         };
-        self.users.create(new.into_user(), once.as_ref()).await
+        self.keep(new, once).await
     }
 
+    /// A user, from the cache where it is there.
+    ///
     /// # Errors
     /// [`Error::NotFound`].
     pub(crate) async fn get(&self, id: &str) -> Result<User, Error> {
+        self.cached.get(id).await?.ok_or(Error::NotFound)
+    }
+
+    /// A user as it is this moment, for who is about to decide by its version.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`].
+    pub(crate) async fn current(&self, id: &str) -> Result<User, Error> {
         self.users.get(id).await?.ok_or(Error::NotFound)
+    }
+
+    /// Lets the cache forget a user who turned out to have changed elsewhere.
+    pub(crate) async fn forget(&self, id: &str) {
+        self.cached.forget(id).await;
     }
 
     /// A page of users, oldest first; `limit` and `cursor` as the client wrote them, 20 users by default.
@@ -78,7 +113,17 @@ impl UserService {
         input: UserPatchInput,
         expected: Option<i64>,
     ) -> Result<User, Error> {
-        Ok(self.users.update(id, &input.check()?, expected).await?.after)
+        let (own, id, patch): (_, _, UserPatch) = (self.clone(), id.to_owned(), input.check()?);
+        self.to_its_end(async move {
+            let changed = own.users.update(&id, &patch, expected).await;
+            // Also where it failed: a commit whose answer was lost may have happened, and who was refused for an
+            // old version must not read that version again.
+            own.cached.forget(&id).await;
+            let change = changed?;
+            own.announcer.updated(&change).await;
+            Ok(change.after)
+        })
+        .await
     }
 
     /// Deletes a user, if it is at `expected` version where one is given.
@@ -86,8 +131,31 @@ impl UserService {
     /// # Errors
     /// [`Error::NotFound`], [`Error::Stale`].
     pub(crate) async fn delete(&self, id: &str, expected: Option<i64>) -> Result<(), Error> {
-        self.users.delete(id, expected).await?;
-        Ok(())
+        let (own, id) = (self.clone(), id.to_owned());
+        self.to_its_end(async move {
+            let deleted = own.users.delete(&id, expected).await;
+            own.cached.forget(&id).await;
+            own.announcer.deleted(&deleted?).await;
+            Ok(())
+        })
+        .await
+    }
+
+    /// Removes for good up to `limit` users that were deleted before `deleted_before`. Answers how many; fewer
+    /// than `limit` means that none is left. Their trail stays.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub(crate) async fn purge(&self, deleted_before: Timestamp, limit: usize) -> Result<usize, Error> {
+        let own = self.clone();
+        self.to_its_end(async move {
+            let purged = own.users.purge(deleted_before, limit).await?;
+            for id in &purged {
+                own.cached.forget(id).await;
+            }
+            Ok(purged.len())
+        })
+        .await
     }
 
     /// Gives a newcomer something to look at: a few users, if there never was one. Answers how many.
@@ -107,13 +175,47 @@ impl UserService {
                 phone: phone.map(str::to_owned),
                 role,
             };
-            match self.users.create(new.into_user(), None).await {
+            match self.keep(new, None).await {
                 Ok(_) => created += 1,
                 Err(Error::EmailTaken) => {}
                 Err(other) => return Err(other),
             }
         }
         Ok(created)
+    }
+
+    /// Waits for writes whose callers are gone.
+    pub(crate) async fn stop(&self) -> Result<(), Overrun> {
+        self.writes.stop(Duration::from_secs(5)).await
+    }
+
+    async fn keep(&self, new: NewUser, once: Option<Once>) -> Result<Created, Error> {
+        let own = self.clone();
+        self.to_its_end(async move {
+            let created = own.users.create(new.into_user(), once.as_ref()).await?;
+            // What is answered again happened before.
+            if !created.replayed {
+                own.cached.forget(&created.user.id).await;
+                own.announcer.created(&created.user).await;
+            }
+            Ok(created)
+        })
+        .await
+    }
+
+    /// Runs a write to its end even if the caller goes away: who hangs up between a commit and what follows
+    /// from it would leave an old version in the cache and a gap in the trail.
+    async fn to_its_end<T: Send + 'static>(
+        &self,
+        write: impl Future<Output = Result<T, Error>> + Send + 'static,
+    ) -> Result<T, Error> {
+        let (answer, answered) = oneshot::channel();
+        let write = async move {
+            // Nobody may be listening any more.
+            let _ = answer.send(write.await);
+        };
+        self.writes.spawn("user write", write.in_current_span());
+        answered.await.expect("a write answers unless it panics")
     }
 }
 

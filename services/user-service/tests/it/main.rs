@@ -1,8 +1,10 @@
 //! Tests of the reference service as its users meet it: the real binary, its own directory, real
-//! sockets and signals. `users` is the REST contract; `startup`, `shutdown` and `operations` are what
-//! whoever runs it relies on. A new test goes beside the promise it belongs to.
+//! sockets and signals. `users`, `audit` and `cache` are the REST contract; `startup`,
+//! `shutdown`, `operations` are what whoever runs it relies on. A new test goes beside the promise it belongs to.
 #![allow(missing_docs, clippy::unwrap_used)]
 
+mod audit;
+mod cache;
 mod operations;
 mod shutdown;
 mod startup;
@@ -17,9 +19,10 @@ use serde_json::{Value, json};
 /// Longer than anything takes on a loaded machine; nothing waits this long when it works.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The service with an environment of its own. `APP_ENV=test` starts without the seeded users.
+/// The service with an environment of its own. `APP_ENV=test` starts without the seeded users. A test asks more
+/// than one client may.
 fn service() -> ServiceCommand {
-    Service::command(env!("CARGO_BIN_EXE_user-service"))
+    Service::command(env!("CARGO_BIN_EXE_user-service")).env("RATE_LIMIT_MAX_REQUESTS", "1000000")
 }
 
 async fn empty_service() -> Service {
@@ -39,6 +42,25 @@ async fn created(service: &Service, email: &str, name: &str) -> Value {
 
 async fn get(service: &Service, path: &str) -> Response {
     Request::get(service.addr(), path).send().await
+}
+
+async fn patch(service: &Service, path: &str, body: Value) -> Response {
+    Request::patch(service.addr(), path).json(&body).send().await
+}
+
+async fn delete(service: &Service, path: &str) {
+    assert_eq!(Request::delete(service.addr(), path).send().await.status, 204);
+}
+
+fn path_of(user: &Value) -> String {
+    format!("/api/users/{}", user["id"].as_str().unwrap())
+}
+
+/// The value of a series; 0 while it is not there.
+async fn metric(service: &Service, series: &str) -> u64 {
+    let text = get(service, "/metrics").await.text();
+    let line = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+    line.map_or(0, |value| value.parse().unwrap())
 }
 
 /// The fields at fault, in order.

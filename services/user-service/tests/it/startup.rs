@@ -86,6 +86,8 @@ async fn config_prints_values_with_origins_and_never_a_secret() {
         .arg("--set")
         .arg("health.timeout=2s")
         .env("REDIS_PASSWORD", "canary-hunter2")
+        // An empty variable counts as unset, so that the file decides.
+        .env("RATE_LIMIT_MAX_REQUESTS", "")
         .run(PATIENCE)
         .await;
     assert!(exit.status.success(), "{}", exit.output);
@@ -169,7 +171,13 @@ async fn openapi_describes_every_route_without_starting() {
     let exit = service().arg("openapi").run(PATIENCE).await;
     let document: serde_json::Value = serde_json::from_str(&exit.output).unwrap();
     assert!(document["openapi"].as_str().unwrap().starts_with("3.1"));
-    for path in ["/api/users", "/api/users/{id}", "/distributed/health", "/distributed/config"] {
+    for path in [
+        "/api/users",
+        "/api/users/{id}",
+        "/api/users/{id}/audit",
+        "/distributed/health",
+        "/distributed/config",
+    ] {
         assert!(document["paths"][path].is_object(), "{path} is missing");
     }
     assert_eq!(document["info"]["title"], "user-service");

@@ -1,0 +1,61 @@
+//! Users read through the cache.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use mainstay::cache::{self, Cache, Policy, Ttl};
+
+use super::{Error, User, UserRepository};
+
+/// How old a user may be for whom an invalidation failed, or was made on an instance with a cache of its own:
+/// without a common store, each instance hears of its own writes only.
+const TTL: Ttl = Ttl::seconds(60);
+/// How long after that a user is still served while the database fails.
+const STALE: Duration = Duration::from_secs(300);
+/// Ids are random: nobody asks for one before it exists, except to guess.
+const UNKNOWN: Duration = Duration::from_secs(5);
+
+#[derive(Clone)]
+pub(super) struct CachedUsers {
+    users: Arc<dyn UserRepository>,
+    cache: Cache,
+}
+
+impl CachedUsers {
+    pub(super) fn new(users: Arc<dyn UserRepository>, cache: Cache) -> Self {
+        Self { users, cache }
+    }
+
+    /// The user as of the last write on this instance, and of at most [`TTL`] ago otherwise.
+    pub(super) async fn get(&self, id: &str) -> Result<Option<User>, Error> {
+        let policy = Policy::from(TTL).stale_for(STALE).negative_ttl(UNKNOWN);
+        let (users, wanted) = (self.users.clone(), id.to_owned());
+        let load = move || async move { users.get(&wanted).await };
+        match self.cache.get_or_load_optional(&key(id), policy, load).await {
+            Ok(user) => Ok(user),
+            Err(
+                error @ (cache::Error::Load(_)
+                | cache::Error::LoadTimeout { .. }
+                | cache::Error::LoadPanicked),
+            ) => Err(Error::Read(error)),
+            // What is wrong is the cache, which nobody needs to read a user.
+            Err(error) => {
+                tracing::warn!(%error, "user read without the cache");
+                self.users.get(id).await
+            }
+        }
+    }
+
+    /// To be called after the commit of every write: what is read next is what was written, and a load that
+    /// began before is not kept. The write stands even if this fails; the old version is then served for at
+    /// most [`TTL`], or [`STALE`] longer if the database fails as well.
+    pub(super) async fn forget(&self, id: &str) {
+        if let Err(error) = self.cache.delete(&key(id)).await {
+            tracing::warn!(%error, user = id, "user not removed from the cache; it may be served stale");
+        }
+    }
+}
+
+fn key(id: &str) -> String {
+    format!("user:{id}")
+}
