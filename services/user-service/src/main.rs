@@ -7,6 +7,7 @@
 mod api;
 mod audit;
 mod housekeeping;
+mod purge;
 mod schema;
 mod settings;
 mod users;
@@ -18,6 +19,7 @@ use mainstay::cache::Cache;
 use mainstay::config::{Config, Environment, Server};
 use mainstay::container::{self, Dep};
 use mainstay::event::Events;
+use mainstay::lock::Locks;
 use mainstay::metrics::Metrics;
 use mainstay::sql::Database;
 use mainstay::{Mainstay, StartError, cli};
@@ -25,6 +27,7 @@ use mainstay::{Mainstay, StartError, cli};
 use api::Api;
 use audit::{Audit, AuditSubscriber, AuditTrail, SqlAuditTrail};
 use housekeeping::Housekeeping;
+use purge::Purge;
 use schema::migrations;
 use users::{SqlUserRepository, UserRepository, UserService};
 
@@ -74,6 +77,12 @@ fn provide(container: &mut container::Builder) {
             Seeds { users, config }
         })
         .on_start(|seeds: Dep<Seeds>| async move { seeds.sow().await });
+    container
+        .provide(|users: Dep<UserService>, locks: Dep<Locks>, config: Dep<Config>, metrics: Dep<Metrics>| async move {
+            Purge::new(UserService::clone(&users), Locks::clone(&locks), Config::clone(&config), &metrics)
+        })
+        .on_start(|purge: Dep<Purge>| async move { purge.start() })
+        .on_stop(|purge: Dep<Purge>| async move { purge.stop().await });
     container
         .provide(|database: Dep<Database>| async move { Housekeeping::new(database) })
         .on_start(|housekeeping: Dep<Housekeeping>| async move { housekeeping.start() })

@@ -1,11 +1,12 @@
 //! Tests of the reference service as its users meet it: the real binary, its own directory, real
 //! sockets and signals. `users`, `audit` and `cache` are the REST contract; `startup`,
-//! `shutdown`, `operations` are what whoever runs it relies on. A new test goes beside the promise it belongs to.
+//! `shutdown`, `operations` and `purge` are what whoever runs it relies on. A new test goes beside the promise it belongs to.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 mod audit;
 mod cache;
 mod operations;
+mod purge;
 mod shutdown;
 mod startup;
 mod users;
