@@ -49,11 +49,13 @@ fn assignment(text: &str) -> Result<(String, String), String> {
 /// Runs the command named on the command line, on a tokio runtime of its own: what a service's `main`
 /// calls and returns.
 ///
-/// `api` holds the routes, still without state; `state` makes the state from the started app.
+/// `api` holds the routes, still without state: what they are must be known without an app (`openapi`).
+/// `ready` gives them what they need of the started app: their state and, as a rule, the layer that limits
+/// clients ([`Mainstay::client_rate_limit`]).
 pub fn run<S: Clone + Send + Sync + 'static>(
     builder: Builder,
     api: fn() -> OpenApiRouter<S>,
-    state: fn(&Mainstay) -> Result<S, StartError>,
+    ready: fn(OpenApiRouter<S>, &Mainstay) -> Result<OpenApiRouter, StartError>,
 ) -> ExitCode {
     let (name, version) = (builder.name(), builder.version());
     let args = match parse(name, version) {
@@ -69,7 +71,7 @@ pub fn run<S: Clone + Send + Sync + 'static>(
     };
     let builder = builder.overrides(args.set);
     let done = match args.command.unwrap_or(Command::Serve) {
-        Command::Serve => runtime.block_on(serve(builder, api, state)),
+        Command::Serve => runtime.block_on(serve(builder, api, ready)),
         Command::Migrate => runtime.block_on(migrate(builder)),
         Command::Config { check } => config(builder, check),
         Command::Openapi => openapi(name, version, api),
@@ -100,10 +102,10 @@ fn parse(name: &'static str, version: &'static str) -> Result<Args, ExitCode> {
 async fn serve<S: Clone + Send + Sync + 'static>(
     builder: Builder,
     api: fn() -> OpenApiRouter<S>,
-    state: fn(&Mainstay) -> Result<S, StartError>,
+    ready: fn(OpenApiRouter<S>, &Mainstay) -> Result<OpenApiRouter, StartError>,
 ) -> Done {
     let app = builder.start().await?;
-    let routes = api().with_state(state(&app)?);
+    let routes = ready(api(), &app)?;
     Ok(app.serve(routes).await?)
 }
 

@@ -21,6 +21,7 @@ use mainstay::container::{self, Dep};
 use mainstay::event::Events;
 use mainstay::lock::Locks;
 use mainstay::metrics::Metrics;
+use mainstay::openapi::OpenApiRouter;
 use mainstay::sql::Database;
 use mainstay::{Mainstay, StartError, cli};
 
@@ -36,7 +37,7 @@ fn main() -> ExitCode {
         .section::<settings::Users>()
         .database(migrations())
         .provide(provide);
-    cli::run(service, api::api, state)
+    cli::run(service, api::api, ready)
 }
 
 /// The components. Each closure's parameters are what it needs.
@@ -89,10 +90,14 @@ fn provide(container: &mut container::Builder) {
         .on_stop(|housekeeping: Dep<Housekeeping>| async move { housekeeping.stop().await });
 }
 
-/// What the handlers work with.
-fn state(app: &Mainstay) -> Result<Api, StartError> {
+/// Gives the routes what they work with, and holds each client to `RATE_LIMIT_*`.
+fn ready(routes: OpenApiRouter<Api>, app: &Mainstay) -> Result<OpenApiRouter, StartError> {
     let container = app.container();
-    Ok(Api { users: UserService::clone(&*container.resolve()?), audit: Audit::clone(&*container.resolve()?) })
+    let api = Api {
+        users: UserService::clone(&*container.resolve()?),
+        audit: Audit::clone(&*container.resolve()?),
+    };
+    Ok(routes.with_state(api).route_layer(app.client_rate_limit()))
 }
 
 /// A few users for a developer's first look.
