@@ -2,6 +2,12 @@
 //!
 //! `live`, `ready` and the status of `health` are open, because orchestrators and load balancers ask
 //! them; everything else follows [`crate::access`].
+//!
+//! Those of a primitive (`cache`, `lock`, `rate-limit`, `events`) have rules in common. Times are whole
+//! milliseconds. A name in the path is any text, percent-encoded; one that is not UTF-8 is `400`, one that
+//! the primitive refuses `422`. `503` says that the store is away and nothing has happened, `504` that it did
+//! not answer and something may have: the first may be repeated as it is, the second only by who knows that
+//! doing it twice is harmless.
 
 mod api_docs;
 mod cache;

@@ -91,7 +91,10 @@ async fn a_body_without_a_value_is_422_and_says_so() {
     for (body, field) in [("{}", "value"), (r#"{"ttl":1000}"#, "value"), (r#"{"value":1,"tll":1}"#, "tll")] {
         assert_problem(&endpoints.send("POST", PATH, Some(body)).await, 422, "validation", Some(field));
     }
-    assert_problem(&endpoints.send("POST", PATH, Some("")).await, 400, "bad-request", None);
+    let deep = format!(r#"{{"value":{}{}}}"#, "[".repeat(10_000), "]".repeat(10_000));
+    for no_json in ["", "{", &deep] {
+        assert_problem(&endpoints.send("POST", PATH, Some(no_json)).await, 400, "bad-request", None);
+    }
     assert_eq!(endpoints.send("POST", PATH, None).await.status, 415);
 }
 
