@@ -13,6 +13,8 @@ mod store;
 mod storms;
 
 use std::convert::Infallible;
+use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -97,13 +99,28 @@ impl Loader {
         self.0.load(Ordering::SeqCst)
     }
 
-    /// A load that takes this long and gives its number, from 1.
-    fn numbered(&self, takes: Duration) -> impl Future<Output = Result<usize, Infallible>> + Send + use<> {
+    /// A loader that takes this long and gives its number, from 1.
+    fn numbered(&self, takes: Duration) -> impl FnOnce() -> Loading<Infallible> + Send + use<> {
         let count = Arc::clone(&self.0);
-        async move {
-            let number = count.fetch_add(1, Ordering::SeqCst) + 1;
-            tokio::time::sleep(takes).await;
-            Ok(number)
+        move || {
+            Box::pin(async move {
+                let number = count.fetch_add(1, Ordering::SeqCst) + 1;
+                tokio::time::sleep(takes).await;
+                Ok(number)
+            })
+        }
+    }
+
+    /// A loader that counts, too, and fails.
+    fn failing(&self) -> impl FnOnce() -> Loading<io::Error> + Send + use<> {
+        let count = Arc::clone(&self.0);
+        move || {
+            Box::pin(async move {
+                count.fetch_add(1, Ordering::SeqCst);
+                Err(io::Error::other("down"))
+            })
         }
     }
 }
+
+type Loading<E> = Pin<Box<dyn Future<Output = Result<usize, E>> + Send>>;

@@ -1,1 +1,140 @@
+//! What is served after its time, and what is loaded before its end.
 
+use mainstay_core::cache::Ttl;
+
+use super::*;
+
+fn stale_for_a_minute() -> Policy {
+    exactly(Ttl::seconds(10)).stale_for(Ttl::minutes(1))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stale_value_is_served_at_once_while_a_new_one_is_loaded() {
+    let it = local();
+    let loader = Loader::default();
+    let get = || it.cache.get_or_load("k", stale_for_a_minute(), loader.numbered(SECOND));
+    assert_eq!(get().await.unwrap(), 1);
+    tokio::time::sleep(10 * SECOND).await;
+    assert_eq!(it.cache.get::<usize>("k").await.unwrap(), None, "only who loads gets stale values");
+    let begun = tokio::time::Instant::now();
+    assert_eq!((get().await.unwrap(), get().await.unwrap()), (1, 1));
+    assert_eq!(begun.elapsed(), Duration::ZERO);
+    assert_eq!(it.requests("stale"), 2.0);
+    tokio::time::sleep(2 * SECOND).await;
+    assert_eq!(get().await.unwrap(), 2);
+    assert_eq!(loader.count(), 2, "one load in the background");
+    it.assert_idle().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn with_a_soft_timeout_the_new_value_is_waited_for_that_long() {
+    let it = local();
+    let loader = Loader::default();
+    let policy = stale_for_a_minute().soft_timeout(SECOND);
+    let get = |takes| it.cache.get_or_load("k", policy.clone(), loader.numbered(takes));
+    assert_eq!(get(MS).await.unwrap(), 1);
+    tokio::time::sleep(11 * SECOND).await;
+    let begun = tokio::time::Instant::now();
+    assert_eq!(get(SECOND / 2).await.unwrap(), 2);
+    assert_eq!(begun.elapsed(), SECOND / 2, "it came in time");
+    tokio::time::sleep(11 * SECOND).await;
+    let begun = tokio::time::Instant::now();
+    assert_eq!(get(2 * SECOND).await.unwrap(), 2);
+    assert_eq!(begun.elapsed(), SECOND, "it came too late");
+    tokio::time::sleep(2 * SECOND).await;
+    assert_eq!(it.cache.get::<usize>("k").await.unwrap(), Some(3), "and was stored nevertheless");
+    it.assert_idle().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_expired_value_is_served_for_its_second_time_and_no_longer() {
+    let it = local();
+    let loader = Loader::default();
+    it.cache.set("k", &7_usize, stale_for_a_minute()).await.unwrap();
+    tokio::time::sleep(69 * SECOND).await;
+    assert_eq!(it.cache.get_or_load("k", stale_for_a_minute(), loader.failing()).await.unwrap(), 7);
+    tokio::time::sleep(2 * SECOND).await;
+    assert!(it.cache.get_or_load("k", stale_for_a_minute(), loader.failing()).await.is_err());
+    it.assert_idle().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_source_that_fails_is_spared_while_there_is_a_stale_value() {
+    let it = local();
+    let loader = Loader::default();
+    let policy = stale_for_a_minute().soft_timeout(SECOND);
+    it.cache.set("k", &7_usize, policy.clone()).await.unwrap();
+    tokio::time::sleep(10 * SECOND).await;
+    for _ in 0..30 {
+        let value = it.cache.get_or_load("k", policy.clone(), loader.failing()).await;
+        assert_eq!(value.unwrap(), 7);
+        tokio::time::sleep(SECOND / 10).await;
+    }
+    assert_eq!(loader.count(), 3, "once a second");
+    assert_eq!(it.requests("stale"), 30.0);
+    tokio::time::sleep(SECOND).await;
+    let recovered = it.cache.get_or_load("k", policy, loader.numbered(MS)).await;
+    assert_eq!(recovered.unwrap(), 4, "and when it is back, the new value is taken");
+    it.assert_idle().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_delete_takes_the_stale_value_and_the_pause_away() {
+    let it = local();
+    let loader = Loader::default();
+    it.cache.set("k", &7_usize, stale_for_a_minute()).await.unwrap();
+    tokio::time::sleep(10 * SECOND).await;
+    assert_eq!(it.cache.get_or_load("k", stale_for_a_minute(), loader.failing()).await.unwrap(), 7);
+    settle().await;
+    it.cache.delete("k").await.unwrap();
+    let begun = tokio::time::Instant::now();
+    let loaded = it.cache.get_or_load("k", stale_for_a_minute(), loader.numbered(MS)).await;
+    assert_eq!((loaded.unwrap(), begun.elapsed()), (2, MS));
+    it.assert_idle().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_value_is_loaded_anew_in_the_background_before_it_expires() {
+    for it in [local(), remote()] {
+        let loader = Loader::default();
+        // A load takes a second and β is large: the refresh is certain well before the end.
+        let policy = exactly(Ttl::minutes(1)).early_refresh(100.0);
+        let get = || it.cache.get_or_load("k", policy.clone(), loader.numbered(SECOND));
+        assert_eq!(get().await.unwrap(), 1);
+        let begun = tokio::time::Instant::now();
+        while loader.count() == 1 {
+            let asked = tokio::time::Instant::now();
+            assert_eq!(get().await.unwrap(), 1);
+            assert_eq!(asked.elapsed(), Duration::ZERO, "nobody waits");
+            tokio::time::sleep(MS).await;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(60));
+        let meanwhile = futures_util::future::join_all((0..20).map(|_| get())).await;
+        assert!(meanwhile.into_iter().all(|value| value.unwrap() == 1));
+        tokio::time::sleep(SECOND).await;
+        assert_eq!((get().await.unwrap(), loader.count()), (2, 2), "by one caller");
+        // What is still running is the refresh that the last call may have begun.
+        it.cache.stop(SECOND).await.unwrap();
+        it.assert_idle().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn times_to_live_vary_within_their_jitter() {
+    let it = local();
+    let mut expired = Vec::new();
+    for n in 0..200 {
+        it.cache.set(&n.to_string(), &n, Ttl::seconds(100).jitter(0.1)).await.unwrap();
+    }
+    for second in 0..120 {
+        let mut gone = 0;
+        for n in 0..200 {
+            gone += usize::from(!it.cache.exists(&n.to_string()).await.unwrap());
+        }
+        expired.push(gone);
+        assert!(second >= 90 || gone == 0, "{gone} gone after {second} s");
+        tokio::time::sleep(SECOND).await;
+    }
+    assert_eq!(expired[111], 200);
+    assert!(expired[95] > 0 && expired[105] < 200, "they do not expire together: {expired:?}");
+}
