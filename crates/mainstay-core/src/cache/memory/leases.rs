@@ -48,8 +48,9 @@ impl Wake {
 }
 
 impl Leases {
-    pub(super) fn len(&self) -> usize {
-        self.by_key.len()
+    /// How many are held.
+    pub(super) fn held(&self, now: Moment) -> usize {
+        self.by_key.values().filter(|lease| lease.until > now).count()
     }
 
     pub(super) fn get(&self, key: Key<'_>) -> Option<&Lease> {

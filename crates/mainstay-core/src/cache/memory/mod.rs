@@ -72,7 +72,7 @@ impl Memory {
             entries: self.space.len(),
             bytes: self.space.weight(),
             evictions: self.evictions.count(),
-            leases: self.leases().len(),
+            leases: self.leases().held(self.clock.now()),
         }
     }
 
