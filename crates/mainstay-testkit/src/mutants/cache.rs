@@ -1,6 +1,7 @@
 //! Stores of `mainstay_core::cache` with one bug each.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use mainstay_core::cache::Memory;
@@ -10,6 +11,7 @@ use mainstay_core::cache::{
 use mainstay_core::key::Key;
 use mainstay_core::store::{Reply, StoreError};
 use mainstay_core::time::Clock;
+use tokio::sync::Mutex;
 
 /// One bug in the cache's protocol. Each has happened to somebody.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,24 +59,23 @@ impl Bug {
 pub struct Mutant {
     store: Memory,
     bug: Bug,
-    /// The latest claim that got a lease: what a bug needs to know to undo what the good store did.
-    latest: Mutex<Option<(Token, Duration)>>,
+    /// The leases that are held, by key. Locked over each change, so that the bug is the only one.
+    held: Mutex<HashMap<String, Held>>,
 }
+
+/// Whose, and for how long.
+type Held = (Token, Duration);
 
 impl Mutant {
     /// A store with this bug.
     #[must_use]
     pub fn new(bug: Bug, clock: Clock) -> Self {
-        Self { store: Memory::new(&Options::default(), clock), bug, latest: Mutex::default() }
+        Self { store: Memory::new(&Options::default(), clock), bug, held: Mutex::default() }
     }
 
-    fn latest(&self) -> Option<(Token, Duration)> {
-        *self.latest.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Takes the broken lease again, for whom it was.
-    async fn restore_lease(&self, key: Key<'_>) -> Result<(), StoreError> {
-        if let Some((token, lease)) = self.latest() {
+    /// Takes a lease again that the good store has broken.
+    async fn restore(&self, key: Key<'_>, held: Option<&Held>) -> Result<(), StoreError> {
+        if let Some((token, lease)) = held.copied() {
             let claim = Claim { token, lease, min_fresh: Duration::MAX, tags: &[] };
             self.store.lookup(key, claim).await?;
         }
@@ -82,12 +83,12 @@ impl Mutant {
     }
 
     async fn lookup_wrongly(&self, key: Key<'_>, claim: Claim<'_>) -> Result<Lookup, StoreError> {
-        let again = self.latest().is_some_and(|(token, _)| token == claim.token);
+        let mut held = self.held.lock().await;
+        let again = held.get(key.name()).is_some_and(|(token, _)| *token == claim.token);
         let known = if self.bug == Bug::EpochsReadAfterTheLoad { &[] } else { claim.tags };
         let lookup = self.store.lookup(key, Claim { tags: known, ..claim }).await?;
         if matches!(lookup, Lookup::Lease { .. }) {
-            let mut latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
-            *latest = Some((claim.token, claim.lease));
+            held.insert(key.name().to_owned(), (claim.token, claim.lease));
         }
         Ok(match (self.bug, lookup) {
             (Bug::LookupIsNotIdempotent, Lookup::Lease { stale, .. }) if again => {
@@ -112,6 +113,10 @@ impl Mutant {
         token: Token,
         outcome: Outcome,
     ) -> Result<Settled, StoreError> {
+        let mut held = self.held.lock().await;
+        if held.get(key.name()).is_some_and(|(holder, _)| *holder == token) {
+            held.remove(key.name());
+        }
         match (self.bug, outcome) {
             (Bug::AnyoneMayFill, Outcome::Fill(entry)) => {
                 self.store.put(&[(key, entry)]).await?;
@@ -142,9 +147,13 @@ impl Store for Mutant {
 
     fn put<'a>(&'a self, entries: &'a [(Key<'a>, Entry)]) -> Reply<'a, Result<(), StoreError>> {
         Reply::pending(async move {
+            let mut held = self.held.lock().await;
             self.store.put(entries).await?;
-            if self.bug == Bug::SetKeepsTheLease {
-                self.restore_lease(entries[0].0).await?;
+            for (key, _) in entries {
+                let held = held.remove(key.name());
+                if self.bug == Bug::SetKeepsTheLease {
+                    self.restore(*key, held.as_ref()).await?;
+                }
             }
             Ok(())
         })
@@ -161,9 +170,10 @@ impl Store for Mutant {
 
     fn invalidate<'a>(&'a self, target: Target<'a>) -> Reply<'a, Result<bool, StoreError>> {
         Reply::pending(async move {
+            let held = self.held.lock().await;
             let had = self.store.invalidate(target).await?;
             if let (Bug::DeleteKeepsTheLease, Target::Key(key)) = (self.bug, target) {
-                self.restore_lease(key).await?;
+                self.restore(key, held.get(key.name())).await?;
             }
             Ok(had)
         })
