@@ -23,8 +23,11 @@ pub struct Backend {
     /// Empty.
     pub store: Arc<dyn Store>,
     /// Lets this much of the store's time pass.
-    pub elapse: Box<dyn Fn(Duration) -> Pin<Box<dyn Future<Output = ()>>>>,
+    pub elapse: Elapse,
 }
+
+/// See [`Backend::elapse`].
+pub type Elapse = Box<dyn Fn(Duration) -> Pin<Box<dyn Future<Output = ()>>>>;
 
 impl Backend {
     async fn acquire(&self, key: &str, attempt: Token) -> Acquired {

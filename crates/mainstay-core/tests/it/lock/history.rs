@@ -123,7 +123,7 @@ async fn history(seed: Seed) -> Vec<Interval> {
     // The weather: every process is now and then cut off, slow, or on a bad line.
     while tasks.iter().any(|task| !task.is_finished()) {
         world.look();
-        let (faults, _) = &processes[rng.below(PROCESSES as u64) as usize];
+        let (faults, _) = rng.pick(&processes);
         match rng.below(40) {
             0 => faults.always(*rng.pick(&[Fault::Unavailable, Fault::Hang, Fault::LostReply])),
             1 => faults.random(Seed::new(rng.next_u64()), 0.3),
@@ -136,8 +136,7 @@ async fn history(seed: Seed) -> Vec<Interval> {
     for task in tasks {
         task.await.unwrap();
     }
-    let log = std::mem::take(&mut *world.log.lock().unwrap());
-    log
+    std::mem::take(&mut world.log.lock().unwrap())
 }
 
 #[tokio::test(start_paused = true)]

@@ -169,12 +169,13 @@ async fn drop_everything_everywhere(failures: f64, rounds: u64) {
         }
         let mut actors: Vec<_> = (0..ACTORS).map(|_| actor(&bench.locks, &bench.memory, &mut rng)).collect();
         for _ in 0..rng.below(40) {
-            let Some(at) = rng.below(actors.len() as u64 + 1).checked_sub(1) else {
-                tokio::time::advance(Duration::from_millis(rng.below(4))).await;
-                continue;
-            };
-            if actors[at as usize].as_mut().now_or_never().is_some() {
-                drop(actors.swap_remove(at as usize));
+            match *rng.pick(&[0, 1, 2, ACTORS]) {
+                at if at < actors.len() => {
+                    if actors[at].as_mut().now_or_never().is_some() {
+                        drop(actors.swap_remove(at));
+                    }
+                }
+                _ => tokio::time::advance(Duration::from_millis(rng.below(4))).await,
             }
             // Lets the keeper run, and gives this task a new budget.
             tokio::task::yield_now().await;

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use mainstay_core::lock::Error;
 use mainstay_core::metrics::Format;
 use mainstay_testkit::faulty::Fault;
@@ -32,7 +34,7 @@ async fn what_happens_is_counted() {
     assert!(bench.locks.lock("l").acquire().await.is_err());
     bench.faults.next(3, Fault::LostRequest);
     assert!(bench.locks.lock("m").try_acquire().await.is_err());
-    bench.locks.lock("n").ttl(SECOND * 0).acquire().await.unwrap_err();
+    bench.locks.lock("n").ttl(Duration::ZERO).acquire().await.unwrap_err();
     drop(guard);
     for line in [
         "lock_acquisitions_total{result=\"acquired\"} 2",
