@@ -1,5 +1,5 @@
 //! Locks: the store's contract (`contract`), guards (`guards`), renewal and loss (`renewal`), patience (`waiting`),
-//! stores that fail (`faults`), bad input (`input`), several keys (`several`), what is counted (`metrics`), and two
+//! stores that fail (`faults`), copies that arrive late (`late`), bad input (`input`), several keys (`several`), what is counted (`metrics`), and two
 //! random tests: nothing is left behind (`leaks`), and what happened was allowed (`history`).
 
 mod contract;
@@ -7,6 +7,7 @@ mod faults;
 mod guards;
 mod history;
 mod input;
+mod late;
 mod leaks;
 mod metrics;
 mod renewal;
