@@ -16,9 +16,10 @@ pub struct Gcra {
 }
 
 impl Gcra {
-    /// `limit` is at least 1.
+    /// Whether it can be a rule is judged by the quota.
     pub(super) const fn new(limit: u32, window: u64, burst: u32) -> Self {
-        Self { interval: window.div_ceil(limit as u64), burst }
+        let interval = if limit == 0 { 0 } else { window.div_ceil(limit as u64) };
+        Self { interval, burst }
     }
 
     /// Microseconds that earn one request.

@@ -1,6 +1,7 @@
 //! What the limiter counts.
 
-use std::sync::Weak;
+use std::hash::BuildHasher;
+use std::sync::{OnceLock, Weak};
 
 use super::decision::{Decision, Refusal};
 use super::memory::Memory;
@@ -13,13 +14,18 @@ const KEYS: &str = "rate_limit_keys";
 const SHARED: &str = "rate_limit_shared_states";
 const OVERFLOW: &str = "rate_limit_overflow_total";
 
-/// Policies whose counters are kept; of further ones they are looked up by name.
-const MAX_KEPT: usize = 256;
+/// Places for counters that are kept. A policy that finds none looks its counters up by name.
+const PLACES: usize = 256;
+
+/// How many places a policy tries.
+const TRIES: usize = 8;
 
 #[derive(Debug)]
 pub(super) struct Instruments {
     metrics: Metrics,
-    kept: papaya::HashMap<Policy, Counters, foldhash::fast::RandomState>,
+    random: foldhash::fast::RandomState,
+    /// A hash table that only grows: a place once taken stays, and reading it is one load.
+    kept: Box<[OnceLock<(Policy, Counters)>]>,
 }
 
 #[derive(Debug)]
@@ -37,7 +43,11 @@ impl Instruments {
         metrics.describe_gauge(KEYS, Unit::None, "Keys with a rate limit state in this process.");
         metrics.describe_gauge(SHARED, Unit::None, "Rate limit states shared by keys without one.");
         metrics.describe_counter(OVERFLOW, Unit::None, "Rate limit decisions over a shared state.");
-        Self { metrics: metrics.clone(), kept: papaya::HashMap::default() }
+        Self {
+            metrics: metrics.clone(),
+            random: foldhash::fast::RandomState::default(),
+            kept: (0..PLACES).map(|_| OnceLock::new()).collect(),
+        }
     }
 
     /// Shows what `memory` holds for as long as it lives; `place` is `store` or `local`.
@@ -54,16 +64,17 @@ impl Instruments {
 
     #[inline]
     pub(super) fn count(&self, decision: &Decision) {
-        let kept = self.kept.pin();
-        if let Some(counters) = kept.get(&decision.policy) {
-            counters.count(decision);
-        } else {
-            let counters = Counters::new(&self.metrics, &decision.policy);
-            counters.count(decision);
-            if kept.len() < MAX_KEPT {
-                kept.insert(decision.policy, counters);
+        let policy = &decision.policy;
+        #[expect(clippy::cast_possible_truncation, reason = "only its low bits are used")]
+        let first = self.random.hash_one(policy) as usize;
+        for place in (first..).take(TRIES) {
+            let place = &self.kept[place % PLACES];
+            let (kept, counters) = place.get_or_init(|| (*policy, Counters::new(&self.metrics, policy)));
+            if kept == policy {
+                return counters.count(decision);
             }
         }
+        Counters::new(&self.metrics, policy).count(decision);
     }
 }
 

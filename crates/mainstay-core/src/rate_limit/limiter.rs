@@ -97,8 +97,8 @@ impl RateLimiter {
     ///
     /// # Errors
     /// [`Error::Key`], [`Error::Quota`]. Never because of the store: then the quota's [`Outage`] decides.
-    pub async fn check(&self, key: &str, quota: Quota) -> Result<Decision, Error> {
-        self.check_cost(key, quota, 1).await
+    pub fn check(&self, key: &str, quota: Quota) -> impl Future<Output = Result<Decision, Error>> + Send {
+        self.core.decide_one(key, quota, 1, Mode::Take)
     }
 
     /// Charges `cost`, all of it or nothing. A cost of 0 is always allowed and charges nothing; one above
@@ -106,8 +106,13 @@ impl RateLimiter {
     ///
     /// # Errors
     /// As of [`RateLimiter::check`].
-    pub async fn check_cost(&self, key: &str, quota: Quota, cost: u32) -> Result<Decision, Error> {
-        self.core.decide_one(Charge { key, quota, cost }, Mode::Take).await
+    pub fn check_cost(
+        &self,
+        key: &str,
+        quota: Quota,
+        cost: u32,
+    ) -> impl Future<Output = Result<Decision, Error>> + Send {
+        self.core.decide_one(key, quota, cost, Mode::Take)
     }
 
     /// Charges all of them or none, in one step; the same key twice is charged twice.
@@ -122,8 +127,8 @@ impl RateLimiter {
     ///
     /// # Errors
     /// As of [`RateLimiter::check`].
-    pub async fn peek(&self, key: &str, quota: Quota) -> Result<Decision, Error> {
-        self.core.decide_one(Charge::new(key, quota), Mode::Peek).await
+    pub fn peek(&self, key: &str, quota: Quota) -> impl Future<Output = Result<Decision, Error>> + Send {
+        self.core.decide_one(key, quota, 1, Mode::Peek)
     }
 
     /// Gives back what `decision` charged to `key` under `quota`, as far as it still counts: as if the
@@ -139,7 +144,8 @@ impl RateLimiter {
 }
 
 impl Core {
-    async fn decide_one(&self, charge: Charge<'_>, mode: Mode) -> Result<Decision, Error> {
+    async fn decide_one(&self, key: &str, quota: Quota, cost: u32, mode: Mode) -> Result<Decision, Error> {
+        let charge = Charge { key, quota, cost };
         let debit = debit(&charge)?;
         let answer = self.ask(self.store.decide(std::slice::from_ref(&debit), mode)).await;
         let decision = match answer.as_deref() {
@@ -168,7 +174,7 @@ impl Core {
         Ok(Decisions(decisions))
     }
 
-    /// Waits for the store, and says once when it fails and once when it is back.
+    /// What the store says, at once or within the deadline.
     async fn ask<T>(&self, reply: Reply<'_, Result<T, StoreError>>) -> Result<T, StoreError> {
         let answer = match reply.now() {
             Ok(answer) => answer,
@@ -177,16 +183,22 @@ impl Core {
                 pending.within(self.options.op_timeout).instrument(span).await
             }
         };
-        let failed = answer.is_err();
+        self.note(answer.as_ref().err());
+        answer
+    }
+
+    /// Logs once when the store begins to fail, and once when it is back.
+    #[inline]
+    fn note(&self, failure: Option<&StoreError>) {
+        let failed = failure.is_some();
         if failed != self.degraded.load(Ordering::Relaxed)
             && self.degraded.swap(failed, Ordering::Relaxed) != failed
         {
-            match &answer {
-                Err(error) => tracing::warn!(%error, "rate limits are decided without their store"),
-                Ok(_) => tracing::info!("rate limits are decided by their store again"),
+            match failure {
+                Some(error) => tracing::warn!(%error, "rate limits are decided without their store"),
+                None => tracing::info!("rate limits are decided by their store again"),
             }
         }
-        answer
     }
 
     pub(super) fn decisions(

@@ -33,7 +33,16 @@ impl Policy {
     pub fn name(&self) -> Cow<'static, str> {
         match self.name {
             Some(name) => Cow::Borrowed(name),
-            None => Cow::Owned(derived_name(self.limit, self.window)),
+            None => Cow::Owned(self.derived_name()),
+        }
+    }
+
+    fn derived_name(&self) -> String {
+        let (limit, window) = (self.limit, self.window);
+        match (window % 1_000_000, window % 1_000) {
+            (0, _) => format!("{limit}-per-{}s", window / 1_000_000),
+            (_, 0) => format!("{limit}-per-{}ms", window / 1_000),
+            _ => format!("{limit}-per-{window}us"),
         }
     }
 
@@ -62,14 +71,6 @@ impl Policy {
     #[must_use]
     pub const fn rule(&self) -> Rule {
         self.rule
-    }
-}
-
-pub(super) fn derived_name(limit: u32, window: u64) -> String {
-    match (window % 1_000_000, window % 1_000) {
-        (0, _) => format!("{limit}-per-{}s", window / 1_000_000),
-        (_, 0) => format!("{limit}-per-{}ms", window / 1_000),
-        _ => format!("{limit}-per-{window}us"),
     }
 }
 

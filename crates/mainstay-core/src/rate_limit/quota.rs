@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use super::error::Error;
 use super::gcra::Gcra;
-use super::policy::{Policy, Rule, derived_name};
+use super::policy::{Policy, Rule};
 use super::window::Window;
 
 /// Longest name of a quota, in bytes.
@@ -21,8 +21,7 @@ const MAX_TOLERANCE: u64 = 100 * 365 * 24 * 3600 * 1_000_000;
 /// How much one key may ask for. A plain value: build it where it is used, or keep it in a `const`.
 ///
 /// The default is a window of ten buckets: never more than the limit in any window, whenever it begins,
-/// and under saturation at least 10/11 of it. Nothing is checked before the quota is used; a wrong one is
-/// then [`Error::Quota`].
+/// and under saturation at least 10/11 of it. A wrong one is [`Error::Quota`] when it is used.
 ///
 /// ```
 /// use mainstay_core::rate_limit::{Outage, Quota};
@@ -36,17 +35,10 @@ const MAX_TOLERANCE: u64 = 100 * 365 * 24 * 3600 * 1_000_000;
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Quota {
-    limit: u32,
-    window: Duration,
-    algorithm: Algorithm,
-    name: Option<&'static str>,
+    policy: Policy,
     outage: Option<Outage>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Algorithm {
-    Window { buckets: u32 },
-    Gcra { burst: u32 },
+    /// The field that is wrong, and how. Found while building, so that a check has no more to do.
+    fault: Option<(&'static str, &'static str)>,
 }
 
 /// What a check decides while the store is slow or gone.
@@ -88,59 +80,58 @@ impl Quota {
     /// [`MAX_WINDOW`]; a part of a microsecond counts as a whole one.
     #[must_use]
     pub const fn new(limit: u32, window: Duration) -> Self {
-        Self { limit, window, algorithm: Algorithm::Window { buckets: 10 }, name: None, outage: None }
+        let window = ceil_micros(window);
+        let rule = Rule::Window(Window::new(limit, window, 10));
+        Self { policy: Policy { name: None, limit, window, rule }, outage: None, fault: None }.checked()
     }
 
     /// Names the policy, in metrics, headers and stores: 1 to [`MAX_NAME`] of `[a-z0-9_-]`. Default: made
     /// of limit and window.
     #[must_use]
     pub const fn named(mut self, name: &'static str) -> Self {
-        self.name = Some(name);
-        self
+        self.policy.name = Some(name);
+        self.checked()
     }
 
     /// Cuts the window into 1 to [`MAX_BUCKETS`] buckets (default 10): k buckets make k/(k+1) of the limit
     /// usable, and cost 4·(k+1) bytes per key.
     #[must_use]
     pub const fn buckets(mut self, buckets: u32) -> Self {
-        self.algorithm = Algorithm::Window { buckets };
-        self
+        self.policy.rule = Rule::Window(Window::new(self.policy.limit, self.policy.window, buckets));
+        self.checked()
     }
 
     /// Smooths instead of capping: `limit` per window at a steady rate, after a burst of at most `burst`.
     /// A window can then hold up to `burst` + `limit`. For traffic shaping, not for promises.
     #[must_use]
     pub const fn gcra(mut self, burst: u32) -> Self {
-        self.algorithm = Algorithm::Gcra { burst };
-        self
+        self.policy.rule = Rule::Gcra(Gcra::new(self.policy.limit, self.policy.window, burst));
+        self.checked()
     }
 
     /// What is decided while the store is slow or gone. Default: [`Options::on_outage`](super::Options::on_outage).
     #[must_use]
     pub const fn on_outage(mut self, outage: Outage) -> Self {
         self.outage = Some(outage);
-        self
+        self.checked()
     }
 
     /// Requests per window.
     #[must_use]
     pub const fn limit(&self) -> u32 {
-        self.limit
+        self.policy.limit
     }
 
     /// Length of the window.
     #[must_use]
     pub const fn window(&self) -> Duration {
-        self.window
+        self.policy.window()
     }
 
     /// The name, given or made of limit and window.
     #[must_use]
     pub fn name(&self) -> Cow<'static, str> {
-        match self.name {
-            Some(name) => Cow::Borrowed(name),
-            None => Cow::Owned(derived_name(self.limit, ceil_micros(self.window))),
-        }
+        self.policy.name()
     }
 
     pub(super) const fn outage(&self) -> Option<Outage> {
@@ -151,76 +142,85 @@ impl Quota {
     ///
     /// # Errors
     /// [`Error::Quota`] with the field that is wrong.
-    pub fn policy(&self) -> Result<Policy, Error> {
-        if let Some(name) = self.name
+    #[inline]
+    pub const fn policy(&self) -> Result<Policy, Error> {
+        match self.fault {
+            None => Ok(self.policy),
+            Some((field, reason)) => Err(Error::Quota { field, reason }),
+        }
+    }
+
+    const fn checked(mut self) -> Self {
+        self.fault = self.fault();
+        self
+    }
+
+    const fn fault(&self) -> Option<(&'static str, &'static str)> {
+        if let Some(name) = self.policy.name
             && !is_name(name)
         {
-            return wrong("name", "must be 1 to 64 characters of a-z, 0-9, '_' or '-'");
+            return Some(("name", "must be 1 to 64 characters of a-z, 0-9, '_' or '-'"));
         }
-        if self.limit == 0 {
-            return wrong("limit", "must be at least 1");
+        if self.policy.limit == 0 {
+            return Some(("limit", "must be at least 1"));
         }
-        if self.window.is_zero() || self.window > MAX_WINDOW {
-            return wrong("window", "must be more than 0 and at most a year");
+        if self.policy.window == 0 || self.policy.window > ceil_micros(MAX_WINDOW) {
+            return Some(("window", "must be more than 0 and at most a year"));
         }
         if let Some(Outage::Local { share: Some(share) }) = self.outage
             && !is_share(share)
         {
-            return wrong("share", SHARE);
+            return Some(("share", "must be above 0 and at most 1"));
         }
-        let window = ceil_micros(self.window);
-        let rule = match self.algorithm {
-            Algorithm::Window { buckets } if buckets == 0 || buckets > MAX_BUCKETS => {
-                return wrong("buckets", "must be 1 to 60");
+        match self.policy.rule {
+            Rule::Window(rule) if rule.buckets() == 0 || rule.buckets() > MAX_BUCKETS => {
+                Some(("buckets", "must be 1 to 60"))
             }
-            Algorithm::Window { buckets } if window < u64::from(buckets) => {
-                return wrong("window", "must be at least a microsecond for each bucket");
+            Rule::Window(rule) if self.policy.window < rule.buckets() as u64 => {
+                Some(("window", "must be at least a microsecond for each bucket"))
             }
-            Algorithm::Window { buckets } => Rule::Window(Window::new(self.limit, window, buckets)),
-            Algorithm::Gcra { burst: 0 } => return wrong("burst", "must be at least 1"),
-            Algorithm::Gcra { burst } => {
-                let rule = Gcra::new(self.limit, window, burst);
-                if rule.tolerance() > MAX_TOLERANCE {
-                    return wrong("burst", "must be earned within a hundred years");
-                }
-                Rule::Gcra(rule)
+            Rule::Gcra(rule) if rule.burst() == 0 => Some(("burst", "must be at least 1")),
+            Rule::Gcra(rule) if rule.tolerance() > MAX_TOLERANCE => {
+                Some(("burst", "must be earned within a hundred years"))
             }
-        };
-        Ok(Policy { name: self.name, limit: self.limit, window, rule })
+            Rule::Window(_) | Rule::Gcra(_) => None,
+        }
     }
 
     /// The same with a share of the limit, at least 1.
-    pub(super) fn scaled(mut self, share: f64) -> Self {
+    pub(super) fn scaled(self, share: f64) -> Self {
         let scale = |count: u32| {
             #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "within 0..=count")]
             let part = (f64::from(count) * share.clamp(0.0, 1.0)).floor() as u32;
             part.max(1)
         };
-        self.limit = scale(self.limit);
-        if let Algorithm::Gcra { burst } = &mut self.algorithm {
-            *burst = scale(*burst);
+        let mut scaled = self;
+        scaled.policy.limit = scale(self.policy.limit);
+        match self.policy.rule {
+            Rule::Window(rule) => scaled.buckets(rule.buckets()),
+            Rule::Gcra(rule) => scaled.gcra(scale(rule.burst())),
         }
-        self
     }
 }
 
-pub(super) const SHARE: &str = "must be above 0 and at most 1";
-
-pub(super) fn is_share(share: f64) -> bool {
+pub(super) const fn is_share(share: f64) -> bool {
     share > 0.0 && share <= 1.0
 }
 
-fn wrong<T>(field: &'static str, reason: &'static str) -> Result<T, Error> {
-    Err(Error::Quota { field, reason })
-}
-
-fn is_name(name: &str) -> bool {
-    let letter =
-        |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_' || byte == b'-';
-    (1..=MAX_NAME).contains(&name.len()) && name.bytes().all(letter)
+const fn is_name(name: &str) -> bool {
+    let mut rest = name.as_bytes();
+    while let [first, others @ ..] = rest {
+        if !matches!(first, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-') {
+            return false;
+        }
+        rest = others;
+    }
+    1 <= name.len() && name.len() <= MAX_NAME
 }
 
 /// Saturates; only a window within bounds is used.
-fn ceil_micros(time: Duration) -> u64 {
-    u64::try_from(time.as_nanos().div_ceil(1_000)).unwrap_or(u64::MAX)
+#[expect(clippy::cast_possible_truncation, reason = "compared before")]
+const fn ceil_micros(time: Duration) -> u64 {
+    let micros = time.as_nanos().div_ceil(1_000);
+    if micros > u64::MAX as u128 { u64::MAX } else { micros as u64 }
 }

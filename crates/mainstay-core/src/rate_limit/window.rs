@@ -20,9 +20,10 @@ pub struct Window {
 }
 
 impl Window {
-    /// `buckets` is at least 1; a window is rounded up to whole buckets.
+    /// A window is rounded up to whole buckets. Whether it can be one is judged by the quota.
     pub(super) const fn new(limit: u32, window: u64, buckets: u32) -> Self {
-        Self { limit, buckets, width: window.div_ceil(buckets as u64) }
+        let width = if buckets == 0 { 0 } else { window.div_ceil(buckets as u64) };
+        Self { limit, buckets, width }
     }
 
     /// Most that is admitted in any window.
@@ -47,6 +48,12 @@ impl Window {
     #[inline]
     pub(super) const fn bucket(self, now: Moment) -> u64 {
         now.as_micros() / self.width
+    }
+
+    /// Whether `now` is in `bucket` or before it; without the division.
+    #[inline]
+    pub(super) const fn reaches(self, bucket: u64, now: Moment) -> bool {
+        now.as_micros() < (bucket + 1).saturating_mul(self.width)
     }
 
     /// When `bucket` is no longer counted.

@@ -4,6 +4,7 @@ mod shard;
 mod slot;
 mod transaction;
 
+use std::hash::{BuildHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
@@ -12,7 +13,7 @@ use smallvec::SmallVec;
 use super::store::{Debit, Mode, Receipt, Store, Verdict, Verdicts};
 use crate::store::{Reply, StoreError};
 use crate::time::Clock;
-use shard::{Shard, shard_of};
+use shard::{Query, Shard};
 use slot::Slot;
 use transaction::Place;
 
@@ -78,40 +79,48 @@ impl Memory {
         }
     }
 
-    fn shard(&self, debit: &Debit<'_>) -> &Shard {
-        &self.shards[shard_of(&self.random, debit.key.name(), SHARDS)]
+    fn query<'a>(&self, debit: &'a Debit<'a>) -> Query<'a> {
+        let mut hasher = self.random.build_hasher();
+        debit.policy.hash(&mut hasher);
+        debit.key.name().hash(&mut hasher);
+        Query { hash: hasher.finish(), debit }
     }
 
-    fn take_fast(&self, debit: &Debit<'_>) -> Option<Verdict> {
-        let found =
-            self.shard(debit).with(debit, |slot| slot.take_fast(&debit.policy, self.clock.now(), debit.cost));
-        found.flatten()
+    /// By bits of the hash that the maps make little of.
+    #[expect(clippy::cast_possible_truncation, reason = "a remainder below a small number")]
+    fn shard(&self, query: Query<'_>) -> &Shard {
+        &self.shards[(query.hash >> 32) as usize % SHARDS]
+    }
+
+    /// The shortest way: a known key by itself.
+    #[inline]
+    fn decide_known(&self, debit: &Debit<'_>, mode: Mode) -> Option<Verdict> {
+        let query = self.query(debit);
+        self.shard(query).with(query, |slot| slot.decide(debit, mode, &self.clock)).flatten()
     }
 
     fn transact(&self, debits: &[Debit<'_>], mode: Mode) -> Result<Verdicts, StoreError> {
         loop {
             let places: SmallVec<[Place<'_>; 2]> = debits.iter().map(|debit| self.place(debit)).collect();
-            if let Some(answer) = transaction::decide(debits, &places, mode, &self.clock) {
+            if let Some(answer) = transaction::decide(&places, mode, &self.clock) {
                 return answer;
             }
             // A place changed hands under its shard's lock: wait for that, and look again.
-            debits.iter().for_each(|debit| drop(self.shard(debit).lock()));
+            debits.iter().for_each(|debit| drop(self.shard(self.query(debit)).lock()));
         }
     }
 
-    fn place(&self, debit: &Debit<'_>) -> Place<'_> {
-        let shard = self.shard(debit);
-        if let Some(slot) = shard.with(debit, Arc::clone) {
-            return Place::Own(slot);
+    fn place<'a>(&'a self, debit: &'a Debit<'a>) -> Place<'a> {
+        let query = self.query(debit);
+        let shard = self.shard(query);
+        let slot = shard.with(query, Arc::clone).or_else(|| {
+            self.sweep();
+            shard.slot_or_insert(query, &self.clock, || self.reserve())
+        });
+        if slot.is_none() {
+            self.overflows.fetch_add(1, Ordering::Relaxed);
         }
-        self.sweep();
-        match shard.slot_or_insert(debit, &self.clock, || self.reserve()) {
-            Some(slot) => Place::Own(slot),
-            None => {
-                self.overflows.fetch_add(1, Ordering::Relaxed);
-                Place::Shared(shard)
-            }
-        }
+        Place { query, shard, slot }
     }
 
     fn reserve(&self) -> bool {
@@ -131,7 +140,8 @@ impl Memory {
     }
 
     fn give_back(&self, debit: &Debit<'_>, receipt: Receipt) {
-        let shard = self.shard(debit);
+        let query = self.query(debit);
+        let shard = self.shard(query);
         let own = |slot: &Arc<Slot>| {
             // A retired slot had nothing left to give back.
             if let Some(mut locked) = slot.lock() {
@@ -139,9 +149,9 @@ impl Memory {
                 locked.state(now).refund(now, receipt);
             }
         };
-        if shard.with(debit, own).is_none() {
+        if shard.with(query, own).is_none() {
             let mut shared = shard.lock();
-            if shard.with(debit, own).is_none()
+            if shard.with(query, own).is_none()
                 && let Some(state) = shared.existing(&debit.policy)
             {
                 state.refund(self.clock.now(), receipt);
@@ -152,8 +162,8 @@ impl Memory {
 
 impl Store for Memory {
     fn decide<'a>(&'a self, debits: &'a [Debit<'a>], mode: Mode) -> Reply<'a, Result<Verdicts, StoreError>> {
-        if let ([debit], Mode::Take) = (debits, mode)
-            && let Some(verdict) = self.take_fast(debit)
+        if let [debit] = debits
+            && let Some(verdict) = self.decide_known(debit, mode)
         {
             return Reply::ready(Ok(verdict.into()));
         }

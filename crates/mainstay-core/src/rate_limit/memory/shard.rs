@@ -1,7 +1,7 @@
 //! A part of the keys: those with a slot of their own, and what the rest shares.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher, Hash, Hasher};
+use std::hash::{BuildHasherDefault, Hash, Hasher};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -22,7 +22,7 @@ type Random = foldhash::fast::RandomState;
 /// The keys of one shard. Reading takes no lock; a slot comes and goes only under the lock of `shared`.
 #[derive(Debug, Default)]
 pub(super) struct Shard {
-    slots: papaya::HashMap<Owned, Arc<Slot>, Random>,
+    slots: papaya::HashMap<Owned, Arc<Slot>, BuildHasherDefault<Hashed>>,
     shared: Mutex<Shared>,
     /// When idle slots were last looked for, in microseconds.
     pub(super) swept: AtomicU64,
@@ -35,8 +35,8 @@ pub(super) struct Shared(HashMap<Policy, State, Random>);
 impl Shard {
     /// Calls `with` with the key's slot, if it has one.
     #[inline]
-    pub(super) fn with<R>(&self, debit: &Debit<'_>, with: impl FnOnce(&Arc<Slot>) -> R) -> Option<R> {
-        self.slots.pin().get(&Query(debit)).map(with)
+    pub(super) fn with<R>(&self, query: Query<'_>, with: impl FnOnce(&Arc<Slot>) -> R) -> Option<R> {
+        self.slots.pin().get(&query).map(with)
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Shared> {
@@ -47,22 +47,24 @@ impl Shard {
     /// while it had none.
     pub(super) fn slot_or_insert(
         &self,
-        debit: &Debit<'_>,
+        query: Query<'_>,
         clock: &Clock,
         reserve: impl FnOnce() -> bool,
     ) -> Option<Arc<Slot>> {
         let shared = self.lock();
-        if let Some(slot) = self.with(debit, Arc::clone) {
+        if let Some(slot) = self.with(query, Arc::clone) {
             return Some(slot);
         }
         if !reserve() {
             return None;
         }
+        let Query { hash, debit } = query;
         let state = shared.0.get(&debit.policy).cloned();
         // Read under the lock, so that no life of a state begins before the last one ended.
         let slot = Slot::new(state.unwrap_or_else(|| State::new(&debit.policy, clock.now())));
         let slot = Arc::new(slot);
-        self.slots.pin().insert(Owned::of(debit), Arc::clone(&slot));
+        let owned = Owned { hash, policy: debit.policy, name: debit.key.name().into() };
+        self.slots.pin().insert(owned, Arc::clone(&slot));
         Some(slot)
     }
 
@@ -101,47 +103,61 @@ impl Shared {
 }
 
 /// A key under a policy, as the map holds it.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 struct Owned {
+    hash: u64,
     policy: Policy,
     name: Box<str>,
 }
 
-impl Owned {
-    fn of(debit: &Debit<'_>) -> Self {
-        Self { policy: debit.policy, name: debit.key.name().into() }
+/// The same, as it is asked for, hashed once.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Query<'a> {
+    pub(super) hash: u64,
+    pub(super) debit: &'a Debit<'a>,
+}
+
+impl PartialEq for Owned {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name && self.policy == other.policy
     }
 }
+
+impl Eq for Owned {}
 
 impl Hash for Owned {
     fn hash<H: Hasher>(&self, into: &mut H) {
-        hash(&self.policy, &self.name, into);
+        into.write_u64(self.hash);
     }
 }
 
-/// The same, as it is asked for.
-struct Query<'a>(&'a Debit<'a>);
-
 impl Hash for Query<'_> {
     fn hash<H: Hasher>(&self, into: &mut H) {
-        hash(&self.0.policy, self.0.key.name(), into);
+        into.write_u64(self.hash);
     }
 }
 
 impl Equivalent<Owned> for Query<'_> {
     #[inline]
     fn equivalent(&self, owned: &Owned) -> bool {
-        *owned.name == *self.0.key.name() && owned.policy == self.0.policy
+        *owned.name == *self.debit.key.name() && owned.policy == self.debit.policy
     }
 }
 
-fn hash(policy: &Policy, name: &str, into: &mut impl Hasher) {
-    policy.hash(into);
-    name.hash(into);
-}
+/// Hands on what was hashed before.
+#[derive(Debug, Default, Clone, Copy)]
+struct Hashed(u64);
 
-/// Which of `shards` a key belongs to, whatever its policy.
-#[expect(clippy::cast_possible_truncation, reason = "a remainder below a length")]
-pub(super) fn shard_of(random: &Random, name: &str, shards: usize) -> usize {
-    (random.hash_one(name) % shards as u64) as usize
+impl Hasher for Hashed {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, _bytes: &[u8]) {
+        unreachable!("only a hash is written");
+    }
+
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
 }

@@ -4,10 +4,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::rate_limit::meter::State;
-use crate::rate_limit::policy::{Policy, Rule};
-use crate::rate_limit::store::{Receipt, Verdict};
+use crate::rate_limit::policy::Rule;
+use crate::rate_limit::store::{Debit, Mode, Receipt, Verdict};
 use crate::rate_limit::window::Counts;
-use crate::time::Moment;
+use crate::time::{Clock, Moment};
 
 /// A key's state behind a lock, with what callers may do without it:
 ///
@@ -49,19 +49,30 @@ impl Slot {
         }
     }
 
-    /// Decides without the lock where that can be done exactly; `None` where it cannot.
+    /// Decides over this key alone; `None` if the slot is retired.
     #[inline]
-    pub(super) fn take_fast(&self, policy: &Policy, now: Moment, cost: u32) -> Option<Verdict> {
-        if let Some(verdict) = self.refuse_fast(now, cost) {
+    pub(super) fn decide(&self, debit: &Debit<'_>, mode: Mode, clock: &Clock) -> Option<Verdict> {
+        // Read only now: the state's own past must not lie ahead of it.
+        let now = clock.now();
+        if mode == Mode::Take
+            && let Some(verdict) = self.refuse_fast(now, debit.cost).or_else(|| self.admit_fast(debit, now))
+        {
             return Some(verdict);
         }
-        let Rule::Window(rule) = policy.rule() else { return None };
-        let bucket = rule.bucket(now);
+        let mut locked = self.lock()?;
+        let state = locked.state(now);
+        let verdict = state.judge(now, debit.cost, 0);
+        Some(if mode == Mode::Take && verdict.fits { state.charge(now, debit.cost) } else { verdict })
+    }
+
+    #[inline]
+    fn admit_fast(&self, debit: &Debit<'_>, now: Moment) -> Option<Verdict> {
+        let (Rule::Window(rule), cost) = (debit.policy.rule(), debit.cost) else { return None };
         let mut grant = self.grant.load(Ordering::Acquire);
         loop {
             let (newest, left) = (grant >> LEFT_BITS, grant & ((1 << LEFT_BITS) - 1));
             // A clock behind the newest bucket charges the newest.
-            if cost == 0 || bucket > newest || u64::from(cost) > left {
+            if cost == 0 || u64::from(cost) > left || !rule.reaches(newest, now) {
                 return None;
             }
             let rest = grant - u64::from(cost);
