@@ -96,7 +96,7 @@ impl RateLimiter {
     /// does: it counts as spent.
     ///
     /// # Errors
-    /// [`Error::Key`], [`Error::Quota`]. Never because of the store: then the quota's [`Outage`] decides.
+    /// [`Error::Key`], [`Error::Quota`]. Never because of the store: then the quota's [`Outage`](super::Outage) decides.
     pub fn check(&self, key: &str, quota: Quota) -> impl Future<Output = Result<Decision, Error>> + Send {
         self.core.decide_one(key, quota, 1, Mode::Take)
     }
@@ -178,9 +178,10 @@ impl Core {
     async fn ask<T>(&self, reply: Reply<'_, Result<T, StoreError>>) -> Result<T, StoreError> {
         let answer = match reply.now() {
             Ok(answer) => answer,
+            // Boxed, so that a check that need not wait is a small future.
             Err(pending) => {
-                let span = tracing::debug_span!("rate_limit");
-                pending.within(self.options.op_timeout).instrument(span).await
+                let wait = pending.within(self.options.op_timeout);
+                Box::pin(wait.instrument(tracing::debug_span!("rate_limit"))).await
             }
         };
         self.note(answer.as_ref().err());

@@ -215,7 +215,7 @@ const fn is_name(name: &str) -> bool {
         }
         rest = others;
     }
-    1 <= name.len() && name.len() <= MAX_NAME
+    !name.is_empty() && name.len() <= MAX_NAME
 }
 
 /// Saturates; only a window within bounds is used.

@@ -1,6 +1,7 @@
 //! Random schedules against an exact log: the promises of the arithmetic, seen from outside.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use mainstay_testkit::{Rng, Seed};
 
@@ -8,7 +9,6 @@ use super::meter::State;
 use super::policy::{Policy, Rule};
 use super::quota::Quota;
 use crate::time::Moment;
-use std::time::Duration;
 
 const SCHEDULES: usize = 100_000;
 const REQUESTS: usize = 60;
@@ -79,7 +79,7 @@ fn no_window_of_any_schedule_holds_more_than_the_limit() {
                 behind += rng.below(3 * window).min(time - behind);
             }
             let now = Moment::from_micros(time - behind);
-            let cost = if rng.chance(0.8) { 1 } else { 1 + rng.below(u64::from(limit)) as u32 };
+            let cost = if rng.chance(0.8) { 1 } else { 1 + u32::try_from(rng.below(limit.into())).unwrap() };
             let verdict = state.judge(now, cost, 0);
             assert!(verdict.remaining <= limit);
             assert_eq!(verdict.fits, cost <= verdict.remaining);

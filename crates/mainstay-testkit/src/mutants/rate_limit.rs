@@ -139,7 +139,7 @@ impl Mutant {
             }
             Bug::RefundNewest | Bug::FixedWindow | Bug::TwoWindowEstimate | Bug::ReadThenWrite => {
                 let verdicts = self.inner.decide(debits, mode).await?;
-                let latest = verdicts.iter().filter_map(|verdict| verdict.receipt).last();
+                let latest = verdicts.iter().filter_map(|verdict| verdict.receipt).next_back();
                 self.state(|state| state.latest = latest.or(state.latest));
                 Ok(verdicts)
             }

@@ -87,7 +87,6 @@ impl Memory {
     }
 
     /// By bits of the hash that the maps make little of.
-    #[expect(clippy::cast_possible_truncation, reason = "a remainder below a small number")]
     fn shard(&self, query: Query<'_>) -> &Shard {
         &self.shards[(query.hash >> 32) as usize % SHARDS]
     }
