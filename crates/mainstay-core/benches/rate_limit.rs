@@ -177,7 +177,7 @@ fn allocations() {
         let thousand = || {
             (0..1_000).for_each(|_| {
                 black_box(check(&limiter, "user:123", quota));
-            })
+            });
         };
         allocation_counter::measure(thousand).count_total
     };

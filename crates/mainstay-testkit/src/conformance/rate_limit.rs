@@ -20,7 +20,7 @@ pub struct Backend {
     pub elapse: Elapse,
 }
 
-/// See [`Backend::elapse`].
+/// See the field of the same name.
 pub type Elapse = Box<dyn Fn(Duration) -> Pin<Box<dyn Future<Output = ()>>>>;
 
 /// The window of most cases: long beside a round trip, short enough to wait for.
