@@ -56,7 +56,9 @@ impl Events {
 
     /// Until every publisher is out and every queue that is consumed here is empty.
     async fn drained(&self, active: &[Arc<Active>]) {
-        let is_consumed = |stats: &QueueStats| active.iter().any(|active| *active.queue() == stats.queue);
+        let is_consumed = |stats: &QueueStats| {
+            active.iter().any(|active| active.is_fetching() && *active.queue() == stats.queue)
+        };
         loop {
             let sealed = self.gate().is_sealed();
             // A store that does not answer may be full of events.

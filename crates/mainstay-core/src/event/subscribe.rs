@@ -206,6 +206,11 @@ impl Active {
         !self.tasks.is_empty()
     }
 
+    /// Its queue gets shorter.
+    pub(super) fn is_fetching(&self) -> bool {
+        !self.closing.is_cancelled()
+    }
+
     /// Ends the tasks; says how many events were lost with the queue, where it was the subscription's own.
     pub(super) async fn stop(&self, deadline: Duration) -> Result<usize, Overrun> {
         self.closing.cancel();

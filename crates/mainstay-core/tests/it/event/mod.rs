@@ -1,6 +1,8 @@
 //! Events: what publishers and handlers see (`handling`, `publishing`), stopping (`stopping`), a store that fails
 //! (`outage`), the contract on the store in this process (`contract`, `model`), and everything at once (`chaos`).
 
+mod audit;
+mod chaos;
 mod contract;
 mod handling;
 mod model;
