@@ -76,7 +76,8 @@ fn main() {
     println!("{:<24} {:>10} {:>12} {:>10} {:>12}", "", "1 thread", "events are", "4 threads", "events are");
     let cases: Vec<_> = nanos.keys().filter(|(threads, _)| *threads == 1).map(|(_, case)| *case).collect();
     for case in cases {
-        let column = |threads| (nanos[&(threads, case)], nanos[&(threads, "events")] / nanos[&(threads, case)]);
+        let column =
+            |threads| (nanos[&(threads, case)], nanos[&(threads, "events")] / nanos[&(threads, case)]);
         let ((one, ratio_one), (four, ratio_four)) = (column(1), column(4));
         println!("{case:<24} {one:>10.0} {ratio_one:>10.2} x {four:>10.0} {ratio_four:>10.2} x");
     }

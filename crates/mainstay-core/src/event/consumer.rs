@@ -1,25 +1,28 @@
 //! One subscription at work: fetches as much as it has room for, and has each event handled.
 
 use std::convert::Infallible;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::panic::AssertUnwindSafe;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use futures_util::FutureExt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
+use tokio::time::error::Elapsed;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tracing::{Instrument, Span, field};
 
-use super::meters::GroupMeters;
+use super::meters::{GroupMeters, Handled};
 use super::outcome::shortened;
 use super::store::{Delivery, Fetch, Queue, Receipt, Standing, Store, Verdict};
 use super::{Envelope, Outcome};
 use crate::backoff::Backoff;
-use crate::store::StoreError;
-use crate::task::{TaskGroup, panic_message};
+use crate::store::{Reply, StoreError};
+use crate::task::panic_message;
 use crate::telemetry::trace_context::TraceContext;
 
 /// Longest wait for an event in one question to the store.
@@ -56,12 +59,19 @@ pub(super) struct Consumer {
 impl Consumer {
     /// Until `closing`, begins; then lets handlers end; when `cancelled`, ends them.
     pub(super) async fn run(self: Arc<Self>, closing: CancellationToken, cancelled: CancellationToken) {
-        let handlers = TaskGroup::child_of(&cancelled);
-        closing.run_until_cancelled(self.dispatch(&handlers)).await;
+        let handlers = TaskTracker::new();
+        // Also when this task itself is dropped: nobody else ends the handlers then.
+        let stopped = cancelled.child_token().drop_guard();
+        closing.run_until_cancelled(self.dispatch(&handlers, stopped.token())).await;
         cancelled.run_until_cancelled(self.idle()).await;
+        drop(stopped);
         // They have nothing left to do but to give their event back.
-        if let Err(overrun) = handlers.stop(self.settings.op_timeout.saturating_mul(2)).await {
-            tracing::warn!(queue = %self.queue, handlers = overrun.tasks.len(), "event handlers do not end");
+        handlers.close();
+        let patience = self.settings.op_timeout.saturating_mul(2);
+        if tokio::time::timeout(patience, handlers.wait()).await.is_err() {
+            tracing::warn!(queue = %self.queue, handlers = handlers.len(), "event handlers do not end");
+            // Whoever waits for this task is to hear of them.
+            handlers.wait().await;
         }
     }
 
@@ -71,7 +81,7 @@ impl Consumer {
         let _all = self.permits.acquire_many(all).await;
     }
 
-    async fn dispatch(self: &Arc<Self>, handlers: &TaskGroup) -> Infallible {
+    async fn dispatch(self: &Arc<Self>, handlers: &TaskTracker, stopped: &CancellationToken) -> Infallible {
         let mut outage = Outage::default();
         loop {
             let mut permits = self.credits().await;
@@ -82,9 +92,9 @@ impl Consumer {
                         // A store that gives more than it was asked for gets the rest back by visibility.
                         let Some(permit) = permits.split(1) else { break };
                         let this = Arc::clone(self);
-                        let cancelled = handlers.token();
-                        handlers.spawn("event", async move {
-                            this.process(delivery, &cancelled).await;
+                        let stopped = stopped.clone();
+                        handlers.spawn(async move {
+                            this.process(delivery, &stopped).await;
                             drop(permit);
                         });
                     }
@@ -117,52 +127,83 @@ impl Consumer {
     }
 
     /// From delivery to verdict.
-    async fn process(&self, delivery: Delivery, cancelled: &CancellationToken) {
+    ///
+    /// A handler that ends at once, and a store that answers at once, cost no timer: what waits is boxed, so that
+    /// the task of an event stays small.
+    async fn process(&self, delivery: Delivery, stopped: &CancellationToken) {
         let Delivery { receipt, event } = delivery;
+        let meters = self.meters.of(&event.kind);
         if receipt.attempt > 1 {
             self.meters.redelivered.increment(1);
         }
         let span = span(&event, receipt.attempt);
         async {
-            let verdict = cancelled.run_until_cancelled(self.decide(&event, receipt)).await;
-            let given_back = Verdict::Retry { after: Duration::ZERO };
-            self.settle(&event, receipt, verdict.unwrap_or(given_back), cancelled).await;
+            let verdict = self.decide(&event, receipt, stopped, &meters).await;
+            let first = match self.store.settle(&self.queue, receipt, verdict.clone()).now() {
+                Ok(Ok(Standing::Held)) => return meters.ended(&verdict, receipt.attempt),
+                Ok(answer) => Reply::ready(answer),
+                Err(pending) => pending,
+            };
+            if Box::pin(self.insist(first, receipt, &verdict, stopped)).await {
+                meters.ended(&verdict, receipt.attempt);
+            }
         }
         .instrument(span)
         .await;
     }
 
-    async fn decide(&self, event: &Envelope, receipt: Receipt) -> Verdict {
+    async fn decide(
+        &self,
+        event: &Envelope,
+        receipt: Receipt,
+        stopped: &CancellationToken,
+        meters: &Handled,
+    ) -> Verdict {
         let attempt = receipt.attempt;
         if attempt > self.settings.max_attempts {
             let cause = format!("no end in {} deliveries: its consumers stopped or died", attempt - 1);
             return Verdict::Dead { cause };
         }
         let started = Instant::now();
-        let handling = AssertUnwindSafe(async {
-            match (self.handler)(event, attempt) {
-                Ok(handling) => Ok(handling.await),
-                Err(unreadable) => Err(unreadable),
-            }
-        });
-        let handling = tokio::time::timeout(self.settings.handler_timeout, handling.catch_unwind());
-        let ended = tokio::select! {
-            biased;
-            ended = handling => ended,
-            never = self.heartbeat(receipt) => match never {},
+        let handling = AssertUnwindSafe(async { Ok((self.handler)(event, attempt)?.await) });
+        let mut handling = pin!(handling.catch_unwind());
+        let ended = match poll_fn(|context| Poll::Ready(handling.as_mut().poll(context))).await {
+            Poll::Ready(ended) => Some(Ok(ended)),
+            Poll::Pending => Box::pin(self.watch(handling, receipt, stopped)).await,
         };
-        self.meters.of(&event.kind).took(started.elapsed());
+        meters.took(started.elapsed());
         match ended {
-            Ok(Ok(Ok(Outcome::Done))) => Verdict::Done,
-            Ok(Ok(Ok(Outcome::Retry { after }))) => self.again(attempt, after, "asked for another attempt"),
-            Ok(Ok(Ok(Outcome::Failed { reason }))) => self.again(attempt, None, &reason),
-            Ok(Ok(Ok(Outcome::Reject { reason }))) => Verdict::Dead { cause: shortened(reason) },
-            Ok(Ok(Err(unreadable))) => Verdict::Dead { cause: unreadable },
-            Ok(Err(panic)) => self.again(attempt, None, &format!("panicked: {}", panic_message(&*panic))),
-            Err(_) => {
+            Some(Ok(Ok(Ok(outcome)))) => match outcome {
+                Outcome::Done => Verdict::Done,
+                Outcome::Retry { after } => self.again(attempt, after, "asked for another attempt"),
+                Outcome::Failed { reason } => self.again(attempt, None, &reason),
+                Outcome::Reject { reason } => Verdict::Dead { cause: shortened(reason) },
+            },
+            Some(Ok(Ok(Err(unreadable)))) => Verdict::Dead { cause: unreadable },
+            Some(Ok(Err(panic))) => {
+                self.again(attempt, None, &format!("panicked: {}", panic_message(&*panic)))
+            }
+            Some(Err(_)) => {
                 let cause = format!("no end within {:?}", self.settings.handler_timeout);
                 self.again(attempt, None, &cause)
             }
+            None => Verdict::Retry { after: Duration::ZERO }, // given back
+        }
+    }
+
+    /// Awaits a handler within its time, with signs of life; `None` if it was stopped.
+    async fn watch<T>(
+        &self,
+        handling: impl Future<Output = T>,
+        receipt: Receipt,
+        stopped: &CancellationToken,
+    ) -> Option<Result<T, Elapsed>> {
+        let handling = tokio::time::timeout(self.settings.handler_timeout, handling);
+        tokio::select! {
+            biased;
+            ended = handling => Some(ended),
+            () = stopped.cancelled() => None,
+            never = self.heartbeat(receipt) => match never {},
         }
     }
 
@@ -192,44 +233,41 @@ impl Consumer {
         }
     }
 
-    /// Tells the store, as long as the event cannot have gone to somebody else.
-    async fn settle(
+    /// Tells the store again, as long as the event cannot have gone to somebody else. Says whether it was told.
+    async fn insist(
         &self,
-        event: &Envelope,
+        first: Reply<'_, Result<Standing, StoreError>>,
         receipt: Receipt,
-        verdict: Verdict,
-        cancelled: &CancellationToken,
-    ) {
-        let end = Instant::now();
+        verdict: &Verdict,
+        stopped: &CancellationToken,
+    ) -> bool {
+        let started = Instant::now();
         let mut outage = Outage::default();
-        let standing = loop {
-            let answer = self.store.settle(&self.queue, receipt, verdict.clone());
-            match answer.within(self.settings.op_timeout).await {
-                Ok(standing) => break standing,
+        let mut answer = first.within(self.settings.op_timeout).await;
+        loop {
+            match answer {
+                Ok(Standing::Held) => return true,
+                // After an answer was lost: the first question did it.
+                Ok(Standing::Gone) if outage.failures > 0 => return true,
+                Ok(Standing::Gone) => {
+                    tracing::debug!("event was delivered again before it was settled");
+                    return false;
+                }
                 Err(error @ StoreError::Rejected { .. }) => {
-                    return tracing::warn!(%error, "what became of an event was refused by the store");
+                    tracing::debug!(%error, "what became of an event was refused by the store");
+                    return false;
                 }
                 Err(error) => {
                     let pause = outage.again(&self.queue, &error);
-                    let too_late = end.elapsed() + pause >= self.settings.visibility;
-                    if too_late || cancelled.run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {
-                        return tracing::warn!("what became of an event was not told: it is delivered again");
+                    let too_late = started.elapsed() + pause >= self.settings.visibility;
+                    if too_late || stopped.run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {
+                        tracing::warn!("what became of an event was not told: it is delivered again");
+                        return false;
                     }
                 }
             }
-        };
-        // Gone after an answer was lost: the first question did it.
-        if standing == Standing::Gone && outage.failures == 0 {
-            return tracing::debug!("event was delivered again before it was settled");
-        }
-        let meters = self.meters.of(&event.kind);
-        match verdict {
-            Verdict::Done => meters.done.increment(1),
-            Verdict::Retry { .. } => meters.retried.increment(1),
-            Verdict::Dead { cause } => {
-                meters.dead.increment(1);
-                tracing::warn!(cause, attempts = receipt.attempt, "event went to the dead letters");
-            }
+            let again = self.store.settle(&self.queue, receipt, verdict.clone());
+            answer = again.within(self.settings.op_timeout).await;
         }
     }
 }

@@ -1,5 +1,6 @@
 //! An event on its way: the attributes of CloudEvents 1.0 and the data as bytes.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -69,7 +70,7 @@ pub struct Envelope {
     /// When it happened, by the publisher's calendar (`time`).
     pub time: Timestamp,
     /// The format of `data` (`datacontenttype`).
-    pub content_type: Arc<str>,
+    pub content_type: Cow<'static, str>,
     /// The trace it belongs to (`traceparent`, of the distributed tracing extension).
     pub trace_parent: Option<String>,
     /// What is to be known about it (`data`).

@@ -71,11 +71,11 @@ impl From<StoreError> for Error {
 
 /// What a handle that stopped had to leave undone, in a store whose events end with the process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("{events} events left unhandled after the deadline, {handlers} handlers still running")]
+#[error("{events} events left unhandled after the deadline, {stuck} subscriptions stuck in a handler")]
 #[non_exhaustive]
 pub struct Unfinished {
     /// Events neither done nor dead.
     pub events: usize,
-    /// Handlers that did not let themselves be cancelled: they block their thread.
-    pub handlers: usize,
+    /// Subscriptions with a handler that cannot be cancelled because it blocks its thread.
+    pub stuck: usize,
 }

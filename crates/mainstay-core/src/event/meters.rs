@@ -6,7 +6,7 @@ use std::time::Duration;
 use quick_cache::sync::Cache;
 
 use super::Kind;
-use super::store::{QueueStats, Store};
+use super::store::{QueueStats, Store, Verdict};
 use crate::metrics::{Counter, Histogram, Metrics, Sink, Unit};
 
 /// Types whose handles are kept. A service has dozens; a name that came from input must not fill the memory.
@@ -62,20 +62,20 @@ pub(super) struct GroupMeters {
     metrics: Metrics,
     group: Box<str>,
     pub(super) redelivered: Counter,
-    handled: Cache<Kind, Handled>,
+    handled: Cache<Kind, Arc<Handled>>,
 }
 
 /// What is counted per group and type.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) struct Handled {
-    pub(super) done: Counter,
-    pub(super) retried: Counter,
-    pub(super) dead: Counter,
+    done: Counter,
+    retried: Counter,
+    dead: Counter,
     duration: Histogram,
 }
 
 impl GroupMeters {
-    pub(super) fn of(&self, kind: &Kind) -> Handled {
+    pub(super) fn of(&self, kind: &Kind) -> Arc<Handled> {
         if let Some(handled) = self.handled.get(kind) {
             return handled;
         }
@@ -85,9 +85,9 @@ impl GroupMeters {
             self.metrics.counter("events_handled_total").with(&labels)
         };
         let duration = self.metrics.histogram("events_handler_duration_seconds").with(&labels);
-        let handled =
-            Handled { done: result("done"), retried: result("retried"), dead: result("dead"), duration };
-        self.handled.insert(kind.clone(), handled.clone());
+        let (done, retried, dead) = (result("done"), result("retried"), result("dead"));
+        let handled = Arc::new(Handled { done, retried, dead, duration });
+        self.handled.insert(kind.clone(), Arc::clone(&handled));
         handled
     }
 }
@@ -95,6 +95,18 @@ impl GroupMeters {
 impl Handled {
     pub(super) fn took(&self, time: Duration) {
         self.duration.record(time.as_secs_f64());
+    }
+
+    /// Counts a delivery whose verdict the store has taken.
+    pub(super) fn ended(&self, verdict: &Verdict, attempts: u32) {
+        match verdict {
+            Verdict::Done => self.done.increment(1),
+            Verdict::Retry { .. } => self.retried.increment(1),
+            Verdict::Dead { cause } => {
+                self.dead.increment(1);
+                tracing::warn!(cause, attempts, "event went to the dead letters");
+            }
+        }
     }
 }
 

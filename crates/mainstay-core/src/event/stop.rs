@@ -34,11 +34,11 @@ impl Events {
         }
         let left = deadline.saturating_sub(started.elapsed());
         let stopped = join_all(active.iter().map(|active| active.stop(left))).await;
-        let mut unfinished = Unfinished { events: 0, handlers: 0 };
+        let mut unfinished = Unfinished { events: 0, stuck: 0 };
         for stopped in stopped {
             match stopped {
                 Ok(lost_with_their_queue) => unfinished.events += lost_with_their_queue,
-                Err(overrun) => unfinished.handlers += overrun.tasks.len(),
+                Err(overrun) => unfinished.stuck += overrun.tasks.len(),
             }
         }
         if self.store().is_volatile() {
@@ -47,10 +47,10 @@ impl Events {
         } else {
             unfinished.events = 0;
         }
-        if unfinished == (Unfinished { events: 0, handlers: 0 }) {
+        if unfinished == (Unfinished { events: 0, stuck: 0 }) {
             return Ok(());
         }
-        tracing::warn!(events = unfinished.events, handlers = unfinished.handlers, "events left unhandled");
+        tracing::warn!(events = unfinished.events, stuck = unfinished.stuck, "events left unhandled");
         Err(unfinished)
     }
 

@@ -8,7 +8,6 @@ use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use self::queue::Now;
 use self::topic::{Topic, unknown};
 use super::store::{Dead, Delivery, Fetch, Published, QueueStats, Receipt, Standing, Store, Verdict};
 use super::{Bounds, Envelope, EventId, Queue};
@@ -57,8 +56,7 @@ impl Memory {
         let open = topic.queues.get_mut(queue).ok_or_else(|| unknown(queue))?;
         let dropped = open.state.dead_dropped();
         let wakes = matches!(verdict, Verdict::Retry { .. });
-        let now = Now { moment: self.clock.now(), wall: self.clock.wall() };
-        let standing = open.state.settle(receipt, verdict, self.bounds.dead, now);
+        let standing = open.state.settle(receipt, verdict, self.bounds.dead, &self.clock);
         if wakes {
             // A waiting consumer has set its timer without knowing of this event.
             open.arrived.notify_one();

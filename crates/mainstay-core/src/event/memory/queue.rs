@@ -1,14 +1,12 @@
-//! One queue: a state machine that is told the time.
+//! One queue: a state machine.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
-
 use super::super::store::{Dead, Delivery, QueueStats, Receipt, Standing, Verdict};
 use super::super::{Envelope, EventId, Queue};
-use crate::time::Moment;
+use crate::time::{Clock, Moment};
 
 /// An event is in `queued`, in `held` or in `dead`, or it is done.
 #[derive(Debug, Default)]
@@ -85,17 +83,17 @@ impl State {
         receipt: Receipt,
         verdict: Verdict,
         max_dead: usize,
-        now: Now,
+        clock: &Clock,
     ) -> Standing {
         let Some(position) = self.standing(receipt) else { return Standing::Gone };
         let held = self.forget(position).expect("a receipt that stands is of a held event");
         match verdict {
             Verdict::Done => {}
             Verdict::Retry { after } => {
-                self.insert(position, Held { due: now.moment + after, pending: false, ..held });
+                self.insert(position, Held { due: clock.now() + after, pending: false, ..held });
             }
             Verdict::Dead { cause } => {
-                self.dead.push_back(Dead::new(held.event, held.attempt, cause, now.wall));
+                self.dead.push_back(Dead::new(held.event, held.attempt, cause, clock.wall()));
                 if self.dead.len() > max_dead {
                     self.dead.pop_front();
                     self.dead_dropped += 1;
@@ -166,11 +164,4 @@ impl State {
         self.delayed -= usize::from(!held.pending);
         Some(held)
     }
-}
-
-/// Both clocks, read once per verb.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Now {
-    pub(super) moment: Moment,
-    pub(super) wall: Timestamp,
 }

@@ -19,7 +19,7 @@ pub(super) struct Topic(Mutex<Inner>);
 
 #[derive(Debug, Default)]
 pub(super) struct Inner {
-    pub(super) queues: HashMap<Queue, Open>,
+    pub(super) queues: HashMap<Queue, Open, foldhash::fast::RandomState>,
     seen: Seen,
 }
 

@@ -17,7 +17,7 @@ use mainstay_testkit::{Rng, Seed, TestClock};
 use super::audit::Audit;
 use super::{SECOND, bounds, tasks};
 
-const GROUPS: [&str; 3] = ["users", "audit", "mail"];
+const GROUPS: [&str; 2] = ["users", "audit"];
 const CONCURRENCY: usize = 24;
 const PUBLISHERS: usize = 40;
 const MILLI: Duration = Duration::from_millis(1);
@@ -159,7 +159,7 @@ async fn every_event_whose_publish_returned_ends_once_in_every_group_and_nothing
     let rng = Arc::new(Mutex::new(seed.rng()));
     let chaos = Chaos { events, rng, published: Arc::default(), handled: Arc::default() };
     let mut subscriptions = Vec::new();
-    for group in [0, 0, 1, 1, 2] {
+    for group in [0, 0, 1, 1] {
         subscriptions.push((group, chaos.subscribe(group).await));
     }
     faults.random(seed, 0.03);
@@ -264,7 +264,7 @@ async fn dropping_publish_subscribe_and_stop_at_any_poll_leaks_nothing() {
         .await;
         let _dropped = tokio::time::timeout(patience(), events.stop(patience())).await;
         let stopped = events.stop(60 * SECOND).await;
-        assert!(stopped.is_ok() || stopped.is_err_and(|left| left.handlers == 0), "{stopped:?}");
+        assert!(stopped.is_ok() || stopped.is_err_and(|left| left.stuck == 0), "{stopped:?}");
         assert_eq!(tasks(), 0);
     }
 }

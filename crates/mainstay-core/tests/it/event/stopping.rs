@@ -68,7 +68,7 @@ async fn what_is_left_at_the_deadline_is_counted() {
     bus.events.publish_all("user.created", &[1, 2, 3]).await.unwrap();
     let started = tokio::time::Instant::now();
     let unfinished = bus.events.stop(10 * SECOND).await.unwrap_err();
-    assert_eq!((unfinished.events, unfinished.handlers), (9, 0));
+    assert_eq!((unfinished.events, unfinished.stuck), (9, 0));
     assert!(started.elapsed() <= 11 * SECOND, "{:?}", started.elapsed());
     assert_eq!(tasks(), 0);
 }
