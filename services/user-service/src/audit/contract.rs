@@ -121,7 +121,7 @@ async fn a_trail_can_be_asked_for_when_there_is_or_was_a_user() {
     users.delete(&user.id, None).await.unwrap();
     assert!(audit.of(&user.id, None, None).await.is_ok(), "deleted, and its event on the way");
     assert!(audit.record(&user.id, &entry(1, event::CREATED, 1)).await.unwrap());
-    assert_eq!(users.purge(Timestamp::MAX, 10).await.unwrap(), [user.id.clone()]);
+    assert_eq!(users.purge(Timestamp::MAX, 10).await.unwrap(), std::slice::from_ref(&user.id));
     assert_eq!(audit.of(&user.id, None, None).await.unwrap().items.len(), 1, "purged");
 }
 

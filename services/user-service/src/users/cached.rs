@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mainstay::cache::{self, Cache, Policy, Ttl};
+use tracing::{Instrument, Span};
 
 use super::{Error, User, UserRepository};
 
@@ -30,7 +31,9 @@ impl CachedUsers {
     pub(super) async fn get(&self, id: &str) -> Result<Option<User>, Error> {
         let policy = Policy::from(TTL).stale_for(STALE).negative_ttl(UNKNOWN);
         let (users, wanted) = (self.users.clone(), id.to_owned());
-        let load = move || async move { users.get(&wanted).await };
+        // A load is a task of the cache; what it logs belongs to the request that began it.
+        let request = Span::current();
+        let load = move || async move { users.get(&wanted).await }.instrument(request);
         match self.cache.get_or_load_optional(&key(id), policy, load).await {
             Ok(user) => Ok(user),
             Err(

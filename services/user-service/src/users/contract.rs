@@ -6,6 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use mainstay::cache::{self, Cache};
 use mainstay::event::{self as event_bus, Event, Events};
+use mainstay::http::Problem;
 use mainstay::metrics::Metrics;
 use mainstay::sql::{Database, Options};
 use mainstay::time::Clock;
@@ -361,6 +362,23 @@ async fn a_write_stands_when_nothing_can_be_announced() {
     service.delete(&user.id, None).await.unwrap();
     assert!(matches!(service.get(&user.id).await, Err(Error::NotFound)));
     assert_eq!(metrics.counter("user_events_unpublished_total").with(&[]).get(), 2);
+}
+
+#[tokio::test]
+async fn a_database_that_is_gone_is_said_and_whom_the_cache_knows_is_served() {
+    let Ground { service, db, _directory, .. } = ground().await;
+    let known = service.create(input("ada@example.com"), "s", None).await.unwrap().user;
+    let other = service.create(input("grace@example.com"), "s", None).await.unwrap().user;
+    service.get(&known.id).await.unwrap();
+    db.close().await;
+    assert_eq!(service.get(&known.id).await.unwrap(), known);
+    let error = service.get(&other.id).await.unwrap_err();
+    assert!(matches!(error, Error::Read(_)), "{error:?}");
+    assert_eq!(Problem::from(error).status(), 503, "as when the database is read without a cache");
+    assert!(
+        matches!(service.current(&known.id).await, Err(Error::Store(_))),
+        "who decides asks the database"
+    );
 }
 
 #[test]

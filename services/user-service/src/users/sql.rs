@@ -16,7 +16,7 @@ pub(crate) struct SqlUserRepository {
 }
 
 impl SqlUserRepository {
-    /// The schema must be at [`super::migrations`].
+    /// The schema must be at [`crate::migrations`].
     pub(crate) fn new(db: Database) -> Self {
         Self { db, keys: IdempotencyKeys::new() }
     }

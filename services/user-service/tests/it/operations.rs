@@ -8,7 +8,7 @@ use mainstay_testkit::{Service, eventually_async, promtool};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::{PATIENCE, create, created, empty_service, get, service};
+use crate::{PATIENCE, create, created, empty_service, get, path_of, service};
 
 #[tokio::test]
 async fn live_ready_and_health_tell_the_truth() {
@@ -232,6 +232,24 @@ async fn every_line_of_a_request_carries_its_id() {
     for line in output.lines() {
         let line: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
         assert!(line["timestamp"].is_string() && line["level"].is_string(), "{line}");
+    }
+}
+
+#[tokio::test]
+async fn work_that_outlives_its_request_is_logged_under_the_requests_id() {
+    // Every statement counts as slow, and is logged as that.
+    let service = service().env("LOG_FORMAT", "json").env("DB_SLOW_QUERY", "0").start().await;
+    let path = path_of(&created(&service, "ada@example.org", "Ada").await);
+    let read = Request::get(service.addr(), &path).header("x-request-id", "reading").send().await;
+    let change = Request::patch(service.addr(), &path).header("x-request-id", "changing");
+    let changed = change.json(&json!({"name": "Lovelace"})).send().await;
+    assert_eq!((read.status, changed.status), (200, 200));
+    for (id, statement) in [("reading", "users.get"), ("changing", "users.update")] {
+        eventually_async("the statement is logged with the id", PATIENCE, async || {
+            let output = service.output_so_far();
+            output.lines().any(|line| line.contains(&format!("\"{id}\"")) && line.contains(statement))
+        })
+        .await;
     }
 }
 
