@@ -3,16 +3,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use mainstay::cache::{self, Cache, Policy, Ttl};
+use mainstay::cache::{self, Cache, Ttl};
 use tracing::{Instrument, Span};
 
 use super::{Error, User, UserRepository};
 
-/// How old a user may be for whom an invalidation failed, or was made on an instance with a cache of its own:
-/// without a common store, each instance hears of its own writes only.
+/// How old, a tenth more or less, a user may be for whom an invalidation failed, or was made on an instance
+/// with a cache of its own: without a common store, each instance hears of its own writes only.
 const TTL: Ttl = Ttl::seconds(60);
-/// How long after that a user is still served while the database fails.
+/// How long after that a user is still served while the database fails,
 const STALE: Duration = Duration::from_secs(300);
+/// or does not answer for so long. Up to then who asks waits for what is true now.
+const PATIENCE: Duration = Duration::from_secs(2);
 /// Ids are random: nobody asks for one before it exists, except to guess.
 const UNKNOWN: Duration = Duration::from_secs(5);
 
@@ -29,7 +31,7 @@ impl CachedUsers {
 
     /// The user as of the last write on this instance, and of at most [`TTL`] ago otherwise.
     pub(super) async fn get(&self, id: &str) -> Result<Option<User>, Error> {
-        let policy = Policy::from(TTL).stale_for(STALE).negative_ttl(UNKNOWN);
+        let policy = TTL.stale_for(STALE).soft_timeout(PATIENCE).negative_ttl(UNKNOWN);
         let (users, wanted) = (self.users.clone(), id.to_owned());
         // A load is a task of the cache; what it logs belongs to the request that began it.
         let request = Span::current();

@@ -1,30 +1,23 @@
-//! The promises of [`UserRepository`], to be kept on every database, and those of the service above it.
+//! The promises of [`UserRepository`], to be kept on every database.
 
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::sync::Arc;
 
 use jiff::Timestamp;
-use mainstay::cache::{self, Cache};
-use mainstay::event::{self as event_bus, Event, Events};
-use mainstay::http::Problem;
-use mainstay::metrics::Metrics;
 use mainstay::sql::{Database, Options};
-use mainstay::time::Clock;
-use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 
 use super::*;
 use crate::migrations;
 
-async fn sqlite() -> (Database, TempDir) {
+pub(super) async fn sqlite() -> (Database, TempDir) {
     let directory = TempDir::new().unwrap();
     let db = Database::connect(Options::sqlite(directory.path().join("users.db"))).await.unwrap();
     db.migrate(&migrations()).await.unwrap();
     (db, directory)
 }
 
-fn someone(email: &str) -> User {
+pub(super) fn someone(email: &str) -> User {
     let name = "Some One".to_owned();
     NewUser { email: email.to_owned(), name, phone: Some("+41441234567".to_owned()), role: Role::User }
         .into_user()
@@ -230,167 +223,4 @@ async fn a_purge_takes_what_was_deleted_before_a_time_and_nothing_else(users: &d
     assert_eq!(users.purge(Timestamp::MAX, 3).await.unwrap(), ids(&deleted[3..]));
     assert!(users.purge(Timestamp::MAX, 3).await.unwrap().is_empty());
     assert_eq!(users.get(&kept.id).await.unwrap(), Some(kept));
-}
-
-/// A service on what is at hand in a process, and what it leans on.
-struct Ground {
-    service: UserService,
-    events: Events,
-    metrics: Metrics,
-    db: Database,
-    _directory: TempDir,
-}
-
-async fn ground() -> Ground {
-    let (db, directory) = sqlite().await;
-    let (metrics, clock) = (Metrics::new(), Clock::system());
-    let cache = Cache::in_memory(cache::Options::default(), &metrics, clock.clone());
-    let events = Events::in_memory(event_bus::Options::default(), &metrics, clock);
-    let repository = Arc::new(SqlUserRepository::new(db.clone()));
-    let service = UserService::new(repository, cache, events.clone(), &metrics);
-    Ground { service, events, metrics, db, _directory: directory }
-}
-
-async fn service() -> (UserService, TempDir) {
-    let Ground { service, _directory, .. } = ground().await;
-    (service, _directory)
-}
-
-fn input(email: &str) -> NewUserInput {
-    NewUserInput { email: Some(email.into()), name: Some("Ada".into()), ..NewUserInput::default() }
-}
-
-#[tokio::test]
-async fn the_service_reports_a_bad_key_together_with_bad_fields() {
-    let (service, _directory) = service().await;
-    let Err(Error::Invalid(problems)) = service.create(input("nobody"), "s", Some("a b")).await else {
-        panic!()
-    };
-    assert_eq!(problems.iter().map(|p| &*p.field).collect::<Vec<_>>(), ["email", "Idempotency-Key"]);
-    let Err(Error::Invalid(problems)) = service.list(Some("0"), Some("x")).await else { panic!() };
-    assert_eq!(problems.iter().map(|p| &*p.field).collect::<Vec<_>>(), ["limit", "cursor"]);
-    for limit in ["101", "-1", "", "ten", "99999999999999999999"] {
-        assert!(matches!(service.list(Some(limit), None).await, Err(Error::Invalid(_))), "{limit}");
-    }
-    assert!(service.list(None, None).await.unwrap().items.is_empty());
-}
-
-#[tokio::test]
-async fn the_service_knows_a_repeated_request_by_its_meaning_and_keeps_callers_apart() {
-    let (service, _directory) = service().await;
-    let first = service.create(input("ada@EXAMPLE.com"), "ada", Some("k")).await.unwrap();
-    let again = service.create(input("ada@example.com"), "ada", Some("k")).await.unwrap();
-    assert!(again.replayed && again.user == first.user);
-    assert!(matches!(service.create(input("b@example.com"), "ada", Some("k")).await, Err(Error::KeyReused)));
-    assert!(!service.create(input("b@example.com"), "bob", Some("k")).await.unwrap().replayed);
-}
-
-#[tokio::test]
-async fn the_seed_comes_once_and_not_again_after_everybody_was_deleted() {
-    let (service, _directory) = service().await;
-    let (one, two) = tokio::join!(service.seed(), service.seed());
-    assert_eq!(one.unwrap() + two.unwrap(), 3);
-    let users = service.list(None, None).await.unwrap().items;
-    assert_eq!(users.len(), 3);
-    for user in users {
-        service.delete(&user.id, None).await.unwrap();
-    }
-    assert_eq!(service.seed().await.unwrap(), 0);
-}
-
-#[tokio::test]
-async fn the_seed_would_pass_the_checks_of_a_request() {
-    let (service, _directory) = service().await;
-    service.seed().await.unwrap();
-    for user in service.list(None, None).await.unwrap().items {
-        let input = NewUserInput {
-            email: Some(user.email.clone().into()),
-            name: Some(user.name.into()),
-            phone: user.phone.map(Into::into),
-            role: Some(user.role.as_str().into()),
-            ..NewUserInput::default()
-        };
-        assert_eq!(input.check().unwrap().email, user.email);
-    }
-}
-
-/// What is published from now on, once [`Events::stop`] has let it all be handled.
-async fn published(events: &Events) -> Arc<Mutex<Vec<(String, Value)>>> {
-    let heard = Arc::<Mutex<Vec<_>>>::default();
-    for kind in [event::CREATED, event::UPDATED, event::DELETED] {
-        let heard = heard.clone();
-        let hear = move |event: Event<Value>| {
-            heard.lock().unwrap().push((event.kind.to_string(), event.data));
-            async {}
-        };
-        events.on(kind).group("test").concurrency(1).handle(hear).await.unwrap();
-    }
-    heard
-}
-
-const LONG: Duration = Duration::from_secs(60);
-
-#[tokio::test]
-async fn a_write_whose_caller_goes_away_is_finished_and_announced() {
-    let Ground { service, events, db, _directory, .. } = ground().await;
-    let heard = published(&events).await;
-    let user = service.create(input("ada@example.com"), "s", None).await.unwrap().user;
-    service.get(&user.id).await.unwrap();
-    let patch = UserPatchInput { name: Some("Lovelace".into()), ..UserPatchInput::default() };
-    let mut update = Box::pin(service.update(&user.id, patch, None));
-    tokio::select! {
-        biased;
-        _ = &mut update => panic!("a write does not end at once"),
-        () = std::future::ready(()) => {}
-    }
-    drop(update);
-    service.stop().await.unwrap();
-    events.stop(LONG).await.unwrap();
-    let heard = heard.lock().unwrap().clone();
-    assert_eq!(heard.len(), 2, "{heard:?}");
-    let expected = json!({"id": user.id, "version": 2, "changed": ["name"]});
-    assert!(heard.contains(&(event::UPDATED.to_owned(), expected)), "{heard:?}");
-    assert_eq!(service.get(&user.id).await.unwrap().name, "Lovelace");
-    drop(db);
-}
-
-#[tokio::test]
-async fn a_write_stands_when_nothing_can_be_announced() {
-    let Ground { service, events, metrics, _directory, .. } = ground().await;
-    events.stop(LONG).await.unwrap();
-    let user = service.create(input("ada@example.com"), "s", None).await.unwrap().user;
-    service.delete(&user.id, None).await.unwrap();
-    assert!(matches!(service.get(&user.id).await, Err(Error::NotFound)));
-    assert_eq!(metrics.counter("user_events_unpublished_total").with(&[]).get(), 2);
-}
-
-#[tokio::test]
-async fn a_database_that_is_gone_is_said_and_whom_the_cache_knows_is_served() {
-    let Ground { service, db, _directory, .. } = ground().await;
-    let known = service.create(input("ada@example.com"), "s", None).await.unwrap().user;
-    let other = service.create(input("grace@example.com"), "s", None).await.unwrap().user;
-    service.get(&known.id).await.unwrap();
-    db.close().await;
-    assert_eq!(service.get(&known.id).await.unwrap(), known);
-    let error = service.get(&other.id).await.unwrap_err();
-    assert!(matches!(error, Error::Read(_)), "{error:?}");
-    assert_eq!(Problem::from(error).status(), 503, "as when the database is read without a cache");
-    assert!(
-        matches!(service.current(&known.id).await, Err(Error::Store(_))),
-        "who decides asks the database"
-    );
-}
-
-#[test]
-fn the_json_is_camel_case_with_rfc_3339_times_and_survives_a_round_trip() {
-    let mut user = someone("json@example.com");
-    user.id = "0192f3a1-b2c3-7d4e-8f90-a1b2c3d4e5f6".to_owned();
-    user.created_at = Timestamp::UNIX_EPOCH;
-    user.updated_at = Timestamp::UNIX_EPOCH;
-    let json = serde_json::to_string(&user).unwrap();
-    let expected = r#"{"id":"0192f3a1-b2c3-7d4e-8f90-a1b2c3d4e5f6","email":"json@example.com","name":"Some One","phone":"+41441234567","role":"user","createdAt":"1970-01-01T00:00:00Z","updatedAt":"1970-01-01T00:00:00Z","version":1}"#;
-    assert_eq!(json, expected);
-    assert_eq!(serde_json::from_str::<User>(&json).unwrap(), user);
-    user.phone = None;
-    assert!(!serde_json::to_string(&user).unwrap().contains("phone"));
 }

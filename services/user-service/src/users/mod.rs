@@ -17,6 +17,8 @@ mod sql;
 
 #[cfg(test)]
 mod contract;
+#[cfg(test)]
+mod promises;
 
 pub(crate) use cursor::Cursor;
 pub(crate) use error::{Error, FieldError};

@@ -29,7 +29,8 @@ async fn a_client_is_told_what_is_left_and_then_to_wait() {
     let refused = get(&service, "/api/users").await;
     assert_eq!((refused.status, remaining(&refused)), (429, 0));
     let wait: u64 = refused.header("retry-after").unwrap().parse().unwrap();
-    assert!((1..=990).contains(&wait), "{wait}");
+    // The window, until it has moved past the first request, and a little more, different for each client.
+    assert!((1..=1200).contains(&wait), "{wait}");
     assert_eq!(refused.header("content-type"), Some("application/problem+json"));
     let problem = refused.json();
     assert!(problem["type"].as_str().unwrap().starts_with("urn:mainstay:problem:"), "{problem}");
