@@ -195,4 +195,18 @@ mod tests {
         arrival.refund(receipt);
         assert_eq!(arrival.room(now), before);
     }
+
+    #[test]
+    fn a_refund_after_another_gives_back_only_what_is_not_earned_yet() {
+        let (rule, begin) = (Gcra::new(10, 1_000, 5), Moment::from_micros(7_000));
+        let mut arrival = Arrival::new(rule, begin);
+        let (first, second) = (arrival.charge(begin, 2), arrival.charge(begin, 2));
+        arrival.refund(first);
+        // By now the second is earned, and the third must not pay for it.
+        let later = Moment::from_micros(7_201);
+        arrival.settle(later);
+        arrival.charge(later, 2);
+        arrival.refund(second);
+        assert_eq!(arrival.room(later), 3);
+    }
 }
