@@ -1,4 +1,5 @@
 //! The contract of `mainstay_core::event`.
+#![allow(clippy::unwrap_used, reason = "a case fails by panicking")]
 
 use std::future::Future;
 use std::pin::Pin;
@@ -22,8 +23,11 @@ pub struct Backend {
     /// Most events a queue of this store takes: at least 4, and few enough to fill one.
     pub capacity: usize,
     /// Lets this much of the store's time pass.
-    pub elapse: Box<dyn Fn(Duration) -> Pin<Box<dyn Future<Output = ()>>>>,
+    pub elapse: Elapse,
 }
+
+/// Lets time pass.
+pub type Elapse = Box<dyn Fn(Duration) -> Pin<Box<dyn Future<Output = ()>>>>;
 
 impl std::fmt::Debug for Backend {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
