@@ -3,7 +3,9 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 
 use mainstay_core::backoff::Backoff;
-use mainstay_core::event::{Event, Outcome};
+use mainstay_core::event::{Event, Memory, Options, Outcome};
+use mainstay_testkit::TestClock;
+use mainstay_testkit::mutants::event::{Bug, Mutant};
 use serde_json::{Value, json};
 
 use super::{Bus, SECOND, settled};
@@ -101,4 +103,53 @@ async fn a_handler_that_panics_or_hangs_has_failed() {
     let causes: Vec<_> = letters.iter().map(|letter| &*letter.cause).collect();
     assert_eq!(causes, ["panicked: panics", "no end within 10s"]);
     assert_eq!(bus.only_queue().await.unfinished(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_more_handlers_run_at_once_than_the_concurrency_even_if_the_store_gives_too_much() {
+    let options = Options::new("users");
+    let memory = || Memory::new(options.memory, TestClock::new().clock());
+    let greedy = Mutant::new(memory(), Bug::IgnoresCredits);
+    for bus in [Bus::on(Arc::new(memory()), options.clone()), Bus::on(Arc::new(greedy), options.clone())] {
+        let (running, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let seen = Arc::clone(&most);
+        let handler = move |_: Event<u32>| {
+            let (running, most) = (Arc::clone(&running), Arc::clone(&most));
+            async move {
+                most.fetch_max(running.fetch_add(1, SeqCst) + 1, SeqCst);
+                tokio::time::sleep(SECOND).await;
+                running.fetch_sub(1, SeqCst);
+            }
+        };
+        bus.events.on("user.*").concurrency(3).handle(handler).await.unwrap();
+        bus.events.publish_all("user.created", &(0..20).collect::<Vec<_>>()).await.unwrap();
+        settled().await;
+        bus.events.stop(3_600 * SECOND).await.unwrap();
+        assert_eq!(seen.load(SeqCst), 3);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_queues_of_a_group_are_shown_as_one_in_the_metrics() {
+    let bus = Bus::new();
+    for pattern in ["user.*", "user.created"] {
+        bus.events
+            .on(pattern)
+            .concurrency(1)
+            .handle(|_: Event<u32>| std::future::pending::<()>())
+            .await
+            .unwrap();
+    }
+    bus.events.publish_all("user.created", &[1, 2, 3]).await.unwrap();
+    tokio::time::sleep(SECOND).await;
+    let text = bus.metrics.render(mainstay_core::metrics::Format::Prometheus);
+    for line in [
+        "events_queue_length{group=\"users\"} 4",
+        "events_pending{group=\"users\"} 2",
+        "events_dead_letters{group=\"users\"} 0",
+        "events_oldest_age_seconds{group=\"users\"} 1",
+        "events_published_total{type=\"user.created\"} 3",
+    ] {
+        assert!(text.contains(line), "{line} in\n{text}");
+    }
 }

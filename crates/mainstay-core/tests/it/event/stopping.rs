@@ -6,6 +6,8 @@ use mainstay_core::backoff::Backoff;
 use mainstay_core::event::{Error, Event, Events, Memory, Options, Outcome, Store};
 use mainstay_core::metrics::Metrics;
 use mainstay_testkit::TestClock;
+use mainstay_testkit::faulty::Faults;
+use mainstay_testkit::faulty::event::FaultyStore;
 
 use super::{Bus, SECOND, settled, tasks};
 use crate::log::Log;
@@ -100,6 +102,28 @@ async fn a_publish_under_way_when_stopping_begins_is_drained_or_refused() {
         }
         assert_eq!(handled.load(SeqCst), accepted);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn stopping_waits_for_a_publish_that_is_on_its_way_to_the_store() {
+    let faults = Faults::none();
+    let memory = Memory::new(Options::default().memory, TestClock::new().clock());
+    let bus = Bus::on(Arc::new(FaultyStore::new(memory, faults.clone())), Options::new("users"));
+    let log = Log::default();
+    let seen = log.clone();
+    let handler = move |event: Event<u32>| {
+        seen.push(event.data.to_string());
+        async {}
+    };
+    bus.events.subscribe("user.*", handler).await.unwrap();
+    faults.delay(Duration::from_millis(400));
+    let events = bus.events.clone();
+    let publish = tokio::spawn(async move { events.publish("user.created", &1).await });
+    settled().await;
+    faults.delay(Duration::ZERO);
+    assert_eq!(bus.events.stop(10 * SECOND).await, Ok(()));
+    publish.await.unwrap().unwrap();
+    assert_eq!(log.entries(), ["1"]);
 }
 
 #[tokio::test(start_paused = true)]
