@@ -2,12 +2,12 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 
 use super::store::{Dead, Queue};
 use super::{Envelope, Error, EventId, Events, Pattern};
-use std::sync::Arc;
 
 /// Names a dead letter: an event, and the queue it is dead in.
 ///

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::Serialize;
+use tracing::Instrument;
 
 use super::envelope::Envelope;
 use super::meters::Known;
@@ -117,7 +118,9 @@ impl Events {
     }
 
     async fn send(&self, known: &Known, envelopes: &[Arc<Envelope>]) -> Result<(), Error> {
-        match self.offer(envelopes).await {
+        let span =
+            tracing::debug_span!("publish", event_type = known.kind.as_str(), events = envelopes.len());
+        match self.offer(envelopes).instrument(span).await {
             Ok(Published::Accepted) => {
                 known.published.increment(envelopes.len() as u64);
                 Ok(())
