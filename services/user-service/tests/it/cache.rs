@@ -78,6 +78,7 @@ async fn a_version_written_by_another_instance_decides_at_once() {
         assert_eq!(get(service, &path).await.header("etag"), Some("\"1\""), "both have it in their cache");
     }
     assert_eq!(change(&two, "\"1\"", "By two").await.status, 200);
+    assert_eq!(get(&two, &path).await.header("etag"), Some("\"2\""), "in the cache of two again");
     // Each instance has a cache of its own here: `one` may still answer version 1, but does not decide by it.
     assert_eq!(change(&one, "\"2\"", "By one").await.status, 200);
     assert_eq!(change(&two, "\"2\"", "Too late").await.status, 412);
