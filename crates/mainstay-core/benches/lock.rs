@@ -52,14 +52,19 @@ fn measure<F: Future<Output = ()> + Send + 'static>(
     samples[SAMPLES / 2]
 }
 
-fn mainstay(threads: usize, tasks: usize, turns: u64, key: fn(usize) -> String) -> f64 {
+/// With a pause while it holds, every turn is a handover to one who waits.
+fn mainstay(threads: usize, tasks: usize, turns: u64, key: fn(usize) -> String, pause: bool) -> f64 {
     let locks = locks();
     measure(threads, tasks, turns, |n, turns| {
         let (locks, key) = (locks.clone(), key(n));
         async move {
             for _ in 0..turns {
                 let request = locks.lock(key.as_str()).wait(Duration::from_secs(3600));
-                drop(black_box(request.acquire().await.expect("held by nobody for an hour")));
+                let guard = black_box(request.acquire().await.expect("held by nobody for an hour"));
+                if pause {
+                    tokio::task::yield_now().await;
+                }
+                drop(guard);
             }
         }
     })
@@ -71,7 +76,11 @@ fn tokio_mutex(threads: usize, tasks: usize, turns: u64, own: bool) -> f64 {
         let mutex = Arc::clone(&mutexes[if own { n } else { 0 }]);
         async move {
             for _ in 0..turns {
-                drop(black_box(mutex.lock().await));
+                let guard = black_box(mutex.lock().await);
+                if !own {
+                    tokio::task::yield_now().await;
+                }
+                drop(guard);
             }
         }
     })
@@ -114,16 +123,16 @@ fn row(what: &str, this: f64, other: f64, peer: &str) {
 fn main() {
     println!("{:<46} {:>12} {:>12}", "", "this", "other");
     for threads in [1, 4] {
-        let this = mainstay(threads, threads, TURNS, |n| format!("key-{n}"));
+        let this = mainstay(threads, threads, TURNS, |n| format!("key-{n}"), false);
         let what = format!("lock+release, own key, {threads} threads");
         row(&what, this, tokio_mutex(threads, threads, TURNS, true), "tokio Mutex");
         row(&what, this, tokio_owned(threads, threads, TURNS), "tokio Mutex, owned guard");
     }
     for threads in [1, 4] {
         // Per handover: all tasks' turns are one queue.
-        let turns = 2_000;
+        let turns = 500;
         let each = TASKS as f64;
-        let this = mainstay(threads, TASKS, turns, |_| "key".to_owned()) / each;
+        let this = mainstay(threads, TASKS, turns, |_| "key".to_owned(), true) / each;
         let other = tokio_mutex(threads, TASKS, turns, false) / each;
         row(&format!("{TASKS} tasks on one key, {threads} threads"), this, other, "tokio Mutex");
     }

@@ -82,7 +82,6 @@ async fn retry(
 
 /// Asks once, unless others stand in line; then stands in line.
 async fn wait(inner: &Inner, key: Key<'_>, attempt: &mut Attempt<'_>, limit: Duration) -> Result<(), Error> {
-    let begun = inner.keeper.clock.now();
     let held_until = match inner.queues.held_until(key.name()) {
         Some(held_until) => held_until,
         None => match attempt.ask(limit).await {
@@ -92,7 +91,7 @@ async fn wait(inner: &Inner, key: Key<'_>, attempt: &mut Attempt<'_>, limit: Dur
             Err(error) => return Err(attempt.failed(error)),
         },
     };
-    let left = limit.saturating_sub(inner.keeper.clock.now().saturating_since(begun));
+    let left = limit.saturating_sub(inner.keeper.clock.now().saturating_since(attempt.begun()));
     let span = tracing::debug_span!("lock wait", key = key.name());
     // Boxed: the way without contention stays small.
     Box::pin(stand_in_line(inner, key, attempt, left, held_until)).instrument(span).await

@@ -19,7 +19,15 @@ pub(super) struct Attempt<'a> {
     token: Token,
     /// A question is without an answer: a copy of it may still arrive.
     unanswered: bool,
-    granted: Option<(Fence, Moment)>,
+    granted: Option<Granted>,
+    begun: Option<Moment>,
+}
+
+#[derive(Clone, Copy)]
+struct Granted {
+    fence: Fence,
+    sent: Moment,
+    heard: Moment,
 }
 
 /// What was granted. The keeper counts the attempt until it is told [`Keeper::attempt_ended`].
@@ -28,6 +36,8 @@ pub(super) struct Grant {
     pub(super) fence: Fence,
     /// When the question was sent.
     pub(super) sent: Moment,
+    /// From asking for the lock to having it.
+    pub(super) waited: Duration,
     /// How long the attempt must not come back after its release.
     pub(super) tombstone: Duration,
 }
@@ -41,7 +51,12 @@ pub(super) enum Answer {
 impl<'a> Attempt<'a> {
     pub(super) fn new(keeper: &'a Keeper, key: Key<'a>, terms: Checked) -> Self {
         keeper.attempt_begins();
-        Self { keeper, key, terms, token: Token::random(), unanswered: false, granted: None }
+        Self { keeper, key, terms, token: Token::random(), unanswered: false, granted: None, begun: None }
+    }
+
+    /// When the attempt began: now, if this is the first that is heard of it.
+    pub(super) fn begun(&mut self) -> Moment {
+        *self.begun.get_or_insert_with(|| self.keeper.clock.now())
     }
 
     /// Asks once, waiting for at most `limit` and the operation's own timeout.
@@ -50,6 +65,7 @@ impl<'a> Attempt<'a> {
         let claim = Claim { attempt: self.token, permits, ttl, floor };
         let before = std::mem::replace(&mut self.unanswered, true);
         let sent = self.keeper.clock.now();
+        self.begun.get_or_insert(sent);
         let reply = self.keeper.store.acquire(self.key, claim);
         let answer = reply.within(limit.min(self.keeper.op_timeout)).await;
         if !matches!(answer, Err(StoreError::Unknown { .. })) {
@@ -57,8 +73,9 @@ impl<'a> Attempt<'a> {
         }
         match answer? {
             Acquired::Granted { fence } => {
-                self.granted = Some((fence, sent));
-                if self.keeper.clock.now() < valid_until(sent, ttl) {
+                let heard = self.keeper.clock.now();
+                self.granted = Some(Granted { fence, sent, heard });
+                if heard < valid_until(sent, ttl) {
                     return Ok(Answer::Granted);
                 }
                 Err(StoreError::unknown("granted too late to be trusted"))
@@ -88,11 +105,12 @@ impl<'a> Attempt<'a> {
 
     /// The grant, whose release is from now on the caller's affair.
     pub(super) fn take(mut self) -> Option<Grant> {
-        let (fence, sent) = self.granted.take()?;
+        let Granted { fence, sent, heard } = self.granted.take()?;
+        let waited = heard.saturating_since(self.begun.unwrap_or(sent));
         self.keeper.attempt_begins();
         let tombstone = self.tombstone();
         self.unanswered = false;
-        Some(Grant { token: self.token, fence, sent, tombstone })
+        Some(Grant { token: self.token, fence, sent, waited, tombstone })
     }
 
     /// Outlives every copy of a question that may be on its way, and what it could have been granted.

@@ -34,7 +34,7 @@ pub(super) struct Hold {
 impl Hold {
     /// Valid from the moment the acquire was sent.
     pub(super) fn new(name: String, grant: &Grant, ttl: Duration, max_hold: Duration) -> Self {
-        let Grant { token, fence, sent, tombstone } = *grant;
+        let Grant { token, fence, sent, tombstone, .. } = *grant;
         let give_up = sent + max_hold;
         Self {
             name,
@@ -107,4 +107,22 @@ impl Hold {
 /// not run equally fast.
 pub(super) fn valid_until(sent: Moment, ttl: Duration) -> Moment {
     (sent + ttl) - (ttl / 100 + Duration::from_millis(2))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_renewal_that_comes_back_late_does_not_bring_back_what_was_lost() {
+        let (sent, ttl, token) = (Moment::from_micros(1_000_000), Duration::from_secs(10), Token::random());
+        let grant =
+            Grant { token, fence: Fence::from(1), sent, waited: Duration::ZERO, tombstone: Duration::ZERO };
+        let hold = Hold::new("k".to_owned(), &grant, ttl, ttl * 10);
+        hold.extend(sent + ttl / 2);
+        assert!(hold.is_valid(sent + ttl));
+        assert!(hold.lose() && !hold.lose(), "lost once");
+        hold.extend(sent + ttl / 2);
+        assert!(!hold.is_valid(sent));
+    }
 }

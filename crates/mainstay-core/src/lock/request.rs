@@ -103,11 +103,10 @@ impl Request {
 async fn granted(inner: &Inner, key: &str, terms: Checked) -> Result<Grant, Error> {
     let key = Key::new(key)?;
     inner.start();
-    let begun = inner.keeper.clock.now();
     let result = acquire(inner, key, terms).await;
     let meters = &inner.keeper.meters;
     meters.ended(&result);
     let grant = result?.take().expect("an attempt that ended well has a grant");
-    meters.wait.record_duration(inner.keeper.clock.now().saturating_since(begun));
+    meters.wait.record_duration(grant.waited);
     Ok(grant)
 }

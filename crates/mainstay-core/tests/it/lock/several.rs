@@ -1,3 +1,4 @@
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use mainstay_core::lock::{Error, Lost, Release};
@@ -32,6 +33,24 @@ async fn all_or_none_are_held() {
         let refused = bench.locks.lock_all(["a", "c"]).try_acquire().await.map(drop);
         assert!(matches!(refused, Err(Error::Contended { .. })), "{refused:?}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn several_are_released_in_the_opposite_order() {
+    let bench = Bench::near();
+    let guards = bench.locks.lock_all(["a", "b", "c"]).acquire().await.unwrap();
+    let served = Arc::new(Mutex::new(Vec::new()));
+    for key in ["b", "a", "c"] {
+        let (locks, served) = (bench.locks.clone(), Arc::clone(&served));
+        tokio::spawn(async move {
+            let _guard = locks.lock(key).acquire().await.unwrap();
+            served.lock().unwrap().push(key);
+        });
+    }
+    tokio::time::sleep(SECOND).await;
+    drop(guards);
+    tokio::time::sleep(SECOND).await;
+    assert_eq!(*served.lock().unwrap(), ["c", "b", "a"], "woken in this order");
 }
 
 #[tokio::test(start_paused = true)]
