@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::key::Key;
-use crate::store::StoreError;
+use crate::store::{Reply, StoreError};
 
 use super::error::LoadError;
 use super::flight::{Landing, Loaded, Name};
@@ -75,7 +75,11 @@ impl Cache {
         let key = Key::new(key)?;
         policy.check()?;
         let token = Token::random();
-        let lookup = self.claim(key, token, &policy, Duration::ZERO).await;
+        // Spelled out, so that a store in this process is asked without a future in between.
+        let lookup = match self.shared.lookup(key, token, &policy, Duration::ZERO).now() {
+            Ok(answer) => answer,
+            Err(pending) => self.claim(key, token, pending).await,
+        };
         if let Ok(Lookup::Hit(found)) = &lookup
             && let Some(answer) = self.shared.usable(found, optional)
         {
@@ -154,7 +158,8 @@ impl Cache {
                 self.shared.meters.miss.increment(1);
                 return Err(Error::LoadTimeout { after: policy.hard_timeout });
             }
-            lookup = self.claim(key, token, &policy, min_fresh).await;
+            let asked = self.shared.lookup(key, token, &policy, min_fresh);
+            lookup = self.claim(key, token, asked).await;
         }
     }
 
@@ -221,7 +226,7 @@ impl Cache {
         let key: Box<str> = key.name().into();
         self.tasks.spawn("cache refresh", async move {
             let lookup = shared.lookup(Key::new(&key).expect("it was one before"), token, &policy, min_fresh);
-            match lookup.await {
+            match lookup.within(shared.options.op_timeout).await {
                 Ok(Lookup::Lease { stale, tags }) => {
                     let stale_left = stale.map(|found| found.usable_for).unwrap_or_default();
                     let (_, flight) = shared.flights.join_or_begin::<T>(Name::Lease(token), optional);
@@ -236,17 +241,15 @@ impl Cache {
         });
     }
 
-    /// Asks the store, and gives back what it may have given if its answer does not arrive here.
-    #[inline]
+    /// Waits for the store's answer, and gives back what it may have given if the answer does not arrive here.
     async fn claim(
         &self,
         key: Key<'_>,
         token: Token,
-        policy: &Policy,
-        min_fresh: Duration,
+        asked: Reply<'_, Result<Lookup, StoreError>>,
     ) -> Result<Lookup, StoreError> {
         let mut claimed = Claimed { cache: self, key, token, open: true };
-        let lookup = self.shared.lookup(key, token, policy, min_fresh).await;
+        let lookup = asked.within(self.shared.options.op_timeout).await;
         claimed.open = matches!(lookup, Err(StoreError::Unknown { .. }));
         lookup
     }
@@ -274,17 +277,16 @@ impl Drop for Claimed<'_> {
 
 impl Shared {
     #[inline]
-    async fn lookup(
-        &self,
-        key: Key<'_>,
+    fn lookup<'a>(
+        &'a self,
+        key: Key<'a>,
         token: Token,
-        policy: &Policy,
+        policy: &'a Policy,
         min_fresh: Duration,
-    ) -> Result<Lookup, StoreError> {
+    ) -> Reply<'a, Result<Lookup, StoreError>> {
         // A load and the answers before and after it.
-        let lease = policy.hard_timeout + self.options.op_timeout.saturating_mul(2);
-        let claim = Claim { token, lease, min_fresh, tags: &policy.tags };
-        self.store.lookup(key, claim).within(self.options.op_timeout).await
+        let lease = policy.hard_timeout.saturating_add(self.options.op_timeout.saturating_mul(2));
+        self.store.lookup(key, Claim { token, lease, min_fresh, tags: &policy.tags })
     }
 
     async fn give_back(&self, key: &str, token: Token) {

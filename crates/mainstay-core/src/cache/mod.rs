@@ -157,8 +157,15 @@ impl Cache {
     /// [`Error::Key`], [`Error::Unavailable`], [`Error::Rejected`].
     #[inline]
     pub async fn get<T: Cached>(&self, key: &str) -> Result<Option<T>, Error> {
-        let found = self.find(key).await?;
-        Ok(self.shared.answer(found))
+        // Spelled out, so that a store in this process is asked without a future in between.
+        let found = match self.shared.store.get(Key::new(key)?).now() {
+            Ok(answer) => answer,
+            Err(pending) => pending.within(self.shared.options.op_timeout).await,
+        };
+        match found {
+            Ok(found) => Ok(self.shared.answer(found.as_ref())),
+            Err(error) => Err(self.shared.not_read(error)),
+        }
     }
 
     /// The values of several keys, in their order; each as [`get`](Self::get) would have it. Together they are
@@ -170,7 +177,7 @@ impl Cache {
         let keys = keys.iter().map(|key| Key::new(key)).collect::<Result<Vec<_>, _>>()?;
         let found = self.shared.store.get_many(&keys).within(self.shared.options.op_timeout).await;
         let found = found.map_err(|error| self.shared.not_read(error))?;
-        Ok(found.into_iter().map(|found| self.shared.answer(found)).collect())
+        Ok(found.iter().map(|found| self.shared.answer(found.as_ref())).collect())
     }
 
     /// Whether [`get`](Self::get) would find a value, of whatever type. Counts as no request.
@@ -178,7 +185,9 @@ impl Cache {
     /// # Errors
     /// As [`get`](Self::get).
     pub async fn exists(&self, key: &str) -> Result<bool, Error> {
-        Ok(self.find(key).await?.is_some_and(|found| !found.value.is_absent()))
+        let found = self.shared.store.get(Key::new(key)?).within(self.shared.options.op_timeout).await;
+        let found = found.map_err(|error| self.shared.not_read(error))?;
+        Ok(found.is_some_and(|found| !found.value.is_absent()))
     }
 
     /// Stores a value. A load of the same key that is under way will not replace it.
@@ -249,12 +258,6 @@ impl Cache {
         self.tasks.stop(deadline).await
     }
 
-    #[inline]
-    async fn find(&self, key: &str) -> Result<Option<Found>, Error> {
-        let found = self.shared.store.get(Key::new(key)?).within(self.shared.options.op_timeout).await;
-        found.map_err(|error| self.shared.not_read(error))
-    }
-
     #[tracing::instrument(level = "debug", name = "cache.put", skip_all)]
     async fn put(&self, entries: &[(Key<'_>, Entry)]) -> Result<(), Error> {
         self.shared
@@ -279,18 +282,12 @@ impl Cache {
 impl Shared {
     /// What `get` says about what was found.
     #[inline]
-    fn answer<T: Cached>(&self, found: Option<Found>) -> Option<T> {
-        let answer = found.map(|found| found.value.decode());
-        let (counter, answer) = match answer {
-            Some(Ok(Some(value))) => (&self.meters.hit, Some(value)),
-            Some(Ok(None)) => (&self.meters.negative, None),
-            Some(Err(error)) => {
-                self.undecodable(&error);
-                (&self.meters.miss, None)
-            }
-            None => (&self.meters.miss, None),
+    fn answer<T: Cached>(&self, found: Option<&Found>) -> Option<T> {
+        let Some(answer) = found.and_then(|found| self.usable(found, true)) else {
+            self.meters.miss.increment(1);
+            return None;
         };
-        counter.increment(1);
+        self.count_hit(&answer);
         answer
     }
 

@@ -106,6 +106,7 @@ impl Memory {
         self.space.remove_if(key.name(), |record| Arc::ptr_eq(&record.value, &seen.value));
     }
 
+    #[inline]
     fn bears_valid(&self, tags: Option<&[Tag]>) -> bool {
         let valid = |tag: &Tag| tag.epoch.is_some() && self.tags.get(&*tag.name) == tag.epoch;
         tags.is_none_or(|tags| tags.iter().all(valid))
@@ -133,6 +134,7 @@ impl Memory {
         self.space.insert(key.name().into(), record);
     }
 
+    #[inline]
     fn lookup_now(&self, key: Key<'_>, claim: &Claim<'_>) -> Lookup {
         let now = self.clock.now();
         let fresh = |found: &Option<Found>| found.as_ref().is_some_and(|it| it.fresh_for > claim.min_fresh);

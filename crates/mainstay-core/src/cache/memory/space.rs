@@ -29,10 +29,10 @@ pub(super) struct Record {
 
 pub(super) type Space = Map<Box<str>, Record, Weigh, foldhash::fast::RandomState, Evictions>;
 
-/// Room for `max_bytes`, in as many parts as leave room for eight of the largest values in each.
+/// Room for `max_bytes`, in as many parts as leave room for three of the largest values in each.
 pub(super) fn space(max_bytes: usize, max_value_bytes: usize, evictions: Evictions) -> Space {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let largest = weight(0, max_value_bytes).saturating_mul(8);
+    let largest = weight(0, max_value_bytes).saturating_mul(3);
     let shards = (max_bytes / largest).clamp(1, (cores * SHARDS_PER_CORE).next_power_of_two());
     let shards = 1 << shards.ilog2();
     let options = OptionsBuilder::new()
