@@ -292,25 +292,6 @@ impl Shared {
     async fn give_back(&self, key: &str, token: Token) {
         leader::settle(self, key, token, Outcome::GiveBack).await;
     }
-
-    /// What a caller gets for a found value; nothing if it is no use to them.
-    #[inline]
-    fn usable<T: Cached>(&self, found: &Found, optional: bool) -> Option<Option<T>> {
-        match found.value.decode() {
-            Ok(None) if !optional => None,
-            Ok(answer) => Some(answer),
-            Err(error) => {
-                self.undecodable(&error);
-                None
-            }
-        }
-    }
-
-    #[inline]
-    fn count_hit<T>(&self, answer: &Option<T>) {
-        let counter = if answer.is_some() { &self.meters.hit } else { &self.meters.negative };
-        counter.increment(1);
-    }
 }
 
 fn failed(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {

@@ -291,6 +291,25 @@ impl Shared {
         answer
     }
 
+    /// What a caller gets for a found value; nothing if it is no use to them.
+    #[inline]
+    fn usable<T: Cached>(&self, found: &Found, optional: bool) -> Option<Option<T>> {
+        match found.value.decode() {
+            Ok(None) if !optional => None,
+            Ok(answer) => Some(answer),
+            Err(error) => {
+                self.undecodable(&error);
+                None
+            }
+        }
+    }
+
+    #[inline]
+    fn count_hit<T>(&self, answer: &Option<T>) {
+        let counter = if answer.is_some() { &self.meters.hit } else { &self.meters.negative };
+        counter.increment(1);
+    }
+
     fn entry<T: Serialize + ?Sized>(&self, value: &T, policy: &Policy) -> Result<Entry, Error> {
         let value = Arc::new(self.encode(value, Duration::ZERO)?);
         let tag = |name: &Arc<str>| Tag { name: Arc::clone(name), epoch: None };
