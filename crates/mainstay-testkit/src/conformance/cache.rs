@@ -1,6 +1,5 @@
 //! The contract of `mainstay_core::cache`.
 
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +8,7 @@ use mainstay_core::codec::Codec;
 use mainstay_core::key::Key;
 use mainstay_core::store::StoreError;
 
-use super::Suite;
+use super::{Elapse, Suite};
 
 /// A store under test, and its time.
 #[derive(Clone)]
@@ -19,9 +18,6 @@ pub struct Backend {
     /// Lets at least this much time pass for the store.
     pub elapse: Elapse,
 }
-
-/// How time passes.
-pub type Elapse = Arc<dyn Fn(Duration) -> Pin<Box<dyn Future<Output = ()>>>>;
 
 /// A time to live that a case lets pass.
 const SHORT: Duration = Duration::from_millis(100);
@@ -353,7 +349,7 @@ fn answered<T>(answer: Result<T, StoreError>) -> T {
 
 impl Backend {
     async fn elapse(&self, time: Duration) {
-        (self.elapse)(time).await;
+        self.elapse.by(time).await;
     }
 
     async fn find(&self, name: &str) -> Option<Found> {

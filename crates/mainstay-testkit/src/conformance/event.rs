@@ -1,8 +1,6 @@
 //! The contract of `mainstay_core::event`.
 #![allow(clippy::unwrap_used, reason = "a case fails by panicking")]
 
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +12,7 @@ use mainstay_core::event::store::{
 use mainstay_core::event::{Envelope, EventId, Kind, Pattern, Queue};
 use mainstay_core::store::StoreError;
 
-use super::Suite;
+use super::{Elapse, Suite};
 
 /// What a case is run on: a store without queues, and a way to let time pass.
 pub struct Backend {
@@ -25,9 +23,6 @@ pub struct Backend {
     /// Lets this much of the store's time pass.
     pub elapse: Elapse,
 }
-
-/// Lets time pass.
-pub type Elapse = Box<dyn Fn(Duration) -> Pin<Box<dyn Future<Output = ()>>>>;
 
 impl std::fmt::Debug for Backend {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -84,7 +79,7 @@ pub fn suite() -> Suite<Backend> {
 
 impl Backend {
     async fn elapse(&self, time: Duration) {
-        (self.elapse)(time).await;
+        self.elapse.by(time).await;
     }
 
     async fn open(&self, group: &str, pattern: &str) -> Queue {

@@ -1,13 +1,12 @@
 //! The contract of `mainstay_core::lock`.
 
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use mainstay_core::key::Key;
 use mainstay_core::lock::{Acquired, Changed, Claim, FLOOR_AHEAD, Fence, Release, Renewed, Store, Token};
 
-use super::Suite;
+use super::{Elapse, Suite};
 
 /// Long enough not to end by itself within a case.
 const LONG: Duration = Duration::from_secs(30);
@@ -25,9 +24,6 @@ pub struct Backend {
     /// Lets this much of the store's time pass.
     pub elapse: Elapse,
 }
-
-/// See [`Backend::elapse`].
-pub type Elapse = Box<dyn Fn(Duration) -> Pin<Box<dyn Future<Output = ()>>>>;
 
 impl Backend {
     async fn acquire(&self, key: &str, attempt: Token) -> Acquired {
@@ -83,7 +79,7 @@ impl Backend {
     }
 
     async fn elapse(&self, time: Duration) {
-        (self.elapse)(time).await;
+        self.elapse.by(time).await;
     }
 }
 

@@ -11,6 +11,7 @@ pub mod rate_limit;
 
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -18,7 +19,25 @@ use futures_util::FutureExt;
 /// Longest time a case may take, on tokio's clock: a case that waits for ever has failed.
 const CASE_DEADLINE: Duration = Duration::from_secs(600);
 
-type Run<B> = Box<dyn Fn(B) -> Pin<Box<dyn Future<Output = ()>>>>;
+type Boxed = Pin<Box<dyn Future<Output = ()>>>;
+type Run<B> = Box<dyn Fn(B) -> Boxed>;
+
+/// How a test lets time pass for a backend's store: by a paused clock, or by waiting.
+#[derive(Clone)]
+pub struct Elapse(Arc<dyn Fn(Duration) -> Boxed>);
+
+impl Elapse {
+    /// Time passes while `passing` runs: at least as much as it is given.
+    #[must_use]
+    pub fn of<F: Future<Output = ()> + 'static>(passing: impl Fn(Duration) -> F + 'static) -> Self {
+        Self(Arc::new(move |time| Box::pin(passing(time))))
+    }
+
+    /// Lets at least this much time pass.
+    pub async fn by(&self, time: Duration) {
+        (self.0)(time).await;
+    }
+}
 
 /// The cases of one contract, for backends of type `B`.
 pub struct Suite<B> {

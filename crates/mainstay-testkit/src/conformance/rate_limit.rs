@@ -1,6 +1,5 @@
 //! The contract of [`mainstay_core::rate_limit::Store`].
 
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +8,7 @@ use mainstay_core::key::Key;
 use mainstay_core::rate_limit::{Debit, Mode, Policy, Quota, Receipt, Store, Verdict, Verdicts};
 use tokio::time::Instant;
 
-use super::Suite;
+use super::{Elapse, Suite};
 use crate::Seed;
 
 /// A fresh store, and a way to let time pass. Its clock and tokio's run at the same pace.
@@ -19,9 +18,6 @@ pub struct Backend {
     /// Lets at least this much time pass for the store.
     pub elapse: Elapse,
 }
-
-/// See the field of the same name.
-pub type Elapse = Box<dyn Fn(Duration) -> Pin<Box<dyn Future<Output = ()>>>>;
 
 /// The window of most cases: long beside a round trip, short enough to wait for.
 const WINDOW: Duration = Duration::from_millis(500);
@@ -258,7 +254,7 @@ fn debit(key: &str, quota: Quota, cost: u32) -> Debit<'_> {
 
 impl Backend {
     async fn elapse(&self, time: Duration) {
-        (self.elapse)(time).await;
+        self.elapse.by(time).await;
     }
 
     async fn decide(&self, debits: &[Debit<'_>], mode: Mode) -> Verdicts {

@@ -41,7 +41,7 @@ async fn a_component_leans_on_the_same_cache_locks_limits_and_events_as_the_app(
     let guard = app.lock("k").acquire().await.unwrap();
     assert!(leaning.locks.lock("k").try_acquire().await.is_err());
     drop(guard);
-    leaning.locks.lock("k").try_acquire().await.unwrap();
+    drop(leaning.locks.lock("k").try_acquire().await.unwrap());
 
     assert!(app.rate_limiter().check("k", Quota::per_minute(1)).await.unwrap().allowed);
     assert!(!leaning.limiter.check("k", Quota::per_minute(1)).await.unwrap().allowed);
@@ -62,7 +62,7 @@ async fn two_apps_side_by_side_share_no_cache_lock_or_limit() {
     one.cache().set("k", &7, Ttl::minutes(1)).await.unwrap();
     assert_eq!(two.cache().get::<i32>("k").await.unwrap(), None);
     let _held = one.lock("k").acquire().await.unwrap();
-    two.lock("k").try_acquire().await.unwrap();
+    drop(two.lock("k").try_acquire().await.unwrap());
     assert!(one.rate_limiter().check("k", Quota::per_minute(1)).await.unwrap().allowed);
     assert!(two.rate_limiter().check("k", Quota::per_minute(1)).await.unwrap().allowed);
 }

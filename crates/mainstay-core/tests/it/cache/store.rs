@@ -6,12 +6,13 @@ use std::sync::Arc;
 use mainstay_core::cache::{Memory, Options, Store};
 use mainstay_core::time::Clock;
 use mainstay_testkit::TestClock;
+use mainstay_testkit::conformance::Elapse;
 use mainstay_testkit::conformance::cache::{Backend, suite};
 use mainstay_testkit::mutants::cache::{Bug, mutant};
 
 fn backend(store: impl FnOnce(Clock) -> Arc<dyn Store>) -> Backend {
     let time = TestClock::new();
-    Backend { store: store(time.clock()), elapse: Arc::new(|time| Box::pin(tokio::time::advance(time))) }
+    Backend { store: store(time.clock()), elapse: Elapse::of(tokio::time::advance) }
 }
 
 #[tokio::test(start_paused = true)]

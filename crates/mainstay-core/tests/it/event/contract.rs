@@ -5,6 +5,7 @@ use std::sync::Arc;
 use mainstay_core::event::store::Store;
 use mainstay_core::event::{Memory, Queue};
 use mainstay_testkit::TestClock;
+use mainstay_testkit::conformance::Elapse;
 use mainstay_testkit::conformance::event::{Backend, suite};
 use mainstay_testkit::faulty::Faults;
 use mainstay_testkit::faulty::event::FaultyStore;
@@ -19,11 +20,7 @@ fn memory() -> Memory {
 }
 
 fn backend(store: impl Store) -> Backend {
-    Backend {
-        store: Arc::new(store),
-        capacity: CAPACITY,
-        elapse: Box::new(|time| Box::pin(tokio::time::sleep(time))),
-    }
+    Backend { store: Arc::new(store), capacity: CAPACITY, elapse: Elapse::of(tokio::time::sleep) }
 }
 
 #[tokio::test(start_paused = true)]

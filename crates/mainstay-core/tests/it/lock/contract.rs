@@ -3,6 +3,7 @@ use std::sync::Arc;
 use mainstay_core::key::Key;
 use mainstay_core::lock::{Acquired, Claim, Fence, Memory, Store, Token};
 use mainstay_testkit::TestClock;
+use mainstay_testkit::conformance::Elapse;
 use mainstay_testkit::conformance::lock::{Backend, suite};
 use mainstay_testkit::mutants::lock::{Bug, Mutant};
 
@@ -10,7 +11,7 @@ use super::SECOND;
 
 fn backend(wrap: impl Fn(Arc<dyn Store>) -> Arc<dyn Store>) -> Backend {
     let memory = Arc::new(Memory::new(TestClock::new().clock()));
-    Backend { store: wrap(memory), elapse: Box::new(|time| Box::pin(tokio::time::sleep(time))) }
+    Backend { store: wrap(memory), elapse: Elapse::of(tokio::time::sleep) }
 }
 
 #[tokio::test(start_paused = true)]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use mainstay_core::rate_limit::{Memory, Store};
 use mainstay_core::time::Clock;
 use mainstay_testkit::TestClock;
+use mainstay_testkit::conformance::Elapse;
 use mainstay_testkit::conformance::rate_limit::{Backend, suite};
 use mainstay_testkit::faulty::Faults;
 use mainstay_testkit::faulty::rate_limit::Faulty;
@@ -12,7 +13,7 @@ use mainstay_testkit::mutants::rate_limit::{Bug, Mutant};
 
 fn backend<S: Store>(make: impl FnOnce(Clock) -> S) -> Backend {
     let store = Arc::new(make(TestClock::new().clock()));
-    Backend { store, elapse: Box::new(|time| Box::pin(tokio::time::advance(time))) }
+    Backend { store, elapse: Elapse::of(tokio::time::advance) }
 }
 
 #[tokio::test(start_paused = true)]
