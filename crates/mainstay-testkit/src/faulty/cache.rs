@@ -24,27 +24,27 @@ impl FaultyStore {
 }
 
 /// An answer arrives a turn after its question took effect: whoever leaves in between never learns of it.
-async fn on_its_way<T>(reply: Reply<'_, T>) -> T {
-    let answer = reply.await;
+async fn on_its_way<'a, T: 'a>(ask: impl FnOnce() -> Reply<'a, T>) -> T {
+    let answer = ask().await;
     tokio::task::yield_now().await;
     answer
 }
 
 impl Store for FaultyStore {
     fn get<'a>(&'a self, key: Key<'a>) -> Reply<'a, Result<Option<Found>, StoreError>> {
-        Reply::pending(self.faults.around(on_its_way(self.store.get(key))))
+        Reply::pending(self.faults.around(on_its_way(move || self.store.get(key))))
     }
 
     fn get_many<'a>(&'a self, keys: &'a [Key<'a>]) -> Reply<'a, Result<Vec<Option<Found>>, StoreError>> {
-        Reply::pending(self.faults.around(on_its_way(self.store.get_many(keys))))
+        Reply::pending(self.faults.around(on_its_way(move || self.store.get_many(keys))))
     }
 
     fn lookup<'a>(&'a self, key: Key<'a>, claim: Claim<'a>) -> Reply<'a, Result<Lookup, StoreError>> {
-        Reply::pending(self.faults.around(on_its_way(self.store.lookup(key, claim))))
+        Reply::pending(self.faults.around(on_its_way(move || self.store.lookup(key, claim))))
     }
 
     fn put<'a>(&'a self, entries: &'a [(Key<'a>, Entry)]) -> Reply<'a, Result<(), StoreError>> {
-        Reply::pending(self.faults.around(on_its_way(self.store.put(entries))))
+        Reply::pending(self.faults.around(on_its_way(move || self.store.put(entries))))
     }
 
     fn settle<'a>(
@@ -53,11 +53,11 @@ impl Store for FaultyStore {
         token: Token,
         outcome: Outcome,
     ) -> Reply<'a, Result<Settled, StoreError>> {
-        Reply::pending(self.faults.around(on_its_way(self.store.settle(key, token, outcome))))
+        Reply::pending(self.faults.around(on_its_way(move || self.store.settle(key, token, outcome))))
     }
 
     fn invalidate<'a>(&'a self, target: Target<'a>) -> Reply<'a, Result<bool, StoreError>> {
-        Reply::pending(self.faults.around(on_its_way(self.store.invalidate(target))))
+        Reply::pending(self.faults.around(on_its_way(move || self.store.invalidate(target))))
     }
 
     fn changed(&self, key: Key<'_>) -> Reply<'static, ()> {
