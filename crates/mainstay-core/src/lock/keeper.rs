@@ -3,7 +3,7 @@
 //! One task for all locks of a handle. Everything else talks to it through its schedule, and never waits.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -25,29 +25,35 @@ use crate::time::{Clock, Moment};
 /// late a loss is told after that.
 const LOOK: Duration = Duration::from_secs(1);
 
+const SCHEDULES: usize = 16;
+
 #[derive(Debug)]
 pub(super) struct Keeper {
     pub(super) store: Arc<dyn Store>,
     pub(super) clock: Clock,
     pub(super) op_timeout: Duration,
     pub(super) meters: Meters,
-    schedule: Mutex<Schedule>,
+    /// By address, so that threads that lock different keys rarely meet.
+    schedules: [Mutex<Schedule>; SCHEDULES],
+    partings: Mutex<Partings>,
+    /// Microseconds of the [`Moment`] when the task looks next without being called; until it has looked first, the
+    /// beginning of time.
+    wakes: AtomicU64,
     /// Attempts that are not yet held or given up; the keeper outlives them.
     attempts: AtomicUsize,
-    /// Set under the schedule's mutex.
     closed: AtomicBool,
     bell: Notify,
 }
 
+/// By the moment they are due, then by address.
 #[derive(Debug, Default)]
-struct Schedule {
-    /// By the moment they are due, then by address.
-    holds: BTreeMap<(Moment, usize), Arc<Hold>>,
+struct Schedule(BTreeMap<(Moment, usize), Arc<Hold>>);
+
+#[derive(Debug, Default)]
+struct Partings {
     inbox: Vec<Parting>,
     /// Releases that are being tried again.
-    parting: usize,
-    /// When the task looks next without being called; the beginning of time until it first looks.
-    wakes: Moment,
+    working: usize,
     ended: bool,
 }
 
@@ -77,7 +83,9 @@ impl Keeper {
             clock,
             op_timeout,
             meters,
-            schedule: Mutex::default(),
+            schedules: std::array::from_fn(|_| Mutex::default()),
+            partings: Mutex::default(),
+            wakes: AtomicU64::new(0),
             attempts: AtomicUsize::new(0),
             closed: AtomicBool::new(false),
             bell: Notify::new(),
@@ -86,9 +94,10 @@ impl Keeper {
 
     /// Number of holds that are renewed, of attempts in progress and of releases without an answer.
     pub(super) fn usage(&self) -> (usize, usize, usize) {
-        let schedule = self.schedule();
-        let releases = schedule.inbox.len() + schedule.parting;
-        (schedule.holds.len(), self.attempts.load(Ordering::Acquire), releases)
+        let partings = self.partings();
+        let releases = partings.inbox.len() + partings.working;
+        let held = self.schedules.iter().map(|schedule| lock(schedule).0.len()).sum();
+        (held, self.attempts.load(Ordering::Acquire), releases)
     }
 
     pub(super) fn attempt_begins(&self) {
@@ -107,14 +116,15 @@ impl Keeper {
 
     /// Begins to keep; refused once [`close`](Self::close) was called.
     pub(super) fn add(&self, hold: &Arc<Hold>) -> bool {
-        let mut schedule = self.schedule();
+        let mut schedule = self.schedule(hold);
+        // Under the mutex: what is inserted before `close` comes by is found by it.
         if self.is_closed() {
             return false;
         }
         let due = schedule.insert(hold, hold.next_due(hold.since));
-        if due < schedule.wakes {
-            schedule.wakes = due;
-            drop(schedule);
+        drop(schedule);
+        if due.as_micros() < self.wakes.load(Ordering::SeqCst) {
+            self.wakes.fetch_min(due.as_micros(), Ordering::SeqCst);
             self.bell.notify_one();
         }
         self.meters.held.add(1.0);
@@ -123,7 +133,7 @@ impl Keeper {
 
     /// Ends the keeping. The store is not told.
     pub(super) fn forget(&self, hold: &Arc<Hold>) {
-        if self.schedule().remove(hold) {
+        if self.schedule(hold).remove(hold) {
             self.meters.held.sub(1.0);
         }
     }
@@ -140,14 +150,14 @@ impl Keeper {
 
     /// Takes no more holds, ends those there are and releases them.
     pub(super) fn close(&self) {
-        let mut schedule = self.schedule();
-        self.closed.store(true, Ordering::Release);
-        let holds = std::mem::take(&mut schedule.holds);
-        drop(schedule);
-        self.meters.held.sub(holds.len() as f64);
-        for hold in holds.into_values() {
-            hold.lose();
-            self.release(hold.name(), hold.token, hold.tombstone, hold.ttl);
+        self.closed.store(true, Ordering::SeqCst);
+        for schedule in &self.schedules {
+            let holds = std::mem::take(&mut lock(schedule).0);
+            self.meters.held.sub(holds.len() as f64);
+            for hold in holds.into_values() {
+                hold.lose();
+                self.release(hold.name(), hold.token, hold.tombstone, hold.ttl);
+            }
         }
     }
 
@@ -159,10 +169,10 @@ impl Keeper {
             return;
         }
         let until = self.clock.now() + ttl;
-        let mut schedule = self.schedule();
-        if !schedule.ended {
-            schedule.inbox.push(Parting { key: key.to_owned(), attempt, tombstone, until });
-            drop(schedule);
+        let mut partings = self.partings();
+        if !partings.ended {
+            partings.inbox.push(Parting { key: key.to_owned(), attempt, tombstone, until });
+            drop(partings);
             self.bell.notify_one();
         }
     }
@@ -197,31 +207,28 @@ impl Keeper {
     fn due(&self) -> Due {
         let now = self.clock.now();
         let mut due = Due::default();
-        let mut schedule = self.schedule();
-        due.release = std::mem::take(&mut schedule.inbox);
-        schedule.parting += due.release.len();
-        while let Some(first) = schedule.holds.first_entry().filter(|first| first.key().0 <= now) {
-            let hold = Arc::clone(first.get());
-            if hold.is_valid(now) {
-                first.remove();
-                // It is looked at again when it ends, should the renewal not come back.
-                schedule.insert(&hold, hold.valid_until());
-                due.renew.push(hold);
-            } else {
-                due.lost.push(first.remove());
-                self.meters.held.sub(1.0);
-            }
+        // Whoever adds while this looks calls again.
+        self.wakes.store(u64::MAX, Ordering::SeqCst);
+        let mut next = None;
+        for schedule in &self.schedules {
+            let mut schedule = lock(schedule);
+            schedule.take_due(now, &mut due);
+            next = next.into_iter().chain(schedule.0.first_key_value().map(|((due, _), _)| *due)).min();
         }
-        let first = schedule.holds.first_key_value().map(|((due, _), _)| *due);
-        due.next = first.map(|first| first.saturating_since(now).min(LOOK));
-        schedule.wakes = due.next.map_or(Moment::NEVER, |pause| now + pause);
+        self.meters.held.sub(due.lost.len() as f64);
+        due.next = next.map(|next| next.saturating_since(now).min(LOOK));
+        let wakes = due.next.map_or(Moment::NEVER, |pause| now + pause);
+        self.wakes.fetch_min(wakes.as_micros(), Ordering::SeqCst);
+        let mut partings = self.partings();
+        due.release = std::mem::take(&mut partings.inbox);
+        partings.working += due.release.len();
         due
     }
 
     fn may_end(&self) -> bool {
-        let mut schedule = self.schedule();
-        schedule.ended = schedule.inbox.is_empty() && self.attempts.load(Ordering::Acquire) == 0;
-        schedule.ended
+        let mut partings = self.partings();
+        partings.ended = partings.inbox.is_empty() && self.attempts.load(Ordering::Acquire) == 0;
+        partings.ended
     }
 
     /// Renews once, trying again until it is lost or ended.
@@ -237,7 +244,7 @@ impl Keeper {
                 Ok(Renewed::Renewed) => {
                     self.meters.renewed.increment(1);
                     hold.extend(sent);
-                    return self.schedule().shift(&hold, hold.next_due(sent));
+                    return self.schedule(&hold).shift(&hold, hold.next_due(sent));
                 }
                 Ok(Renewed::Lost) => {
                     self.meters.renewals_lost.increment(1);
@@ -278,24 +285,47 @@ impl Keeper {
             () = tries => {}
             () = last_chance => {}
         }
-        self.schedule().parting -= 1;
+        self.partings().working -= 1;
     }
 
-    fn schedule(&self) -> MutexGuard<'_, Schedule> {
-        self.schedule.lock().unwrap_or_else(PoisonError::into_inner)
+    fn schedule(&self, hold: &Arc<Hold>) -> MutexGuard<'_, Schedule> {
+        // An allocation begins at a multiple of 16, and is larger than 64.
+        lock(&self.schedules[(Arc::as_ptr(hold).addr() >> 7) % SCHEDULES])
+    }
+
+    fn partings(&self) -> MutexGuard<'_, Partings> {
+        lock(&self.partings)
     }
 }
 
+/// Nothing panics under these locks; if something did, what is there is still whole.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 impl Schedule {
+    fn take_due(&mut self, now: Moment, due: &mut Due) {
+        while let Some(first) = self.0.first_entry().filter(|first| first.key().0 <= now) {
+            let hold = first.remove();
+            if hold.is_valid(now) {
+                // It is looked at again when it ends, should the renewal not come back.
+                self.insert(&hold, hold.valid_until());
+                due.renew.push(hold);
+            } else {
+                due.lost.push(hold);
+            }
+        }
+    }
+
     fn insert(&mut self, hold: &Arc<Hold>, due: Moment) -> Moment {
         hold.due.store(due.as_micros(), Ordering::Relaxed);
-        self.holds.insert((due, Arc::as_ptr(hold).addr()), Arc::clone(hold));
+        self.0.insert((due, Arc::as_ptr(hold).addr()), Arc::clone(hold));
         due
     }
 
     fn remove(&mut self, hold: &Arc<Hold>) -> bool {
         let due = Moment::from_micros(hold.due.load(Ordering::Relaxed));
-        self.holds.remove(&(due, Arc::as_ptr(hold).addr())).is_some()
+        self.0.remove(&(due, Arc::as_ptr(hold).addr())).is_some()
     }
 
     /// Moves it, if it is still there.
