@@ -21,6 +21,8 @@ pub(super) struct Attempt<'a> {
     unanswered: bool,
     granted: Option<Granted>,
     begun: Option<Moment>,
+    /// Whether the keeper waits for this attempt.
+    counted: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -51,7 +53,16 @@ pub(super) enum Answer {
 impl<'a> Attempt<'a> {
     pub(super) fn new(keeper: &'a Keeper, key: Key<'a>, terms: Checked) -> Self {
         keeper.attempt_begins();
-        Self { keeper, key, terms, token: Token::random(), unanswered: false, granted: None, begun: None }
+        Self {
+            keeper,
+            key,
+            terms,
+            token: Token::random(),
+            unanswered: false,
+            granted: None,
+            begun: None,
+            counted: true,
+        }
     }
 
     /// When the attempt began: now, if this is the first that is heard of it.
@@ -107,7 +118,7 @@ impl<'a> Attempt<'a> {
     pub(super) fn take(mut self) -> Option<Grant> {
         let Granted { fence, sent, heard } = self.granted.take()?;
         let waited = heard.saturating_since(self.begun.unwrap_or(sent));
-        self.keeper.attempt_begins();
+        self.counted = false;
         let tombstone = self.tombstone();
         self.unanswered = false;
         Some(Grant { token: self.token, fence, sent, waited, tombstone })
@@ -124,6 +135,8 @@ impl Drop for Attempt<'_> {
         if self.unanswered || self.granted.is_some() {
             self.keeper.release(self.key.name(), self.token, self.tombstone(), self.terms.ttl);
         }
-        self.keeper.attempt_ended();
+        if self.counted {
+            self.keeper.attempt_ended();
+        }
     }
 }

@@ -12,10 +12,10 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use super::Token;
 use super::hold::Hold;
 use super::metrics::Meters;
 use super::store::{Renewed, Store};
+use super::{OwnLine, Token};
 use crate::backoff::Backoff;
 use crate::key::Key;
 use crate::store::StoreError;
@@ -34,13 +34,13 @@ pub(super) struct Keeper {
     pub(super) op_timeout: Duration,
     pub(super) meters: Meters,
     /// By address, so that threads that lock different keys rarely meet.
-    schedules: [Mutex<Schedule>; SCHEDULES],
+    schedules: [OwnLine<Mutex<Schedule>>; SCHEDULES],
     partings: Mutex<Partings>,
     /// Microseconds of the [`Moment`] when the task looks next without being called; until it has looked first, the
     /// beginning of time.
     wakes: AtomicU64,
     /// Attempts that are not yet held or given up; the keeper outlives them.
-    attempts: AtomicUsize,
+    attempts: OwnLine<AtomicUsize>,
     closed: AtomicBool,
     bell: Notify,
 }
@@ -83,10 +83,10 @@ impl Keeper {
             clock,
             op_timeout,
             meters,
-            schedules: std::array::from_fn(|_| Mutex::default()),
+            schedules: std::array::from_fn(|_| OwnLine::default()),
             partings: Mutex::default(),
             wakes: AtomicU64::new(0),
-            attempts: AtomicUsize::new(0),
+            attempts: OwnLine::default(),
             closed: AtomicBool::new(false),
             bell: Notify::new(),
         }
@@ -96,16 +96,16 @@ impl Keeper {
     pub(super) fn usage(&self) -> (usize, usize, usize) {
         let partings = self.partings();
         let releases = partings.inbox.len() + partings.working;
-        let held = self.schedules.iter().map(|schedule| lock(schedule).0.len()).sum();
-        (held, self.attempts.load(Ordering::Acquire), releases)
+        let held = self.schedules.iter().map(|schedule| lock(&schedule.0).0.len()).sum();
+        (held, self.attempts.0.load(Ordering::Acquire), releases)
     }
 
     pub(super) fn attempt_begins(&self) {
-        self.attempts.fetch_add(1, Ordering::AcqRel);
+        self.attempts.0.fetch_add(1, Ordering::AcqRel);
     }
 
     pub(super) fn attempt_ended(&self) {
-        if self.attempts.fetch_sub(1, Ordering::AcqRel) == 1 && self.is_closed() {
+        if self.attempts.0.fetch_sub(1, Ordering::AcqRel) == 1 && self.is_closed() {
             self.bell.notify_one();
         }
     }
@@ -152,7 +152,7 @@ impl Keeper {
     pub(super) fn close(&self) {
         self.closed.store(true, Ordering::SeqCst);
         for schedule in &self.schedules {
-            let holds = std::mem::take(&mut lock(schedule).0);
+            let holds = std::mem::take(&mut lock(&schedule.0).0);
             self.meters.held.sub(holds.len() as f64);
             for hold in holds.into_values() {
                 hold.lose();
@@ -211,7 +211,7 @@ impl Keeper {
         self.wakes.store(u64::MAX, Ordering::SeqCst);
         let mut next = None;
         for schedule in &self.schedules {
-            let mut schedule = lock(schedule);
+            let mut schedule = lock(&schedule.0);
             schedule.take_due(now, &mut due);
             next = next.into_iter().chain(schedule.0.first_key_value().map(|((due, _), _)| *due)).min();
         }
@@ -227,7 +227,7 @@ impl Keeper {
 
     fn may_end(&self) -> bool {
         let mut partings = self.partings();
-        partings.ended = partings.inbox.is_empty() && self.attempts.load(Ordering::Acquire) == 0;
+        partings.ended = partings.inbox.is_empty() && self.attempts.0.load(Ordering::Acquire) == 0;
         partings.ended
     }
 
@@ -290,7 +290,7 @@ impl Keeper {
 
     fn schedule(&self, hold: &Arc<Hold>) -> MutexGuard<'_, Schedule> {
         // An allocation begins at a multiple of 16, and is larger than 64.
-        lock(&self.schedules[(Arc::as_ptr(hold).addr() >> 7) % SCHEDULES])
+        lock(&self.schedules[(Arc::as_ptr(hold).addr() >> 7) % SCHEDULES].0)
     }
 
     fn partings(&self) -> MutexGuard<'_, Partings> {

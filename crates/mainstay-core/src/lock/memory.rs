@@ -12,7 +12,7 @@ use smallvec::SmallVec;
 use tokio::sync::Notify;
 
 use super::store::{Acquired, Changed, Claim, FLOOR_AHEAD, Release, Renewed, Store};
-use super::{Fence, Token};
+use super::{Fence, OwnLine, Token};
 use crate::key::Key;
 use crate::store::{Reply, StoreError};
 use crate::time::{Clock, Moment, micros};
@@ -37,9 +37,9 @@ pub struct Memory {
     /// The calendar's time at the clock's beginning, in microseconds: read once, so that later steps of the
     /// calendar do not reach the fences.
     calendar: u64,
-    last: AtomicU64,
+    last: OwnLine<AtomicU64>,
     hasher: RandomState,
-    shards: [Mutex<Shard>; SHARDS],
+    shards: [OwnLine<Mutex<Shard>>; SHARDS],
 }
 
 #[derive(Default)]
@@ -85,9 +85,9 @@ impl Memory {
         Self {
             calendar: wall.saturating_sub(clock.now().as_micros()),
             clock,
-            last: AtomicU64::new(0),
+            last: OwnLine::default(),
             hasher: RandomState::default(),
-            shards: std::array::from_fn(|_| Mutex::default()),
+            shards: std::array::from_fn(|_| OwnLine::default()),
         }
     }
 
@@ -97,7 +97,7 @@ impl Memory {
         let now = self.clock.now();
         let mut usage = MemoryUsage::default();
         for shard in &self.shards {
-            let shard = lock(shard);
+            let shard = lock(&shard.0);
             usage.keys += shard.slots.len();
             for slot in shard.slots.values() {
                 usage.holders += slot.holders.iter().filter(|holder| holder.until > now).count();
@@ -110,7 +110,7 @@ impl Memory {
     fn shard(&self, key: Key<'_>) -> MutexGuard<'_, Shard> {
         let hash = self.hasher.hash_one(key.name());
         // The upper bits: the map within uses the lower ones.
-        lock(&self.shards[(hash >> 59) as usize % SHARDS])
+        lock(&self.shards[(hash >> 59) as usize % SHARDS].0)
     }
 
     /// The next fence; called under the key's lock, so that grants of a key are in its order.
@@ -119,7 +119,7 @@ impl Memory {
         let floor = floor.get().min(wall.saturating_add(micros(FLOOR_AHEAD)));
         let least = wall.max(floor.saturating_add(1));
         let next = |last: u64| least.max(last.saturating_add(1));
-        let update = self.last.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |last| Some(next(last)));
+        let update = self.last.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |last| Some(next(last)));
         next(update.unwrap_or_default())
     }
 

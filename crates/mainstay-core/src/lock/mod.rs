@@ -115,6 +115,12 @@ struct Inner {
     tasks: TaskGroup,
 }
 
+/// A cache line (two, as they are fetched in pairs) of its own: what one thread writes does not slow down another
+/// that reads or writes what lies beside it.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct OwnLine<T>(T);
+
 /// How much a [`Locks`] has in hand now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
