@@ -2,8 +2,9 @@
 
 use crate::step::{self, Failure, cargo};
 
-/// How many times the rounds of an ordinary run: enough for a million drops in each room.
-const FULL_SCALE: &str = "50";
+/// How many times the rounds of an ordinary run: enough for a million drops of locks, three million of loads
+/// and three million events.
+const FULL_SCALE: &str = "150";
 
 /// The rooms whose random tests count rounds.
 const ROOMS: &[&str] = &["cache::", "event::", "lock::", "rate_limit::"];

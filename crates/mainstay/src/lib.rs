@@ -15,6 +15,30 @@
 //! # Ok(()) }
 //! ```
 //!
+//! What a service leans on it asks for by type in a constructor (`Cache`, `Locks`, `RateLimiter`, `Events` are in the
+//! container), or takes from the app:
+//!
+//! ```
+//! use std::time::Duration;
+//! use mainstay::cache::Ttl;
+//! use mainstay::event::Event;
+//! use mainstay::rate_limit::Quota;
+//! # use mainstay::Mainstay;
+//! # async fn find(id: u32) -> Result<String, std::io::Error> { Ok(format!("user {id}")) }
+//!
+//! # tokio::runtime::Runtime::new().unwrap().block_on(async {
+//! # let app = Mainstay::builder("greeter", "1.0.0").configure(|config| config.no_files().env_vars([("PORT", "0")]))
+//! #     .start().await?;
+//! let name: String = app.cache().get_or_load("user:7", Ttl::hours(1), move || find(7)).await?;
+//! let guard = app.lock("report").ttl(Duration::from_secs(30)).acquire().await?;
+//! println!("{name} writes under fence {}", guard.fence());
+//! let decision = app.rate_limiter().check("user:7", Quota::per_minute(100)).await?;
+//! assert!(decision.allowed);
+//! app.events().subscribe("user.created", |event: Event<u32>| async move { println!("welcome, {}", event.data) }).await?;
+//! app.events().publish("user.created", &7).await?;
+//! # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
+//! ```
+//!
 //! # Features
 //! - `docs` (default): a page at `/docs` that shows the OpenAPI document.
 //! - `otlp`: requests become spans of an OpenTelemetry collector at `OTEL_EXPORTER_OTLP_ENDPOINT`
