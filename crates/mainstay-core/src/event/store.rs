@@ -93,7 +93,8 @@ impl Delivery {
 }
 
 /// The right to settle one delivery of one event. It stands until the event is settled or delivered again,
-/// which raises `attempt`: no two deliveries have the same receipt.
+/// which raises `attempt`: no two deliveries have the same receipt, not even in a queue that was retired and opened
+/// again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Receipt {
     /// The event's place in the queue.

@@ -74,6 +74,7 @@ pub fn suite() -> Suite<Backend> {
             redriving,
         )
         .case("a retired queue is gone with everything in it, and no other", retiring)
+        .case("a receipt does not outlive its queue, even if it is opened again", reopened)
         .case("a queue that is not open is refused, not made up", unknown)
 }
 
@@ -474,6 +475,21 @@ async fn retiring(on: Backend) {
     assert_eq!(on.counts(&b).await, [4, 0, 0, 0]);
     on.open("a", "user.*").await;
     assert_eq!(on.counts(&a).await, [0, 0, 0, 0], "it begins anew");
+}
+
+async fn reopened(on: Backend) {
+    let queue = on.open("a", "user.*").await;
+    on.publish("user.created", [1]).await;
+    let old = on.one(&queue).await;
+    on.store.retire(&queue).await.unwrap();
+    on.open("a", "user.*").await;
+    on.publish("user.created", [2]).await;
+    let new = on.one(&queue).await;
+    for verdict in [Verdict::Done, AT_ONCE, dead_for("of another event")] {
+        assert_eq!(on.settle(&queue, old, verdict).await, Standing::Gone);
+    }
+    assert_eq!(on.store.extend(&queue, old, VISIBILITY).await, Ok(Standing::Gone));
+    assert_eq!(on.settle(&queue, new, Verdict::Done).await, Standing::Held);
 }
 
 async fn unknown(on: Backend) {

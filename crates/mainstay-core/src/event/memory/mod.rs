@@ -5,10 +5,11 @@ mod seen;
 mod topic;
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use self::topic::{Topic, unknown};
+use self::topic::{Open, Topic, unknown};
 use super::store::{Dead, Delivery, Fetch, Published, QueueStats, Receipt, Standing, Store, Verdict};
 use super::{Bounds, Envelope, EventId, Queue};
 use crate::store::{Reply, StoreError};
@@ -24,13 +25,15 @@ pub struct Memory {
     clock: Clock,
     bounds: Bounds,
     topics: RwLock<HashMap<Box<str>, Arc<Topic>, foldhash::fast::RandomState>>,
+    /// How many queues were made.
+    lives: AtomicU64,
 }
 
 impl Memory {
     /// A store without queues.
     #[must_use]
     pub fn new(bounds: Bounds, clock: Clock) -> Self {
-        Self { clock, bounds, topics: RwLock::default() }
+        Self { clock, bounds, topics: RwLock::default(), lives: AtomicU64::new(0) }
     }
 
     fn topic(&self, name: &str) -> Option<Arc<Topic>> {
@@ -103,7 +106,8 @@ impl Store for Memory {
     fn open<'a>(&'a self, queue: &'a Queue) -> Reply<'a, Result<(), StoreError>> {
         let mut topics = self.topics.write().unwrap_or_else(PoisonError::into_inner);
         let topic = topics.entry(queue.pattern.topic().into()).or_default();
-        topic.lock().queues.entry(queue.clone()).or_default();
+        let open = || Open::new(self.lives.fetch_add(1, Ordering::Relaxed));
+        topic.lock().queues.entry(queue.clone()).or_insert_with(open);
         Reply::ready(Ok(()))
     }
 

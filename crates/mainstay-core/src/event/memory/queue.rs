@@ -13,18 +13,18 @@ use crate::time::{Clock, Moment};
 pub(super) struct State {
     queued: VecDeque<Queued>,
     /// Pending and delayed events by position, so that the first is the oldest.
-    held: BTreeMap<u64, Held>,
+    held: BTreeMap<u128, Held>,
     /// When each held event is due again.
-    due: BTreeSet<(Moment, u64)>,
+    due: BTreeSet<(Moment, u128)>,
     dead: VecDeque<Dead>,
     dead_dropped: u64,
     delayed: usize,
-    next_position: u64,
+    next_position: u128,
 }
 
 #[derive(Debug)]
 struct Queued {
-    position: u64,
+    position: u128,
     since: Moment,
     event: Arc<Envelope>,
 }
@@ -40,6 +40,12 @@ struct Held {
 }
 
 impl State {
+    /// An empty queue. Positions begin where no other `life` of a queue of this name has any, so that a receipt
+    /// does not stand for an event of a later one.
+    pub(super) fn new(life: u64) -> Self {
+        Self { next_position: u128::from(life) << u64::BITS, ..Self::default() }
+    }
+
     /// Events neither done nor dead.
     pub(super) fn unfinished(&self) -> usize {
         self.queued.len() + self.held.len()
@@ -138,27 +144,26 @@ impl State {
         }
     }
 
-    fn standing(&self, receipt: Receipt) -> Option<u64> {
-        let position = u64::try_from(receipt.position).ok()?;
-        let held = self.held.get(&position)?;
-        (held.pending && held.attempt == receipt.attempt).then_some(position)
+    fn standing(&self, receipt: Receipt) -> Option<u128> {
+        let held = self.held.get(&receipt.position)?;
+        (held.pending && held.attempt == receipt.attempt).then_some(receipt.position)
     }
 
-    fn hold(&mut self, position: u64, held: Held, visibility: Duration, now: Moment) -> Delivery {
+    fn hold(&mut self, position: u128, held: Held, visibility: Duration, now: Moment) -> Delivery {
         let attempt = held.attempt.saturating_add(1);
-        let receipt = Receipt { position: position.into(), attempt };
+        let receipt = Receipt { position, attempt };
         let delivery = Delivery::new(receipt, Arc::clone(&held.event));
         self.insert(position, Held { attempt, due: now + visibility, pending: true, ..held });
         delivery
     }
 
-    fn insert(&mut self, position: u64, held: Held) {
+    fn insert(&mut self, position: u128, held: Held) {
         self.due.insert((held.due, position));
         self.delayed += usize::from(!held.pending);
         self.held.insert(position, held);
     }
 
-    fn forget(&mut self, position: u64) -> Option<Held> {
+    fn forget(&mut self, position: u128) -> Option<Held> {
         let held = self.held.remove(&position)?;
         self.due.remove(&(held.due, position));
         self.delayed -= usize::from(!held.pending);

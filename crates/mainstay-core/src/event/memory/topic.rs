@@ -24,11 +24,17 @@ pub(super) struct Inner {
 }
 
 /// An open queue.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Open {
     pub(super) state: State,
     /// Told of each event that becomes due before its waiter's timer.
     pub(super) arrived: Arc<Notify>,
+}
+
+impl Open {
+    pub(super) fn new(life: u64) -> Self {
+        Self { state: State::new(life), arrived: Arc::default() }
+    }
 }
 
 impl Topic {

@@ -170,3 +170,31 @@ async fn a_handler_of_ten_times_the_visibility_runs_once() {
     assert_eq!(runs.load(SeqCst), 1);
     assert_eq!(bus.only_queue().await.unfinished(), 0);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_handler_that_outlives_its_queue_does_not_end_the_events_of_the_next() {
+    let bus = Bus::new();
+    let log = Log::default();
+    let seen = log.clone();
+    let handler = move |event: Event<u32>| {
+        let seen = seen.clone();
+        async move {
+            tokio::time::sleep(10 * SECOND).await;
+            // The second begins while the first is at work, and fails after it has ended.
+            if event.data == 2 && event.attempt == 1 {
+                return Err("not yet");
+            }
+            seen.push(event.data.to_string());
+            Ok(())
+        }
+    };
+    bus.events.subscribe("user.*", handler).await.unwrap();
+    bus.events.publish("user.created", &1).await.unwrap();
+    settled().await;
+    let queue = bus.only_queue().await.queue;
+    bus.events.retire(&queue).await.unwrap();
+    tokio::time::sleep(5 * SECOND).await;
+    bus.events.publish("user.created", &2).await.unwrap();
+    tokio::time::sleep(100 * SECOND).await;
+    assert_eq!(numbers(&log), ["1", "2"]);
+}
