@@ -148,12 +148,18 @@ impl Events {
             for failures in 0..ATTEMPTS - 1 {
                 match answer {
                     Err(unknown @ StoreError::Unknown { .. }) => last = unknown,
-                    answer => return answer,
+                    Ok(Published::Accepted) => return answer,
+                    answer if failures == 0 => return answer,
+                    // The question whose answer was lost may have done it, or do it yet.
+                    _ => {}
                 }
                 tokio::time::sleep(backoff.delay(failures)).await;
                 answer = self.store().publish(envelopes).await;
             }
-            answer
+            match answer {
+                Ok(Published::Accepted) | Err(StoreError::Unknown { .. }) => answer,
+                _ => Err(last.clone()),
+            }
         };
         match tokio::time::timeout(deadline, attempts).await {
             Ok(answer) => answer,

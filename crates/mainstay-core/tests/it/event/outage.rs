@@ -198,3 +198,25 @@ async fn a_handler_that_outlives_its_queue_does_not_end_the_events_of_the_next()
     tokio::time::sleep(100 * SECOND).await;
     assert_eq!(numbers(&log), ["1", "2"]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn nothing_said_after_a_lost_answer_makes_a_publish_known() {
+    let (bus, faults) = faulty();
+    let log = subscribe(&bus).await;
+    settled().await;
+    faults.next(1, Fault::LostReply);
+    let publish = async {
+        let told = bus.events.publish("user.created", &1).await;
+        faults.mend();
+        told
+    };
+    let outage = async {
+        // After the first question, before the second.
+        tokio::task::yield_now().await;
+        faults.always(Fault::Unavailable);
+    };
+    let (told, ()) = tokio::join!(publish, outage);
+    assert!(matches!(told, Err(Error::Unknown { id: Some(_), .. })), "{told:?}");
+    tokio::time::sleep(100 * SECOND).await;
+    assert_eq!(numbers(&log), ["1"], "it was published");
+}
