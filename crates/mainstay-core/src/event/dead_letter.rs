@@ -11,7 +11,7 @@ use super::{Envelope, Error, EventId, Events, Pattern};
 
 /// Names a dead letter: an event, and the queue it is dead in.
 ///
-/// Written as `group/pattern/id`, or `group/pattern/instance/id` for the queue of one instance.
+/// Written as `group/pattern/id`, or `group/pattern/@instance/id` for the queue of one instance.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct DeadLetterId {
@@ -41,14 +41,14 @@ impl FromStr for DeadLetterId {
         let (rest, event) = text.rsplit_once('/').ok_or(InvalidDeadLetterId)?;
         let event = event.parse().map_err(|_| InvalidDeadLetterId)?;
         let (group, last) = rest.rsplit_once('/').ok_or(InvalidDeadLetterId)?;
-        // Instances' names are made so that they are no patterns.
-        let queue = match (Pattern::new(last), group.rsplit_once('/')) {
-            (Ok(pattern), _) => Queue::shared(group.into(), pattern),
-            (Err(_), Some((group, pattern))) => {
-                let pattern = Pattern::new(pattern).map_err(|_| InvalidDeadLetterId)?;
-                Queue::own(group.into(), pattern, last.into())
+        let pattern = |text| Pattern::new(text).map_err(|_| InvalidDeadLetterId);
+        let queue = match last.strip_prefix('@') {
+            None => Queue::shared(group.into(), pattern(last)?),
+            Some(instance) => {
+                let (group, last) = group.rsplit_once('/').ok_or(InvalidDeadLetterId)?;
+                let instance = instance.replace("%2F", "/").replace("%25", "%");
+                Queue::own(group.into(), pattern(last)?, instance.into())
             }
-            (Err(_), None) => return Err(InvalidDeadLetterId),
         };
         Ok(Self { queue, event })
     }
@@ -112,12 +112,18 @@ mod tests {
     fn the_name_of_a_dead_letter_can_be_read_back() {
         let pattern = Pattern::new("user.*").unwrap();
         let shared = Queue::shared("audit/eu".into(), pattern.clone());
-        let own = Queue::own("audit".into(), pattern, "Node-1".into());
-        for queue in [shared, own] {
+        let own = ["Node-1", "node-1", "eu/%2F/@", "", "%25é"];
+        let own = own.map(|instance| Queue::own("audit/a/@b".into(), pattern.clone(), instance.into()));
+        for queue in own.into_iter().chain([shared]) {
             let id = DeadLetterId { queue, event: EventId::at(Timestamp::UNIX_EPOCH) };
             assert_eq!(id.to_string().parse(), Ok(id));
         }
-        for bad in ["", "a", "a/b", "a/b/c", "///", "a/B/0190163d-8694-739b-aea5-966c26f8ad91"] {
+        let event = "0190163d-8694-739b-aea5-966c26f8ad91";
+        for queue in ["", "a", "a/B", "@b", "user.*/@b", "a/B/@b"] {
+            let bad = format!("{queue}/{event}");
+            assert_eq!(bad.parse::<DeadLetterId>(), Err(InvalidDeadLetterId), "{bad}");
+        }
+        for bad in ["", "a", "a/b", "a/b/c", "///"] {
             assert_eq!(bad.parse::<DeadLetterId>(), Err(InvalidDeadLetterId), "{bad}");
         }
     }

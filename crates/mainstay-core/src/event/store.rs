@@ -44,10 +44,13 @@ impl Queue {
     }
 }
 
+/// `group/pattern`, or `group/pattern/@instance`: no pattern has an `@`, and slashes of an instance are written as
+/// `%2F`, so that the parts can be told apart from the end, whatever the group is called.
 impl fmt::Display for Queue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.group, self.pattern)?;
-        self.instance.iter().try_for_each(|instance| write!(f, "/{instance}"))
+        let Some(instance) = &self.instance else { return Ok(()) };
+        write!(f, "/@{}", instance.replace('%', "%25").replace('/', "%2F"))
     }
 }
 

@@ -3,7 +3,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 
 use mainstay_core::backoff::Backoff;
-use mainstay_core::event::{Event, Memory, Options, Outcome};
+use mainstay_core::event::{DeadLetterId, Event, Memory, Options, Outcome};
 use mainstay_testkit::TestClock;
 use mainstay_testkit::mutants::event::{Bug, Mutant};
 use serde_json::{Value, json};
@@ -151,5 +151,22 @@ async fn the_queues_of_a_group_are_shown_as_one_in_the_metrics() {
         "events_published_total{type=\"user.created\"} 3",
     ] {
         assert!(text.contains(line), "{line} in\n{text}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dead_letter_of_a_broadcast_is_redriven_by_its_written_name() {
+    for instance in ["a1", "node-1", "Node 1", "eu/1.2", "é%2F@"] {
+        let mut options = Options::new("users");
+        options.instance = instance.into();
+        let bus = Bus::with(options);
+        let handler = |_: Event<u32>| async { Outcome::Reject { reason: "no".into() } };
+        bus.events.on("user.*").broadcast().handle(handler).await.unwrap();
+        bus.events.publish("user.created", &1).await.unwrap();
+        settled().await;
+        let [letter] = <[_; 1]>::try_from(bus.events.dead_letters(10).await.unwrap()).unwrap();
+        let named: DeadLetterId = letter.id.to_string().parse().unwrap();
+        assert_eq!(named, letter.id);
+        assert!(bus.events.redrive(&named).await.unwrap(), "{named}");
     }
 }
