@@ -163,6 +163,14 @@ struct Inner {
     consumers: AtomicU64,
 }
 
+/// Also where somebody holds a [`Subscription`] still.
+impl Drop for Inner {
+    fn drop(&mut self) {
+        let active = self.active.get_mut().unwrap_or_else(PoisonError::into_inner);
+        active.iter().for_each(|active| active.cancel());
+    }
+}
+
 impl Events {
     /// Events carried by `store`.
     #[must_use]

@@ -153,9 +153,10 @@ fn read<T: DeserializeOwned>(envelope: &Envelope, attempt: u32) -> Result<Event<
     Ok(Event::new(envelope, attempt, data))
 }
 
-/// A subscription: events are handled until it, or the [`Events`] it came from, is stopped.
+/// A subscription: events are handled until it is stopped, or the [`Events`] it came from is stopped or
+/// dropped.
 ///
-/// Dropping it stops nothing: the handle owns the tasks.
+/// Dropping it stops nothing, and holding it keeps nothing going: the handle owns the tasks.
 #[derive(Debug, Clone)]
 pub struct Subscription {
     active: Arc<Active>,
@@ -209,6 +210,11 @@ impl Active {
     /// Its queue gets shorter.
     pub(super) fn is_fetching(&self) -> bool {
         !self.closing.is_cancelled()
+    }
+
+    /// Ends the tasks as soon as they can, without waiting for it.
+    pub(super) fn cancel(&self) {
+        self.tasks.token().cancel();
     }
 
     /// Ends the tasks; says how many events were lost with the queue, where it was the subscription's own.

@@ -218,3 +218,24 @@ async fn a_redriven_dead_letter_is_handled_once_however_often_it_is_redriven() {
     assert_eq!(log.entries(), ["17 1", "17 1"]);
     assert!(bus.events.dead_letters(10).await.unwrap().is_empty());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_subscription_that_is_held_does_not_outlive_the_last_handle() {
+    let bus = Bus::new();
+    let handled = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&handled);
+    let handler = move |_: Event<u32>| {
+        count.fetch_add(1, SeqCst);
+        async {}
+    };
+    let held = bus.events.subscribe("user.*", handler).await.unwrap();
+    let other =
+        Events::new(Arc::clone(&bus.store), Options::new("users"), &Metrics::new(), TestClock::new().clock());
+    drop(bus.events);
+    settled().await;
+    assert_eq!(tasks(), 0);
+    other.publish("user.created", &1).await.unwrap();
+    settled().await;
+    assert_eq!(handled.load(SeqCst), 0);
+    held.stop(SECOND).await.unwrap();
+}
