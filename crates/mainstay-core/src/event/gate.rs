@@ -20,6 +20,10 @@ impl Gate {
         self.0.fetch_or(CLOSED, Ordering::AcqRel);
     }
 
+    pub(super) fn is_closed(&self) -> bool {
+        self.0.load(Ordering::Acquire) & CLOSED != 0
+    }
+
     /// Nobody is inside, and nobody comes in any more.
     pub(super) fn is_sealed(&self) -> bool {
         self.0.load(Ordering::Acquire) == CLOSED

@@ -101,6 +101,7 @@ use crate::store::Degrade;
 use crate::telemetry::trace_context::TraceContext;
 use crate::time::Clock;
 
+use consumer::Consumer;
 use gate::Gate;
 use meters::Meters;
 use subscribe::Active;
@@ -273,10 +274,17 @@ impl Events {
         format!("{}-{number}", self.inner.options.instance)
     }
 
-    fn remember(&self, active: &Arc<Active>) {
+    /// Sets a consumer to work; gives it back if the handle is stopped. Whoever stops it closes the gate first and
+    /// looks at the list then, so that no consumer is overlooked.
+    fn start(&self, consumer: Consumer) -> Result<Arc<Active>, Box<Consumer>> {
         let mut all = self.inner.active.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.gate().is_closed() {
+            return Err(Box::new(consumer));
+        }
         all.retain(|active| active.is_running());
-        all.push(Arc::clone(active));
+        let active = Arc::new(Active::start(consumer));
+        all.push(Arc::clone(&active));
+        Ok(active)
     }
 
     fn active(&self) -> Vec<Arc<Active>> {

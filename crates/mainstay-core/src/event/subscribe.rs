@@ -122,9 +122,17 @@ impl<'a> Subscribe<'a> {
         let permits = Arc::new(Semaphore::new(self.settings.concurrency));
         let meters = self.events.meters().of_group(&queue.group);
         let consumer = Consumer { store, queue, name, settings: self.settings, handler, meters, permits };
-        let active = Arc::new(Active::start(consumer));
-        self.events.remember(&active);
-        Ok(Subscription { active })
+        match self.events.start(consumer) {
+            Ok(active) => Ok(Subscription { active }),
+            // The handle was stopped while the queue was being opened.
+            Err(consumer) => {
+                if consumer.queue.instance.is_some() {
+                    let _tried =
+                        consumer.store.retire(&consumer.queue).within(consumer.settings.op_timeout).await;
+                }
+                Err(Error::Stopped)
+            }
+        }
     }
 
     fn check(&self) -> Result<(), Error> {
@@ -191,7 +199,7 @@ pub(super) struct Active {
 }
 
 impl Active {
-    fn start(consumer: Consumer) -> Self {
+    pub(super) fn start(consumer: Consumer) -> Self {
         let consumer = Arc::new(consumer);
         let tasks = TaskGroup::new();
         let closing = tasks.token().child_token();

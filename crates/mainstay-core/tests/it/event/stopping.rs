@@ -239,3 +239,24 @@ async fn a_subscription_that_is_held_does_not_outlive_the_last_handle() {
     assert_eq!(handled.load(SeqCst), 0);
     held.stop(SECOND).await.unwrap();
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_subscription_that_begins_while_the_handle_stops_is_refused_or_stopped() {
+    let faults = Faults::none();
+    let memory = Memory::new(Options::default().memory, TestClock::new().clock());
+    let bus = Bus::on(Arc::new(FaultyStore::new(memory, faults.clone())), Options::new("users"));
+    faults.delay(Duration::from_millis(400));
+    let events = bus.events.clone();
+    let subscribe = tokio::spawn(async move {
+        let subscribe = events.on("user.*").broadcast();
+        subscribe.handle(|_: Event<u32>| std::future::pending::<()>()).await.map(|_| ())
+    });
+    settled().await;
+    faults.delay(Duration::ZERO);
+    assert_eq!(bus.events.stop(10 * SECOND).await, Ok(()));
+    let begun = subscribe.await.unwrap();
+    assert!(matches!(begun, Err(Error::Stopped)), "{begun:?}");
+    settled().await;
+    assert_eq!(tasks(), 0);
+    assert_eq!(bus.store.stats().await.unwrap(), []);
+}
