@@ -14,11 +14,13 @@ mod users;
 
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use mainstay::cache::Cache;
 use mainstay::config::{Config, Environment, Server};
 use mainstay::container::{self, Dep};
 use mainstay::event::Events;
+use mainstay::lifecycle::Step;
 use mainstay::lock::Locks;
 use mainstay::metrics::Metrics;
 use mainstay::openapi::OpenApiRouter;
@@ -48,22 +50,13 @@ fn provide(container: &mut container::Builder) {
     container.provide_dyn(|database: Dep<Database>| async move {
         Arc::new(SqlAuditTrail::new(Database::clone(&database))) as Arc<dyn AuditTrail>
     });
-    container
-        .provide(
-            |users: Dep<dyn UserRepository>,
-             cache: Dep<Cache>,
-             events: Dep<Events>,
-             metrics: Dep<Metrics>| {
-                let service = UserService::new(
-                    users.into_arc(),
-                    Cache::clone(&cache),
-                    Events::clone(&events),
-                    &metrics,
-                );
-                async move { service }
-            },
-        )
-        .on_stop(|users: Dep<UserService>| async move { users.stop().await });
+    container.provide(
+        |users: Dep<dyn UserRepository>, cache: Dep<Cache>, events: Dep<Events>, metrics: Dep<Metrics>| {
+            let service =
+                UserService::new(users.into_arc(), Cache::clone(&cache), Events::clone(&events), &metrics);
+            async move { service }
+        },
+    );
     container.provide(|trail: Dep<dyn AuditTrail>, users: Dep<dyn UserRepository>| async move {
         Audit::new(trail.into_arc(), users.into_arc())
     });
@@ -97,6 +90,10 @@ fn ready(routes: OpenApiRouter<Api>, app: &Mainstay) -> Result<OpenApiRouter, St
         users: UserService::clone(&*container.resolve()?),
         audit: Audit::clone(&*container.resolve()?),
     };
+    // Registered last, so it runs first: a write whose client has hung up is announced before the bus stops,
+    // which a component's own stop would be too late for.
+    let users = api.users.clone();
+    app.lifecycle().on(Step::StopComponents, "user writes", Duration::MAX, async move || users.stop().await);
     Ok(routes.with_state(api).route_layer(app.client_rate_limit()))
 }
 

@@ -110,3 +110,33 @@ async fn a_killed_service_starts_again_on_what_it_had_written() {
     let users = Request::get(second.addr(), "/api/users?limit=100").send().await.json();
     assert_eq!(users["items"].as_array().unwrap().len(), 20);
 }
+
+#[tokio::test]
+async fn a_write_whose_client_hung_up_is_in_the_trail_although_it_ends_during_the_shutdown() {
+    let dir = tempfile::TempDir::new().unwrap();
+    let mut service = service().dir(dir.path()).start().await;
+    // What the service writes by itself at its start.
+    for statement in ["users.due", "idempotency.purge"] {
+        let done = format!(r#"db_query_duration_seconds_count{{outcome="ok",statement="{statement}"}}"#);
+        eventually_async(statement, PATIENCE, async || crate::metric(&service, &done).await > 0).await;
+    }
+    let file = dir.path().join("data/user-service.db");
+    let db = mainstay::sql::Database::connect(mainstay::sql::Options::sqlite(file)).await.unwrap();
+    // Holds up every other writer.
+    let writing = db.begin().await.unwrap();
+    let (mut stream, body) = begin(&service, 0).await;
+    stream.write_all(&body).await.unwrap();
+    let waits = r#"db_pool_connections{pool="writer",state="in_use"}"#;
+    eventually_async("the write waits", PATIENCE, async || crate::metric(&service, waits).await == 1).await;
+    drop(stream);
+    service.signal(Signal::Term);
+    let stopping = async || service.output_so_far().contains("StopComponents");
+    eventually_async("components stop", PATIENCE, stopping).await;
+    writing.rollback().await.unwrap();
+    let exit = service.wait_exit(PATIENCE).await;
+    assert!(exit.status.success(), "{}", exit.output);
+    let count = async |sql| db.query(sql).fetch_one().await.unwrap().get::<i64>("n").unwrap();
+    // With those of the seed.
+    assert_eq!(count("SELECT COUNT(*) AS n FROM users").await, 4, "{}", exit.output);
+    assert_eq!(count("SELECT COUNT(*) AS n FROM user_audit").await, 4, "{}", exit.output);
+}
