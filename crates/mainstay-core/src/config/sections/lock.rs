@@ -1,5 +1,6 @@
 //! `[lock]`
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -7,8 +8,9 @@ use serde::{Deserialize, Serialize};
 use crate::config::field::{Field, Kind};
 use crate::config::section::{Checks, Section, defaults};
 
-/// The longest a lock may outlive its holder.
-const LONGEST_TTL: Duration = Duration::from_secs(24 * 3600);
+/// The shortest and the longest a lock may outlive its holder.
+const TTL: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_secs(24 * 3600);
+const LONGEST_WAIT: Duration = Duration::from_secs(24 * 3600);
 
 /// What a lock does where its caller says nothing else.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -43,7 +45,13 @@ impl Section for Lock {
     ];
 
     fn validate(&self, checks: &mut Checks<'_>) {
-        if self.ttl > LONGEST_TTL {
+        if self.ttl < *TTL.start() {
+            checks.refuse(&["ttl"], "must not be shorter than 10ms: nobody could renew it in time");
+        }
+        if self.wait > LONGEST_WAIT {
+            checks.refuse(&["wait"], "must not be longer than 24h");
+        }
+        if self.ttl > *TTL.end() {
             checks.refuse(
                 &["ttl"],
                 "must not be longer than 24h: a lock that nobody renews would stay as long",

@@ -6,7 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use super::check;
 use crate::config::field::{Field, Kind};
-use crate::config::section::{Section, defaults};
+use crate::config::section::{Checks, Section, defaults};
+
+const LONGEST_WINDOW: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// How much one client may ask of `/api/`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -53,6 +55,12 @@ impl Section for RateLimit {
         .default("100000")
         .restart_only(),
     ];
+
+    fn validate(&self, checks: &mut Checks<'_>) {
+        if self.window > LONGEST_WINDOW {
+            checks.refuse(&["window"], "must not be longer than 365d");
+        }
+    }
 }
 
 impl Default for RateLimit {

@@ -4,7 +4,10 @@ use mainstay_core::config::{
     Auth, Cache, Config, Database, Events, Field, Health, Identity, Kind, Lock, Log, Metrics, RateLimit,
     Redis, Section, Server, disagreements, millis,
 };
+use mainstay_core::lock::{self, Locks};
+use mainstay_core::rate_limit::{self, Quota, RateLimiter};
 use mainstay_core::secret::Secret;
+use mainstay_core::time::Clock;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -291,4 +294,29 @@ fn a_lock_is_not_kept_for_longer_than_a_day_nor_renewed_for_less_than_its_ttl() 
     assert!(long.contains("must not be longer than 24h"), "{long}");
     let short = refused([("LOCK_TTL", "2m"), ("LOCK_MAX_HOLD", "1m")]);
     assert!(short.contains("must not be shorter than ttl"), "{short}");
+}
+
+/// What is accepted must work: who finds out at the first request has no log of the start to look at.
+#[tokio::test]
+async fn primitives_take_the_longest_and_shortest_times_that_the_configuration_accepts() {
+    let refused = |name, value| with_env([(name, value)]).load().unwrap_err().to_string();
+    for (name, value) in [("LOCK_TTL", "9ms"), ("LOCK_WAIT", "1441m"), ("RATE_LIMIT_WINDOW_MS", "366d")] {
+        let problem = refused(name, value);
+        assert!(problem.contains(name) && problem.contains("must not be"), "{problem}");
+    }
+    let (metrics, clock) = (mainstay_core::metrics::Metrics::new(), Clock::system());
+    for ttl in ["10ms", "24h"] {
+        let extreme = [("LOCK_TTL", ttl), ("LOCK_WAIT", "24h"), ("LOCK_MAX_HOLD", "24h")];
+        let settings = with_env(extreme).load().unwrap().get::<Lock>();
+        let mut options = lock::Options::default();
+        (options.ttl, options.wait, options.max_hold) = (settings.ttl, settings.wait, settings.max_hold);
+        let locks = Locks::in_memory(options, &metrics, clock.clone());
+        let _held = locks.lock(ttl).acquire().await.unwrap();
+    }
+    let limiter = RateLimiter::in_memory(rate_limit::Options::default(), &metrics, clock);
+    for (window, requests) in [("1ms", "1"), ("365d", "4294967295")] {
+        let extreme = [("RATE_LIMIT_WINDOW_MS", window), ("RATE_LIMIT_MAX_REQUESTS", requests)];
+        let settings = with_env(extreme).load().unwrap().get::<RateLimit>();
+        limiter.check("k", Quota::new(settings.max_requests, settings.window)).await.unwrap();
+    }
 }
