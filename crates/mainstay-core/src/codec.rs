@@ -1,5 +1,7 @@
 //! How values become bytes.
 
+use std::fmt;
+
 use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -31,8 +33,8 @@ impl Codec {
     /// What `T` or the format refuses: a map whose keys are not strings, say.
     pub fn encode<T: Serialize + ?Sized>(self, value: &T) -> Result<Bytes, Error> {
         let encoded = match self {
-            Self::Json => serde_json::to_vec(value).map_err(|error| Error(error.into())),
-            Self::MessagePack => rmp_serde::to_vec_named(value).map_err(|error| Error(error.into())),
+            Self::Json => serde_json::to_vec(value).map_err(|error| Error::new(&error)),
+            Self::MessagePack => rmp_serde::to_vec_named(value).map_err(|error| Error::new(&error)),
         };
         encoded.map(Bytes::from)
     }
@@ -43,13 +45,109 @@ impl Codec {
     /// The bytes are not of this format, or not a `T`.
     pub fn decode<T: DeserializeOwned>(self, bytes: &[u8]) -> Result<T, Error> {
         match self {
-            Self::Json => serde_json::from_slice(bytes).map_err(|error| Error(error.into())),
-            Self::MessagePack => rmp_serde::from_slice(bytes).map_err(|error| Error(error.into())),
+            Self::Json => serde_json::from_slice(bytes).map_err(|error| {
+                let place = format!(" at line {} column {}", error.line(), error.column());
+                if error.is_data() { Error::without_value(&error, &place) } else { Error::new(&error) }
+            }),
+            Self::MessagePack => {
+                rmp_serde::from_slice(bytes).map_err(|error| Error::without_value(&error, ""))
+            }
         }
     }
 }
 
-/// A value that cannot be written, or bytes that cannot be read. The text names types and places, no values.
+/// A value that cannot be written, or bytes that cannot be read. The text names types and places, no values:
+/// it goes to logs and dead letters, where what users wrote must not be.
 #[derive(Debug, thiserror::Error)]
 #[error("codec: {0}")]
-pub struct Error(#[source] Box<dyn std::error::Error + Send + Sync>);
+pub struct Error(Box<str>);
+
+impl Error {
+    fn new(error: &impl fmt::Display) -> Self {
+        Self(error.to_string().into())
+    }
+
+    /// What serde says of data of another shape, without the data. What a type says for itself may hold anything
+    /// and is left out.
+    fn without_value(error: &impl fmt::Display, place: &str) -> Self {
+        let text = error.to_string();
+        let text = text.strip_suffix(place).unwrap_or(&text);
+        let of_the_type = ["missing field ", "duplicate field "].iter().any(|start| text.starts_with(start));
+        let of_the_data = ["invalid type: ", "invalid value: ", "invalid length "];
+        let safe = if of_the_type {
+            text.to_owned()
+        } else if of_the_data.iter().any(|start| text.starts_with(start))
+            && let Some((found, expected)) = text.rsplit_once(", expected ")
+        {
+            // The kind of what was found stands before its value, which is in one of these quotes.
+            let kind = found.split(['`', '"']).next().unwrap_or_default().trim_end();
+            format!("{kind}, expected {expected}")
+        } else if text.starts_with("unknown variant ") {
+            "unknown variant".to_owned()
+        } else if text.starts_with("unknown field ") {
+            "unknown field".to_owned()
+        } else {
+            "a value is not valid".to_owned()
+        };
+        Self((safe + place).into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use serde::Deserialize;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    #[expect(dead_code, reason = "only read")]
+    struct Shape {
+        number: u8,
+        kind: Option<Kind>,
+        #[serde(default, deserialize_with = "picky")]
+        picky: (),
+    }
+
+    fn picky<'de, D: serde::Deserializer<'de>>(value: D) -> Result<(), D::Error> {
+        Err(serde::de::Error::custom(format!("{} is not good enough", String::deserialize(value)?)))
+    }
+
+    #[derive(Debug, Deserialize)]
+    enum Kind {
+        Known,
+    }
+
+    fn said(codec: Codec, value: &Value) -> String {
+        let bytes = codec.encode(value).unwrap();
+        let error = codec.decode::<Shape>(&bytes).unwrap_err();
+        assert!(std::error::Error::source(&error).is_none(), "a cause would say it again");
+        error.to_string()
+    }
+
+    #[test]
+    fn an_error_says_what_is_wrong_and_no_value() {
+        let values = [
+            (json!({"number": "canary, expected \" nothing"}), "invalid type: string, expected u8"),
+            (json!({"number": 1_234_567}), "invalid value: integer, expected u8"),
+            (json!({"number": -7.25}), "invalid type: floating point, expected u8"),
+            (json!({"number": 1, "kind": "canary"}), "unknown variant"),
+            (json!({"number": 1, "picky": "canary"}), "a value is not valid"),
+            (json!({"number": 1, "canary": 1}), "unknown field"),
+            (json!({}), "missing field `number`"),
+        ];
+        for (value, expected) in values {
+            let json = said(Codec::Json, &value);
+            assert!(json.contains(expected), "{value}: {json}");
+            for said in [json, said(Codec::MessagePack, &value)] {
+                assert!(!["canary", "1234567", "7.25"].iter().any(|value| said.contains(value)), "{said}");
+            }
+        }
+        assert!(said(Codec::Json, &json!({})).contains("at line 1 column 2"));
+        let map = HashMap::from([((1, 2), 3)]);
+        assert!(Codec::Json.encode(&map).unwrap_err().to_string().contains("key must be a string"));
+    }
+}

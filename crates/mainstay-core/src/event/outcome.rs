@@ -90,7 +90,8 @@ mod tests {
     #[test]
     fn an_error_is_told_with_its_causes_and_within_bounds() {
         let error = crate::codec::Codec::Json.decode::<u32>(b"x").unwrap_err();
-        assert!(with_causes(&error).contains("expected value"), "{error}");
+        assert_eq!(with_causes(&error), error.to_string());
+        assert!(error.to_string().contains("expected value"), "{error}");
         assert_eq!(shortened("é".repeat(1 << 20)).len(), MAX_CAUSE);
     }
 }
