@@ -3,8 +3,8 @@
 //! Sensitive endpoints answer one caller without a token: a developer on their own machine, in
 //! development. That takes all of: `APP_ENV=development`, a listener bound to a loopback address, a
 //! `Host` that is a loopback name (so that a web page cannot reach them by DNS rebinding), no `Origin` of
-//! another site (so that a web page cannot post to them either), and no sign of a proxy (whose clients
-//! may be anywhere).
+//! another site and no word of the browser that a page of one asks (so that a web page cannot post to them
+//! either), and no sign of a proxy (whose clients may be anywhere).
 
 use axum::extract::Request;
 use http::request::Parts;
@@ -48,6 +48,7 @@ impl Access {
             && bound_to_loopback
             && names_loopback(headers, uri)
             && same_site(headers)
+            && !asked_by_another_page(headers)
             && !forwarded(headers)
     }
 }
@@ -68,6 +69,12 @@ fn same_site(headers: &HeaderMap) -> bool {
         let origin = origin.to_str().unwrap_or_default();
         origin.split_once("://").is_some_and(|(_, authority)| is_loopback_name(authority))
     })
+}
+
+/// The browser says that a page of another site asks, and not a person who followed a link.
+fn asked_by_another_page(headers: &HeaderMap) -> bool {
+    let says = |name: &str, word: &str| headers.get(name).is_some_and(|value| value == word);
+    says("sec-fetch-site", "cross-site") && !says("sec-fetch-mode", "navigate")
 }
 
 fn forwarded(headers: &HeaderMap) -> bool {
@@ -157,5 +164,12 @@ mod tests {
             let parts = request("127.0.0.1:1", "/", &[("host", "localhost"), ("origin", origin)]);
             assert!(!Access::new(true).allows(&parts), "{origin}");
         }
+    }
+
+    #[test]
+    fn what_another_page_asks_is_refused_and_a_link_followed_is_not() {
+        let asks = |mode| [("host", "localhost"), ("sec-fetch-site", "cross-site"), ("sec-fetch-mode", mode)];
+        assert!(!Access::new(true).allows(&request("127.0.0.1:1", "/", &asks("no-cors"))));
+        assert!(Access::new(true).allows(&request("127.0.0.1:1", "/", &asks("navigate"))));
     }
 }
