@@ -5,6 +5,7 @@ use std::future::{Future, poll_fn};
 use std::panic::AssertUnwindSafe;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -54,6 +55,8 @@ pub(super) struct Consumer {
     pub(super) meters: GroupMeters,
     /// One permit for each event being handled.
     pub(super) permits: Arc<Semaphore>,
+    /// How many events were lost with its own queue.
+    pub(super) lost: AtomicUsize,
 }
 
 impl Consumer {
@@ -70,8 +73,19 @@ impl Consumer {
         let patience = self.settings.op_timeout.saturating_mul(2);
         if tokio::time::timeout(patience, handlers.wait()).await.is_err() {
             tracing::warn!(queue = %self.queue, handlers = handlers.len(), "event handlers do not end");
+            // Nobody takes anything out of the queue any more.
+            self.leave().await;
             // Whoever waits for this task is to hear of them.
             handlers.wait().await;
+        }
+        self.leave().await;
+    }
+
+    /// Removes the queue if it has no use after this consumer: full, it would hold up every publisher.
+    pub(super) async fn leave(&self) {
+        if self.queue.instance.is_some() {
+            let retired = self.store.retire(&self.queue).within(self.settings.op_timeout).await;
+            self.lost.fetch_add(retired.unwrap_or(0), Ordering::Relaxed);
         }
     }
 

@@ -34,13 +34,9 @@ impl Events {
         }
         let left = deadline.saturating_sub(started.elapsed());
         let stopped = join_all(active.iter().map(|active| active.stop(left))).await;
-        let mut unfinished = Unfinished { events: 0, stuck: 0 };
-        for stopped in stopped {
-            match stopped {
-                Ok(lost_with_their_queue) => unfinished.events += lost_with_their_queue,
-                Err(overrun) => unfinished.stuck += overrun.tasks.len(),
-            }
-        }
+        let lost_with_their_queue = active.iter().map(|active| active.take_lost()).sum();
+        let stuck = stopped.into_iter().filter_map(Result::err).map(|overrun| overrun.tasks.len()).sum();
+        let mut unfinished = Unfinished { events: lost_with_their_queue, stuck };
         if self.store().is_volatile() {
             let queues = self.stats().await.unwrap_or_default();
             unfinished.events += queues.iter().map(QueueStats::unfinished).sum::<usize>();

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
@@ -15,6 +16,7 @@ use super::store::Queue;
 use super::{Envelope, Error, Event, Events, Pattern};
 use crate::backoff::Backoff;
 use crate::key::Key;
+use crate::store::StoreError;
 use crate::task::{Overrun, TaskGroup};
 
 /// Most events one subscription may handle at once.
@@ -118,18 +120,21 @@ impl<'a> Subscribe<'a> {
             Queue::shared(self.group, pattern)
         };
         let store = Arc::clone(self.events.store());
-        store.open(&queue).within(self.settings.op_timeout).await?;
         let permits = Arc::new(Semaphore::new(self.settings.concurrency));
         let meters = self.events.meters().of_group(&queue.group);
-        let consumer = Consumer { store, queue, name, settings: self.settings, handler, meters, permits };
+        let (settings, lost) = (self.settings, AtomicUsize::new(0));
+        let consumer = Consumer { store, queue, name, settings, handler, meters, permits, lost };
+        if let Err(error) = consumer.store.open(&consumer.queue).within(consumer.settings.op_timeout).await {
+            if matches!(error, StoreError::Unknown { .. }) {
+                consumer.leave().await;
+            }
+            return Err(error.into());
+        }
         match self.events.start(consumer) {
             Ok(active) => Ok(Subscription { active }),
             // The handle was stopped while the queue was being opened.
             Err(consumer) => {
-                if consumer.queue.instance.is_some() {
-                    let _tried =
-                        consumer.store.retire(&consumer.queue).within(consumer.settings.op_timeout).await;
-                }
+                consumer.leave().await;
                 Err(Error::Stopped)
             }
         }
@@ -176,12 +181,15 @@ impl Subscription {
     /// removed with what is left in it; a group's queue goes on taking events for whoever subscribes next, or until
     /// [`Events::retire`].
     ///
-    /// Dropping the future does not stop the stopping, but the last part of it is left to [`Events::stop`].
+    /// Dropping the future does not stop the stopping: running handlers then have what time they need, or until
+    /// [`Events::stop`].
     ///
     /// # Errors
     /// [`Overrun`]: handlers that block their thread and cannot be dropped.
     pub async fn stop(&self, deadline: Duration) -> Result<(), Overrun> {
-        self.active.stop(deadline).await.map(|_left| ())
+        let stopped = self.active.stop(deadline).await;
+        self.active.take_lost();
+        stopped
     }
 
     /// The queue it handles.
@@ -225,17 +233,18 @@ impl Active {
         self.tasks.token().cancel();
     }
 
-    /// Ends the tasks; says how many events were lost with the queue, where it was the subscription's own.
-    pub(super) async fn stop(&self, deadline: Duration) -> Result<usize, Overrun> {
+    /// How many events were lost with the queue, where it was the subscription's own, and nobody was told of.
+    pub(super) fn take_lost(&self) -> usize {
+        self.consumer.lost.swap(0, Ordering::Relaxed)
+    }
+
+    /// Ends the tasks.
+    pub(super) async fn stop(&self, deadline: Duration) -> Result<(), Overrun> {
         self.closing.cancel();
         let _in_time = tokio::time::timeout(deadline, self.consumer.idle()).await;
         let op_timeout = self.consumer.settings.op_timeout;
-        let stopped = self.tasks.stop(op_timeout.saturating_mul(3)).await;
-        let mut left = 0;
-        if self.consumer.queue.instance.is_some() {
-            left = self.consumer.store.retire(&self.consumer.queue).within(op_timeout).await.unwrap_or(0);
-        }
-        stopped.map(|()| left)
+        // Two for the handlers and one for the queue, as in `Consumer::run`, and one to spare.
+        self.tasks.stop(op_timeout.saturating_mul(4)).await
     }
 }
 

@@ -220,3 +220,12 @@ async fn nothing_said_after_a_lost_answer_makes_a_publish_known() {
     tokio::time::sleep(100 * SECOND).await;
     assert_eq!(numbers(&log), ["1"], "it was published");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_broadcast_that_did_not_begin_leaves_no_queue_behind() {
+    let (bus, faults) = faulty();
+    faults.next(1, Fault::LostReply);
+    let refused = bus.events.on("user.*").broadcast().handle(|_: Event<u32>| async {}).await;
+    assert!(matches!(refused, Err(Error::Unknown { .. })), "{refused:?}");
+    assert_eq!(bus.store.stats().await.unwrap(), []);
+}

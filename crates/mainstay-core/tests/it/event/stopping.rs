@@ -260,3 +260,16 @@ async fn a_subscription_that_begins_while_the_handle_stops_is_refused_or_stopped
     assert_eq!(tasks(), 0);
     assert_eq!(bus.store.stats().await.unwrap(), []);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_broadcast_leaves_no_queue_behind_if_nobody_waits_for_its_end() {
+    let bus = Bus::new();
+    let slow = |_: Event<u32>| tokio::time::sleep(10 * SECOND);
+    let subscription = bus.events.on("user.*").broadcast().handle(slow).await.unwrap();
+    bus.events.publish_all("user.created", &[1, 2]).await.unwrap();
+    settled().await;
+    let impatient = tokio::time::timeout(SECOND, subscription.stop(20 * SECOND)).await;
+    assert!(impatient.is_err());
+    tokio::time::sleep(20 * SECOND).await;
+    assert_eq!(bus.store.stats().await.unwrap(), []);
+}
