@@ -20,6 +20,9 @@ pub struct Options {
     pub max_hold: Duration,
     /// How long the store may take to answer. Default 500 ms.
     pub op_timeout: Duration,
+    /// Most keys held at once in the store of this process, for [`Locks::in_memory`](super::Locks::in_memory); a
+    /// lock beyond is refused as [`Error::Unavailable`](super::Error::Unavailable). Default 100,000.
+    pub max_keys: usize,
 }
 
 impl Default for Options {
@@ -29,6 +32,7 @@ impl Default for Options {
             wait: Duration::from_secs(10),
             max_hold: Duration::from_secs(3600),
             op_timeout: Duration::from_millis(500),
+            max_keys: super::memory::MAX_KEYS,
         }
     }
 }

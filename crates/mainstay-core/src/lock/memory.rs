@@ -23,6 +23,9 @@ const SHARDS: usize = 32;
 /// Cancelled attempts that one key remembers; beyond it the oldest is forgotten before its time.
 const MAX_TOMBSTONES: usize = 64;
 
+/// How many keys a store has room for, where nobody says otherwise.
+pub(super) const MAX_KEYS: usize = 100_000;
+
 /// A shard smaller than this is not searched for what has expired.
 const SWEEP_FROM: usize = 32;
 
@@ -31,7 +34,8 @@ const SWEEP_FROM: usize = 32;
 ///
 /// State: about 150 bytes and the name for each key that is held, waited for or remembers a cancelled attempt (at
 /// most 64 each), 48 bytes for each further holder of a semaphore. What expired unreleased is swept when a shard
-/// has doubled, so there are at most twice as many keys as were ever in use together, and 1,024 more.
+/// has doubled, so there are at most twice as many keys as were ever in use together, and 1,024 more. A new key
+/// beyond the bound is [rejected](StoreError::Rejected): nobody's lock is taken away to make room.
 pub struct Memory {
     clock: Clock,
     /// The calendar's time at the clock's beginning, in microseconds: read once, so that later steps of the
@@ -39,6 +43,8 @@ pub struct Memory {
     calendar: u64,
     last: OwnLine<AtomicU64>,
     hasher: RandomState,
+    /// Most keys of one shard.
+    room: usize,
     shards: [OwnLine<Mutex<Shard>>; SHARDS],
 }
 
@@ -78,15 +84,22 @@ pub struct MemoryUsage {
 }
 
 impl Memory {
-    /// An empty store.
+    /// An empty store with room for 100,000 keys.
     #[must_use]
     pub fn new(clock: Clock) -> Self {
+        Self::bounded(MAX_KEYS, clock)
+    }
+
+    /// An empty store with room for about `max_keys` keys: they are spread over 32 parts, each with its share.
+    #[must_use]
+    pub fn bounded(max_keys: usize, clock: Clock) -> Self {
         let wall = u64::try_from(clock.wall().as_microsecond()).unwrap_or(0);
         Self {
             calendar: wall.saturating_sub(clock.now().as_micros()),
             clock,
             last: OwnLine::default(),
             hasher: RandomState::default(),
+            room: max_keys.div_ceil(SHARDS).max(1),
             shards: std::array::from_fn(|_| OwnLine::default()),
         }
     }
@@ -123,32 +136,35 @@ impl Memory {
         next(update.unwrap_or_default())
     }
 
-    fn acquire_now(&self, key: Key<'_>, claim: &Claim) -> Acquired {
+    fn acquire_now(&self, key: Key<'_>, claim: &Claim) -> Result<Acquired, StoreError> {
         let now = self.clock.now();
         let until = now + claim.ttl;
         let mut shard = self.shard(key);
         shard.sweep(now);
         let Some(slot) = shard.slots.get_mut(key.name()) else {
+            if !shard.has_room(self.room, now) {
+                return Err(StoreError::rejected("no room for another lock: too many are held"));
+            }
             let fence = self.next_fence(now, claim.floor);
             let mut slot = Slot::default();
             slot.holders.push(Holder::new(claim, fence, until));
             shard.slots.insert(key.name().into(), slot);
-            return Acquired::Granted { fence: Fence::from(fence) };
+            return Ok(Acquired::Granted { fence: Fence::from(fence) });
         };
         slot.forget(now);
         if let Some(holder) = slot.holders.iter_mut().find(|holder| holder.attempt == claim.attempt) {
             holder.until = until;
-            return Acquired::Granted { fence: Fence::from(holder.fence) };
+            return Ok(Acquired::Granted { fence: Fence::from(holder.fence) });
         }
         if slot.tombstones.iter().any(|(attempt, _)| *attempt == claim.attempt) {
-            return Acquired::Cancelled;
+            return Ok(Acquired::Cancelled);
         }
         if let Some((until, fence)) = slot.refuses(claim.permits) {
-            return Acquired::Held { retry_in: until.saturating_since(now), fence: Fence::from(fence) };
+            return Ok(Acquired::Held { retry_in: until.saturating_since(now), fence: Fence::from(fence) });
         }
         let fence = self.next_fence(now, claim.floor);
         slot.holders.push(Holder::new(claim, fence, until));
-        Acquired::Granted { fence: Fence::from(fence) }
+        Ok(Acquired::Granted { fence: Fence::from(fence) })
     }
 
     fn renew_now(&self, key: Key<'_>, attempt: Token, fence: Fence, ttl: Duration) -> Renewed {
@@ -191,7 +207,7 @@ impl Memory {
 
 impl Store for Memory {
     fn acquire<'a>(&'a self, key: Key<'a>, claim: Claim) -> Reply<'a, Result<Acquired, StoreError>> {
-        Reply::ready(Ok(self.acquire_now(key, &claim)))
+        Reply::ready(self.acquire_now(key, &claim))
     }
 
     fn renew<'a>(
@@ -225,12 +241,24 @@ impl Shard {
     /// Takes out what expired without a release, once for every doubling: a constant cost for each key that came.
     fn sweep(&mut self, now: Moment) {
         if self.slots.len() >= self.sweep_at.max(SWEEP_FROM) {
-            self.slots.retain(|_, slot| {
-                slot.forget(now);
-                !slot.is_idle()
-            });
-            self.sweep_at = self.slots.len() * 2;
+            self.sweep_now(now);
         }
+    }
+
+    fn sweep_now(&mut self, now: Moment) {
+        self.slots.retain(|_, slot| {
+            slot.forget(now);
+            !slot.is_idle()
+        });
+        self.sweep_at = self.slots.len() * 2;
+    }
+
+    /// Whether one more key fits, if need be where one has expired.
+    fn has_room(&mut self, room: usize, now: Moment) -> bool {
+        if self.slots.len() >= room {
+            self.sweep_now(now);
+        }
+        self.slots.len() < room
     }
 }
 

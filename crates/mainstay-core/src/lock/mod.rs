@@ -158,7 +158,7 @@ impl Locks {
     /// Locks among the tasks of this process.
     #[must_use]
     pub fn in_memory(options: Options, metrics: &Metrics, clock: Clock) -> Self {
-        Self::new(Arc::new(Memory::new(clock.clone())), options, metrics, clock)
+        Self::new(Arc::new(Memory::bounded(options.max_keys, clock.clone())), options, metrics, clock)
     }
 
     /// A lock on `key`: 1 to [`MAX_NAME`](crate::key::MAX_NAME) bytes of anything.

@@ -75,3 +75,25 @@ async fn cancelled_attempts_do_not_pile_up() {
     tokio::time::advance(61 * SECOND).await;
     assert!(matches!(acquire(&memory, "k", claim()), Acquired::Granted { .. }));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_hundred_thousand_names_held_at_once_stay_within_the_room_and_take_nobodys_lock() {
+    let memory = Memory::bounded(1_000, TestClock::new().clock());
+    let first = claim();
+    acquire(&memory, "first", first);
+    let mut refused = 0;
+    for n in 0..100_000 {
+        let name = format!("key-{n}");
+        refused += usize::from(memory.acquire(Key::new(&name).unwrap(), claim()).now().unwrap().is_err());
+    }
+    let usage = memory.usage();
+    assert!(usage.keys <= 1_024, "{usage:?}");
+    assert_eq!(refused + usage.keys, 100_001, "who was not refused holds");
+    assert!(matches!(acquire(&memory, "first", claim()), Acquired::Held { .. }));
+
+    tokio::time::advance(31 * SECOND).await;
+    assert!(
+        matches!(acquire(&memory, "another", claim()), Acquired::Granted { .. }),
+        "what expired makes room"
+    );
+}
