@@ -179,24 +179,29 @@ impl Consumer {
             return Verdict::Dead { cause };
         }
         let started = Instant::now();
-        let handling = AssertUnwindSafe(async { Ok((self.handler)(event, attempt)?.await) });
-        let mut handling = pin!(handling.catch_unwind());
+        let handled = AssertUnwindSafe(self.handle(event, receipt, stopped)).catch_unwind().await;
+        meters.took(started.elapsed());
+        handled.unwrap_or_else(|panic| {
+            self.again(attempt, None, &format!("panicked: {}", panic_message(&*panic)))
+        })
+    }
+
+    /// Runs the handler. Panics if it does, be it while it is dropped.
+    async fn handle(&self, event: &Envelope, receipt: Receipt, stopped: &CancellationToken) -> Verdict {
+        let attempt = receipt.attempt;
+        let mut handling = pin!(async { Ok((self.handler)(event, attempt)?.await) });
         let ended = match poll_fn(|context| Poll::Ready(handling.as_mut().poll(context))).await {
             Poll::Ready(ended) => Some(Ok(ended)),
             Poll::Pending => Box::pin(self.watch(handling, receipt, stopped)).await,
         };
-        meters.took(started.elapsed());
         match ended {
-            Some(Ok(Ok(Ok(outcome)))) => match outcome {
+            Some(Ok(Ok(outcome))) => match outcome {
                 Outcome::Done => Verdict::Done,
                 Outcome::Retry { after } => self.again(attempt, after, "asked for another attempt"),
                 Outcome::Failed { reason } => self.again(attempt, None, &reason),
                 Outcome::Reject { reason } => Verdict::Dead { cause: shortened(reason) },
             },
-            Some(Ok(Ok(Err(unreadable)))) => Verdict::Dead { cause: unreadable },
-            Some(Ok(Err(panic))) => {
-                self.again(attempt, None, &format!("panicked: {}", panic_message(&*panic)))
-            }
+            Some(Ok(Err(unreadable))) => Verdict::Dead { cause: unreadable },
             Some(Err(_)) => {
                 let cause = format!("no end within {:?}", self.settings.handler_timeout);
                 self.again(attempt, None, &cause)

@@ -170,3 +170,31 @@ async fn a_dead_letter_of_a_broadcast_is_redriven_by_its_written_name() {
         assert!(bus.events.redrive(&named).await.unwrap(), "{named}");
     }
 }
+
+/// Panics when it is dropped, unless it is told not to.
+struct Fragile(bool);
+
+impl Drop for Fragile {
+    fn drop(&mut self) {
+        assert!(self.0 || std::thread::panicking(), "breaks");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handler_that_panics_while_it_is_dropped_has_failed() {
+    let bus = Bus::new();
+    let handler = |event: Event<u32>| async move {
+        let _fragile = Fragile(event.attempt == 2);
+        if event.attempt == 1 {
+            std::future::pending::<()>().await;
+        }
+    };
+    let no_wait = Backoff::new(Duration::ZERO, Duration::ZERO);
+    let subscribe = bus.events.on("user.*").retries(no_wait, 2).handler_timeout(SECOND);
+    subscribe.handle(handler).await.unwrap();
+    bus.events.publish("user.created", &1).await.unwrap();
+    tokio::time::sleep(2 * SECOND).await;
+    assert_eq!(bus.only_queue().await.unfinished(), 0, "it was tried again at once");
+    let retried = [("type", "user.created"), ("group", "users"), ("result", "retried")];
+    assert_eq!(bus.counted("events_handled_total", &retried), 1);
+}
