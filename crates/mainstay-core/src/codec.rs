@@ -3,8 +3,8 @@
 use std::fmt;
 
 use bytes::Bytes;
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
+use serde::{Deserialize, Serialize};
 
 /// The formats values can be kept in. Both are self-describing, so a field that is added, removed or
 /// skipped is read as serde's attributes say.
@@ -49,10 +49,21 @@ impl Codec {
                 let place = format!(" at line {} column {}", error.line(), error.column());
                 if error.is_data() { Error::without_value(&error, &place) } else { Error::new(&error) }
             }),
-            Self::MessagePack => {
-                rmp_serde::from_slice(bytes).map_err(|error| Error::without_value(&error, ""))
-            }
+            Self::MessagePack => from_message_pack(bytes),
         }
+    }
+}
+
+/// Deepest nesting of a value that is read, as of `serde_json`: what comes from outside must not exhaust the stack.
+const MAX_DEPTH: usize = 128;
+
+fn from_message_pack<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Error> {
+    let mut reader = rmp_serde::Deserializer::from_read_ref(bytes);
+    reader.set_max_depth(MAX_DEPTH);
+    let value = T::deserialize(&mut reader).map_err(|error| Error::without_value(&error, ""))?;
+    match IgnoredAny::deserialize(&mut reader) {
+        Err(rmp_serde::decode::Error::InvalidMarkerRead(_)) => Ok(value), // there is no more
+        _ => Err(Error("bytes after the value".into())),
     }
 }
 
@@ -97,7 +108,6 @@ impl Error {
 mod tests {
     use std::collections::HashMap;
 
-    use serde::Deserialize;
     use serde_json::{Value, json};
 
     use super::*;
@@ -149,5 +159,24 @@ mod tests {
         assert!(said(Codec::Json, &json!({})).contains("at line 1 column 2"));
         let map = HashMap::from([((1, 2), 3)]);
         assert!(Codec::Json.encode(&map).unwrap_err().to_string().contains("key must be a string"));
+    }
+
+    #[test]
+    fn what_follows_the_value_is_an_error() {
+        for codec in [Codec::Json, Codec::MessagePack] {
+            let mut bytes = codec.encode(&7).unwrap().to_vec();
+            assert_eq!(codec.decode::<u32>(&bytes).unwrap(), 7);
+            bytes.push(codec.encode(&7).unwrap()[0]);
+            bytes.push(b'x');
+            assert!(codec.decode::<u32>(&bytes).is_err(), "{codec:?}");
+        }
+    }
+
+    #[test]
+    fn values_nested_without_end_are_an_error() {
+        let nested = |open: u8| vec![open; 100_000];
+        assert!(Codec::Json.decode::<Value>(&nested(b'[')).is_err());
+        assert!(Codec::MessagePack.decode::<Value>(&nested(0x91)).is_err());
+        assert!(Codec::MessagePack.decode::<IgnoredAny>(&nested(0x91)).is_err());
     }
 }
