@@ -69,7 +69,10 @@ impl<O: IntoOutcome, E: Into<Box<dyn std::error::Error + Send + Sync>>> IntoOutc
 pub(super) fn with_causes(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
-    while let Some(error) = cause {
+    // An error may be its own cause.
+    while let Some(error) = cause
+        && text.len() <= MAX_CAUSE
+    {
         // Only a `Display` that fails by itself fails here, and then there is no text to lose.
         let _ = write!(text, ": {error}");
         cause = error.source();
@@ -93,5 +96,21 @@ mod tests {
         assert_eq!(with_causes(&error), error.to_string());
         assert!(error.to_string().contains("expected value"), "{error}");
         assert_eq!(shortened("é".repeat(1 << 20)).len(), MAX_CAUSE);
+        assert_eq!(with_causes(&Endless).len(), MAX_CAUSE);
+    }
+
+    #[derive(Debug)]
+    struct Endless;
+
+    impl std::fmt::Display for Endless {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("again")
+        }
+    }
+
+    impl std::error::Error for Endless {
+        fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+            Some(&Endless)
+        }
     }
 }

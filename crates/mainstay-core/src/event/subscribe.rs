@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::consumer::{Consumer, Handler, Settings};
 use super::envelope::codec_of;
-use super::outcome::{IntoOutcome, with_causes};
+use super::outcome::{IntoOutcome, shortened, with_causes};
 use super::store::Queue;
 use super::{Envelope, Error, Event, Events, Pattern};
 use crate::backoff::Backoff;
@@ -161,7 +161,7 @@ impl<'a> Subscribe<'a> {
 
 fn read<T: DeserializeOwned>(envelope: &Envelope, attempt: u32) -> Result<Event<T>, String> {
     let codec = codec_of(&envelope.content_type)
-        .ok_or_else(|| format!("cannot read data of type {}", envelope.content_type))?;
+        .ok_or_else(|| shortened(format!("cannot read data of type {}", envelope.content_type)))?;
     let data = codec.decode(&envelope.data).map_err(|error| with_causes(&error))?;
     Ok(Event::new(envelope, attempt, data))
 }
