@@ -16,8 +16,9 @@
 //!
 //! # Not promised
 //! - Exactly once: a handler must bear to see an event twice (E5).
-//! - Order, beyond this: events are begun in the order they were published, apart from those that are
-//!   delivered again. With a concurrency of 1 and no failure that is the order they are handled in.
+//! - Order, beyond this: a queue hands events out in the order they were published, apart from those that are
+//!   delivered again. With one subscriber, a concurrency of 1 and no failure that is the order they are handled in;
+//!   handlers that run at once may begin in any.
 //! - Durability, with [`Memory`]: events end with the process. [`Events::stop`] drains them first and says what it
 //!   could not drain. An event that nobody is subscribed to is accepted and gone.
 //! - That dead letters stay: [`Memory`] keeps the latest 1,000 of a queue.

@@ -198,3 +198,21 @@ async fn a_handler_that_panics_while_it_is_dropped_has_failed() {
     let retried = [("type", "user.created"), ("group", "users"), ("result", "retried")];
     assert_eq!(bus.counted("events_handled_total", &retried), 1);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_handler_at_a_time_gets_events_in_the_order_of_publication() {
+    let bus = Bus::new();
+    let log = Log::default();
+    let seen = log.clone();
+    let handler = move |event: Event<u32>| {
+        let seen = seen.clone();
+        async move {
+            tokio::task::yield_now().await;
+            seen.push(event.data.to_string());
+        }
+    };
+    bus.events.on("user.*").concurrency(1).handle(handler).await.unwrap();
+    bus.events.publish_all("user.created", &(0..64).collect::<Vec<_>>()).await.unwrap();
+    bus.events.stop(60 * SECOND).await.unwrap();
+    assert_eq!(log.entries(), (0..64).map(|number| number.to_string()).collect::<Vec<_>>());
+}
