@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use crate::key::Key;
 use crate::store::{Reply, StoreError};
+use crate::time::Moment;
 
 use super::error::LoadError;
 use super::flight::{Landing, Loaded, Name};
@@ -108,9 +109,9 @@ impl Cache {
         loop {
             // A value that was found to be no use is none when it comes again as stale.
             let usable = |stale: Option<Found>| {
-                stale
-                    .filter(|_| min_fresh.is_zero())
-                    .map(|found| (found.usable_for, self.shared.usable(&found, optional)))
+                let found = stale.filter(|_| min_fresh.is_zero())?;
+                let value = self.shared.usable(&found, optional)?;
+                Some(Stale { value, left: found.usable_for, until: self.shared.clock.now() + found.usable_for })
             };
             match lookup {
                 Ok(Lookup::Hit(found)) => match self.shared.usable(&found, optional) {
@@ -121,21 +122,21 @@ impl Cache {
                     None => min_fresh = found.fresh_for,
                 },
                 Ok(Lookup::Lease { stale, tags }) => {
-                    let (stale_left, stale) = usable(stale).unwrap_or_default();
-                    let stale_left = if stale.is_some() { stale_left } else { Duration::ZERO };
+                    let stale = usable(stale);
+                    let stale_left = stale.as_ref().map_or(Duration::ZERO, |stale| stale.left);
                     let right = Right::Lease { token, tags, stale_left };
                     let soft_timeout = policy.soft_timeout;
                     let landing = self.lead(Name::Lease(token), key, policy, optional, right, load);
                     return self.land(landing, stale, soft_timeout, until).await;
                 }
                 Ok(Lookup::Busy { stale, holder, retry_in }) => {
-                    let stale = usable(stale).and_then(|(_, stale)| stale);
+                    let stale = usable(stale);
                     if let Some(landing) = self.shared.flights.join(Name::Lease(holder), optional) {
                         return self.land(landing, stale, policy.soft_timeout, until).await;
                     }
                     if let Some(stale) = stale {
                         self.shared.meters.stale.increment(1);
-                        return Ok(stale);
+                        return Ok(stale.value);
                     }
                     // First to subscribe, then to look again, then to wait: no change goes unnoticed.
                     match change.take() {
@@ -150,8 +151,8 @@ impl Cache {
                 Err(_) => {
                     self.shared.meters.unavailable.increment(1);
                     let name = Name::Degraded(key.name().into());
-                    let landing = self.lead(name, key, policy, optional, Right::Degraded, load);
-                    return self.wait(landing, until).await;
+                    let mut landing = self.lead(name, key, policy, optional, Right::Degraded, load);
+                    return self.wait(&mut landing, until).await;
                 }
             }
             if Instant::now() >= until {
@@ -185,23 +186,27 @@ impl Cache {
     /// Waits for a load, for less time where there is a stale value to serve.
     async fn land<T: Cached>(
         &self,
-        landing: Landing<T>,
-        stale: Option<Option<T>>,
+        mut landing: Landing<T>,
+        stale: Option<Stale<T>>,
         soft_timeout: Duration,
         until: Instant,
     ) -> Loaded<T> {
         let Some(stale) = stale else {
             self.shared.meters.miss.increment(1);
-            return self.wait(landing, until).await;
+            return self.wait(&mut landing, until).await;
         };
-        let soft = (Instant::now() + soft_timeout).min(until);
-        let loaded = self.wait(landing, soft).await;
-        let counter = if loaded.is_ok() { &self.shared.meters.miss } else { &self.shared.meters.stale };
-        counter.increment(1);
-        loaded.or(Ok(stale))
+        let soft = Instant::now().checked_add(soft_timeout).map_or(until, |soft| soft.min(until));
+        let loaded = self.wait(&mut landing, soft).await;
+        if loaded.is_err() && self.shared.clock.now() < stale.until {
+            self.shared.meters.stale.increment(1);
+            return Ok(stale.value);
+        }
+        self.shared.meters.miss.increment(1);
+        // Of a load that has ended this is the same answer again.
+        if loaded.is_err() { self.wait(&mut landing, until).await } else { loaded }
     }
 
-    async fn wait<T: Cached>(&self, mut landing: Landing<T>, until: Instant) -> Loaded<T> {
+    async fn wait<T: Cached>(&self, landing: &mut Landing<T>, until: Instant) -> Loaded<T> {
         let begun = Instant::now();
         match tokio::time::timeout_at(until, landing.wait_for(Option::is_some)).await {
             Ok(Ok(result)) => result.clone().expect("this was waited for"),
@@ -253,6 +258,14 @@ impl Cache {
         claimed.open = matches!(lookup, Err(StoreError::Unknown { .. }));
         lookup
     }
+}
+
+/// What may be served in place of the value that is being loaded.
+struct Stale<T> {
+    value: Option<T>,
+    /// For how long, counted from when it was found.
+    left: Duration,
+    until: Moment,
 }
 
 /// A lease that may have been given to somebody who does not know.

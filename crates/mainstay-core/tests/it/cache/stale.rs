@@ -59,6 +59,29 @@ async fn an_expired_value_is_served_for_its_second_time_and_no_longer() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_value_whose_second_time_ends_during_the_wait_is_not_served() {
+    let it = local();
+    let policy = stale_for_a_minute().soft_timeout(5 * SECOND).hard_timeout(8 * SECOND);
+    let get = |takes| it.cache.get_or_load("k", policy.clone(), Loader::default().numbered(takes));
+    for (takes, expected) in [(7 * SECOND, Some(1)), (20 * SECOND, None)] {
+        it.cache.set("k", &7_usize, policy.clone()).await.unwrap();
+        tokio::time::sleep(67 * SECOND).await;
+        assert_eq!(get(takes).await.ok(), expected, "the stale value has 3 s left");
+    }
+    it.assert_idle().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_longest_soft_timeout_is_the_hard_one() {
+    let it = local();
+    let policy = stale_for_a_minute().soft_timeout(Duration::MAX);
+    it.cache.set("k", &7_usize, policy.clone()).await.unwrap();
+    tokio::time::sleep(10 * SECOND).await;
+    let loaded = it.cache.get_or_load("k", policy, Loader::default().numbered(29 * SECOND)).await;
+    assert_eq!(loaded.unwrap(), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_source_that_fails_is_spared_while_there_is_a_stale_value() {
     let it = local();
     let loader = Loader::default();
