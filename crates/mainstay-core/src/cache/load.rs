@@ -103,15 +103,23 @@ impl Cache {
         load: impl Load<T>,
         mut lookup: Result<Lookup, StoreError>,
     ) -> Loaded<T> {
-        let until = Instant::now() + policy.hard_timeout;
+        let begun = Instant::now();
+        let until = begun + policy.hard_timeout;
+        let soft = policy.soft_timeout.and_then(|time| begun.checked_add(time));
+        let soft = soft.map_or(until, |soft| soft.min(until));
         let mut min_fresh = Duration::ZERO;
         let mut change = None;
         loop {
+            let now = Instant::now();
             // A value that was found to be no use is none when it comes again as stale.
             let usable = |stale: Option<Found>| {
                 let found = stale.filter(|_| min_fresh.is_zero())?;
                 let value = self.shared.usable(&found, optional)?;
-                Some(Stale { value, left: found.usable_for, until: self.shared.clock.now() + found.usable_for })
+                Some(Stale {
+                    value,
+                    left: found.usable_for,
+                    until: self.shared.clock.now() + found.usable_for,
+                })
             };
             match lookup {
                 Ok(Lookup::Hit(found)) => match self.shared.usable(&found, optional) {
@@ -125,16 +133,18 @@ impl Cache {
                     let stale = usable(stale);
                     let stale_left = stale.as_ref().map_or(Duration::ZERO, |stale| stale.left);
                     let right = Right::Lease { token, tags, stale_left };
-                    let soft_timeout = policy.soft_timeout;
                     let landing = self.lead(Name::Lease(token), key, policy, optional, right, load);
-                    return self.land(landing, stale, soft_timeout, until).await;
+                    return self.land(landing, stale, soft, until).await;
                 }
                 Ok(Lookup::Busy { stale, holder, retry_in }) => {
                     let stale = usable(stale);
-                    if let Some(landing) = self.shared.flights.join(Name::Lease(holder), optional) {
-                        return self.land(landing, stale, policy.soft_timeout, until).await;
+                    let name = holder.map(Name::Lease);
+                    if let Some(landing) = name.and_then(|name| self.shared.flights.join(name, optional)) {
+                        return self.land(landing, stale, soft, until).await;
                     }
-                    if let Some(stale) = stale {
+                    let patience = if stale.is_some() { soft } else { until };
+                    // Without a holder a load has failed, and none is under way.
+                    if let Some(stale) = stale.filter(|_| holder.is_none() || now >= soft) {
                         self.shared.meters.stale.increment(1);
                         return Ok(stale.value);
                     }
@@ -142,7 +152,8 @@ impl Cache {
                     match change.take() {
                         None => change = Some(self.shared.store.changed(key)),
                         Some(change) => {
-                            let wait = (Instant::now() + retry_in).min(until);
+                            let free = now.checked_add(retry_in);
+                            let wait = free.map_or(patience, |free| free.min(patience));
                             let _changed_or_free = tokio::time::timeout_at(wait, change).await;
                         }
                     }
@@ -155,7 +166,8 @@ impl Cache {
                     return self.wait(&mut landing, until).await;
                 }
             }
-            if Instant::now() >= until {
+            // A look after the last wait: what is stale is served then.
+            if now >= until {
                 self.shared.meters.miss.increment(1);
                 return Err(Error::LoadTimeout { after: policy.hard_timeout });
             }
@@ -188,14 +200,13 @@ impl Cache {
         &self,
         mut landing: Landing<T>,
         stale: Option<Stale<T>>,
-        soft_timeout: Duration,
+        soft: Instant,
         until: Instant,
     ) -> Loaded<T> {
         let Some(stale) = stale else {
             self.shared.meters.miss.increment(1);
             return self.wait(&mut landing, until).await;
         };
-        let soft = Instant::now().checked_add(soft_timeout).map_or(until, |soft| soft.min(until));
         let loaded = self.wait(&mut landing, soft).await;
         if loaded.is_err() && self.shared.clock.now() < stale.until {
             self.shared.meters.stale.increment(1);

@@ -34,7 +34,7 @@
 //!
 //! # Defaults
 //! 64 MiB, values up to 1 MiB, JSON, 500 ms for an answer of the store: see [`Options`]. No stale values, early
-//! refresh with β = 1, 30 s hard timeout, 10 s for negative entries, ±10 % jitter: see [`Policy`].
+//! refresh with β = 1, 30 s hard timeout and no soft one, 10 s for negative entries, ±10 % jitter: see [`Policy`].
 //!
 //! # Metrics
 //! - `cache_requests_total{result}`: `hit`, `negative` (known not to exist), `stale`, `miss`, `unavailable`.

@@ -121,7 +121,7 @@ pub struct Policy {
     pub(super) ttl: Duration,
     pub(super) stale_for: Duration,
     pub(super) early_refresh: f64,
-    pub(super) soft_timeout: Duration,
+    pub(super) soft_timeout: Option<Duration>,
     pub(super) hard_timeout: Duration,
     pub(super) negative_ttl: Duration,
     pub(super) jitter: f64,
@@ -136,7 +136,7 @@ impl Policy {
             ttl: ttl.into(),
             stale_for: Duration::ZERO,
             early_refresh: 1.0,
-            soft_timeout: Duration::ZERO,
+            soft_timeout: None,
             hard_timeout: Duration::from_secs(30),
             negative_ttl: Duration::from_secs(10),
             jitter: 0.1,
@@ -144,8 +144,8 @@ impl Policy {
         }
     }
 
-    /// How long after its time to live a value may still be served by `get_or_load`, while a new one is
-    /// loaded or if loading fails. Default zero, at most ten years.
+    /// How long after its time to live a value may still be served by `get_or_load`, if loading a new one
+    /// fails or takes longer than the [soft timeout](Self::soft_timeout). Default zero, at most ten years.
     #[must_use]
     pub fn stale_for(self, time: impl Into<Duration>) -> Self {
         Self { stale_for: time.into(), ..self }
@@ -159,10 +159,11 @@ impl Policy {
         Self { early_refresh: factor, ..self }
     }
 
-    /// How long to wait for the new value before a stale one is served. Default zero: at once.
+    /// How long to wait for the new value before a stale one is served; the load goes on. Zero serves it at once
+    /// ("stale while revalidate"). Default: as long as the hard timeout.
     #[must_use]
     pub fn soft_timeout(self, time: impl Into<Duration>) -> Self {
-        Self { soft_timeout: time.into(), ..self }
+        Self { soft_timeout: Some(time.into()), ..self }
     }
 
     /// Longest wait for a value; the loader is dropped then. Default 30 s, from 1 ms to a day.

@@ -88,8 +88,8 @@ pub enum Lookup {
     Busy {
         /// What may be served meanwhile.
         stale: Option<Found>,
-        /// Whose it is.
-        holder: Token,
+        /// Whose it is: somebody who loads. `None` while it is [kept](Outcome::Keep) from everybody.
+        holder: Option<Token>,
         /// When it runs out.
         retry_in: Duration,
     },
@@ -145,7 +145,8 @@ pub enum Outcome {
     Fill(Entry),
     /// The next who asks gets the lease.
     GiveBack,
-    /// Nobody gets the lease for this long; then it is free. Slows down loads that fail.
+    /// Nobody gets the lease for this long; then it is free. Slows down loads that fail. What breaks the lease also
+    /// ends this.
     Keep(Duration),
 }
 

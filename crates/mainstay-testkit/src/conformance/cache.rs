@@ -141,7 +141,7 @@ fn leases(suite: Suite<Backend>) -> Suite<Backend> {
                 else {
                     panic!("the lease is taken");
                 };
-                assert_eq!(holder, winner);
+                assert_eq!(holder, Some(winner));
                 assert!(!retry_in.is_zero() && retry_in <= LONG);
             }
             assert!(matches!(it.lookup("other", Token::random()).await, Lookup::Lease { .. }));
@@ -211,8 +211,8 @@ fn leases(suite: Suite<Backend>) -> Suite<Backend> {
         .case("a lease that is kept is nobody's until its time has passed", async |it: Backend| {
             let (token, _) = it.lease("k").await;
             assert_eq!(it.settle("k", token, Outcome::Keep(SHORT)).await, Settled::Done);
-            let Lookup::Busy { retry_in, .. } = it.lookup("k", Token::random()).await else {
-                panic!("nobody gets it");
+            let Lookup::Busy { holder: None, retry_in, .. } = it.lookup("k", Token::random()).await else {
+                panic!("nobody gets it, and it is nobody's");
             };
             assert!(retry_in <= SHORT);
             assert_eq!(it.fill("k", token, "1").await, Settled::Refused);
@@ -225,6 +225,18 @@ fn leases(suite: Suite<Backend>) -> Suite<Backend> {
             it.settle("k", token, Outcome::Keep(LONG)).await;
             it.invalidate("k").await;
             it.lease("k").await;
+        })
+        .case("an invalidation of a tag also breaks a lease that is kept", async |it: Backend| {
+            let (token, _) = it.tagged_lease("k").await;
+            it.settle("k", token, Outcome::Keep(LONG)).await;
+            it.invalidate_tag("users").await;
+            it.lease("k").await;
+        })
+        .case("a lease that is kept wakes those who wait: its holder loads no more", async |it: Backend| {
+            let (token, _) = it.lease("k").await;
+            let woken = it.store.changed(key("k"));
+            it.settle("k", token, Outcome::Keep(LONG)).await;
+            soon(woken).await;
         })
         .case("a fill wakes those who wait", async |it: Backend| {
             let (token, _) = it.lease("k").await;

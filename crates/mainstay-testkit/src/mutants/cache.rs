@@ -92,7 +92,7 @@ impl Mutant {
         }
         Ok(match (self.bug, lookup) {
             (Bug::LookupIsNotIdempotent, Lookup::Lease { stale, .. }) if again => {
-                Lookup::Busy { stale, holder: claim.token, retry_in: claim.lease }
+                Lookup::Busy { stale, holder: Some(claim.token), retry_in: claim.lease }
             }
             (Bug::EveryoneGetsTheLease, Lookup::Busy { stale, .. }) => {
                 Lookup::Lease { stale, tags: Vec::new() }

@@ -23,7 +23,8 @@ pub(super) struct Leases {
 #[derive(Debug)]
 pub(super) struct Lease {
     pub(super) until: Moment,
-    pub(super) holder: Token,
+    /// `None` if it is kept from everybody.
+    pub(super) holder: Option<Token>,
     /// Broken once one of them is invalidated.
     pub(super) tags: Vec<Tag>,
     wake: Arc<Notify>,
@@ -60,12 +61,20 @@ impl Leases {
     /// Gives the lease to `holder`, whoever had it. Those who wait go on waiting.
     pub(super) fn give(&mut self, key: Key<'_>, holder: Token, until: Moment, tags: Vec<Tag>, now: Moment) {
         if let Some(lease) = self.by_key.get_mut(key.name()) {
-            (lease.until, lease.holder, lease.tags) = (until, holder, tags);
+            (lease.until, lease.holder, lease.tags) = (until, Some(holder), tags);
             return;
         }
         self.sweep(now);
-        let lease = Lease { until, holder, tags, wake: Arc::new(Notify::new()) };
+        let lease = Lease { until, holder: Some(holder), tags, wake: Arc::new(Notify::new()) };
         self.by_key.insert(key.name().into(), lease);
+    }
+
+    /// Takes the lease from its holder and gives it to nobody.
+    pub(super) fn keep(&mut self, key: Key<'_>, until: Moment) -> Wake {
+        Wake(self.by_key.get_mut(key.name()).map(|lease| {
+            (lease.until, lease.holder) = (until, None);
+            Arc::clone(&lease.wake)
+        }))
     }
 
     /// Ends whatever lease there is.

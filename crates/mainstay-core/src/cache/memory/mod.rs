@@ -150,7 +150,7 @@ impl Memory {
             return Lookup::Hit(stale.expect("it is fresh"));
         }
         match leases.get(key).filter(|lease| self.is_held(lease, now)) {
-            Some(lease) if lease.holder != claim.token => {
+            Some(lease) if lease.holder != Some(claim.token) => {
                 let retry_in = lease.until.saturating_since(now);
                 Lookup::Busy { stale, holder: lease.holder, retry_in }
             }
@@ -179,26 +179,20 @@ impl Memory {
     fn settle_now(&self, key: Key<'_>, token: Token, outcome: &Outcome) -> Settled {
         let mut leases = self.leases();
         let now = self.clock.now();
-        let Some(lease) = leases.get(key).filter(|lease| lease.holder == token) else {
+        let Some(lease) = leases.get(key).filter(|lease| lease.holder == Some(token)) else {
             return Settled::Refused;
         };
         let held = self.is_held(lease, now);
         let wake = match outcome {
-            Outcome::Keep(time) if held => {
-                // A token nobody has: the lease only passes time.
-                leases.give(key, Token::random(), now + *time, Vec::new(), now);
-                None
-            }
+            Outcome::Keep(time) if held => leases.keep(key, now + *time),
             Outcome::Fill(entry) if held => {
                 self.insert(key, entry, now);
-                Some(leases.end(key))
+                leases.end(key)
             }
-            Outcome::Fill(_) | Outcome::Keep(_) | Outcome::GiveBack => Some(leases.end(key)),
+            Outcome::Fill(_) | Outcome::Keep(_) | Outcome::GiveBack => leases.end(key),
         };
         drop(leases);
-        if let Some(wake) = wake {
-            wake.all();
-        }
+        wake.all();
         if held { Settled::Done } else { Settled::Refused }
     }
 

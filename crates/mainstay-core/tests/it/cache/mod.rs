@@ -113,10 +113,15 @@ impl Loader {
 
     /// A loader that counts, too, and fails.
     fn failing(&self) -> impl FnOnce() -> Loading<io::Error> + Send + use<> {
+        self.failing_after(Duration::ZERO)
+    }
+
+    fn failing_after(&self, time: Duration) -> impl FnOnce() -> Loading<io::Error> + Send + use<> {
         let count = Arc::clone(&self.0);
         move || {
             Box::pin(async move {
                 count.fetch_add(1, Ordering::SeqCst);
+                tokio::time::sleep(time).await;
                 Err(io::Error::other("down"))
             })
         }

@@ -62,7 +62,7 @@ impl Model {
 }
 
 fn policy(ttl: u64, stale: u64, tag: Option<usize>) -> Policy {
-    let policy = exactly(Ttl::millis(ttl)).stale_for(Ttl::millis(stale));
+    let policy = exactly(Ttl::millis(ttl)).stale_for(Ttl::millis(stale)).soft_timeout(Duration::ZERO);
     tag.map_or(policy.clone(), |tag| policy.tag(TAGS[tag]))
 }
 

@@ -9,10 +9,11 @@ fn stale_for_a_minute() -> Policy {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stale_value_is_served_at_once_while_a_new_one_is_loaded() {
+async fn without_patience_a_stale_value_is_served_at_once_while_a_new_one_is_loaded() {
     let it = local();
     let loader = Loader::default();
-    let get = || it.cache.get_or_load("k", stale_for_a_minute(), loader.numbered(SECOND));
+    let policy = stale_for_a_minute().soft_timeout(Duration::ZERO);
+    let get = || it.cache.get_or_load("k", policy.clone(), loader.numbered(SECOND));
     assert_eq!(get().await.unwrap(), 1);
     tokio::time::sleep(10 * SECOND).await;
     assert_eq!(it.cache.get::<usize>("k").await.unwrap(), None, "only who loads gets stale values");
@@ -24,6 +25,55 @@ async fn a_stale_value_is_served_at_once_while_a_new_one_is_loaded() {
     assert_eq!(get().await.unwrap(), 2);
     assert_eq!(loader.count(), 2, "one load in the background");
     it.assert_idle().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_soft_timeout_a_stale_value_is_served_only_if_loading_fails_or_takes_too_long() {
+    let it = local();
+    let loader = Loader::default();
+    let get = |takes| it.cache.get_or_load("k", stale_for_a_minute(), loader.numbered(takes));
+    for (takes, expected) in [(29 * SECOND, 1), (31 * SECOND, 7)] {
+        it.cache.set("k", &7_usize, stale_for_a_minute()).await.unwrap();
+        tokio::time::sleep(10 * SECOND).await;
+        let begun = tokio::time::Instant::now();
+        assert_eq!(get(takes).await.unwrap(), expected);
+        assert_eq!(begun.elapsed(), takes.min(30 * SECOND));
+    }
+    assert_eq!(it.cache.get_or_load("k", stale_for_a_minute(), loader.failing()).await.unwrap(), 7);
+    it.cache.stop(SECOND).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_load_of_another_process_is_waited_for_like_an_own_one() {
+    let it = remote();
+    let store = Arc::clone(&it.memory) as Arc<dyn Store>;
+    let other = Cache::new(store, Options::default(), &Metrics::new(), it.clock.clock());
+    let policy = stale_for_a_minute();
+    let soft = policy.clone().soft_timeout(SECOND);
+    let (two, loader) = (2 * SECOND, Loader::default());
+    let began = |at: tokio::time::Instant| at.elapsed().as_secs();
+    let there = |takes| other.get_or_load("k", policy.clone(), loader.numbered(takes));
+    let here = |policy: &Policy| it.cache.get_or_load("k", policy.clone(), loader.numbered(two));
+    let seven = || async {
+        it.cache.set("k", &7_usize, policy.clone()).await.unwrap();
+        tokio::time::sleep(10 * SECOND).await;
+        tokio::time::Instant::now()
+    };
+
+    let begun = seven().await;
+    let answers = tokio::join!(there(two), here(&policy), async { (here(&soft).await, began(begun)) });
+    assert_eq!((answers.0.unwrap(), answers.1.unwrap(), began(begun)), (1, 1, 2));
+    assert_eq!((answers.2.0.unwrap(), answers.2.1), (7, 1));
+
+    let begun = seven().await;
+    let answers = tokio::join!(there(Duration::MAX), here(&policy));
+    assert_eq!((answers.0.unwrap(), answers.1.unwrap(), began(begun)), (7, 7, 30));
+
+    let begun = seven().await;
+    let answers =
+        tokio::join!(other.get_or_load("k", policy.clone(), loader.failing_after(two)), here(&policy));
+    assert_eq!((answers.0.unwrap(), answers.1.unwrap(), began(begun)), (7, 7, 2));
+    assert_eq!(loader.count(), 3, "only the other process loads");
 }
 
 #[tokio::test(start_paused = true)]
