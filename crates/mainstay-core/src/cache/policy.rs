@@ -223,9 +223,13 @@ impl Policy {
 
     /// The time to live of one entry, varied at random.
     pub(super) fn lifetime(&self, absent: bool) -> Duration {
-        let ttl = if absent { self.ttl.min(self.negative_ttl) } else { self.ttl };
+        let (ttl, longest) = if absent {
+            (self.ttl.min(self.negative_ttl), MAX_NEGATIVE_TTL)
+        } else {
+            (self.ttl, Duration::MAX)
+        };
         let factor = 1.0 + self.jitter * (rand::random::<f64>() * 2.0 - 1.0);
-        ttl.mul_f64(factor).max(MIN_TTL)
+        ttl.mul_f64(factor).clamp(MIN_TTL, longest)
     }
 }
 

@@ -266,6 +266,26 @@ async fn that_there_is_no_value_is_kept_for_its_own_short_time() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn that_there_is_no_value_is_kept_for_30_seconds_at_most_whatever_the_jitter() {
+    let it = local();
+    let policy = Ttl::hours(1).negative_ttl(Ttl::seconds(30)).jitter(0.5);
+    let loads = Arc::new(AtomicUsize::new(0));
+    for _ in 0..100 {
+        let count = Arc::clone(&loads);
+        let load = move || async move {
+            count.fetch_add(1, Ordering::SeqCst);
+            Ok::<_, Infallible>(None)
+        };
+        assert_eq!(
+            it.cache.get_or_load_optional::<usize, _, _, _>("k", policy.clone(), load).await.unwrap(),
+            None
+        );
+        tokio::time::sleep(30 * SECOND).await;
+    }
+    assert_eq!(loads.load(Ordering::SeqCst), 100);
+}
+
+#[tokio::test(start_paused = true)]
 async fn who_must_have_a_value_loads_it_though_it_was_known_not_to_exist() {
     let it = local();
     let absent = || async { Ok::<Option<usize>, Infallible>(None) };
