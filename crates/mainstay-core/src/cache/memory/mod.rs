@@ -19,7 +19,8 @@ use space::{Evictions, Record, Space};
 
 /// Values in this process, within a bound.
 ///
-/// An entry counts with its key, twice its encoded bytes (the decoded value is kept beside them) and 256 bytes.
+/// An entry counts with its key, the names of its tags and 64 bytes for each, twice its encoded bytes (the decoded
+/// value is kept beside them) and 256 bytes.
 /// Beyond [`Options::max_bytes`] the least asked-for entries are evicted, by the Clock-PRO policy of
 /// `quick_cache`. Expired entries leave when they are looked at, or are evicted like others. A lease takes
 /// its key and some 150 bytes while the key is loaded.

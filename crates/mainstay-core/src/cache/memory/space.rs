@@ -10,9 +10,12 @@ use smallvec::SmallVec;
 use crate::cache::{Tag, Value};
 use crate::time::Moment;
 
-/// What an entry weighs besides its key and twice its bytes: the table's slot, the record and their share of the
+/// What an entry weighs besides its key, its tags and twice its bytes: the table's slot, the record and their share of the
 /// allocator's overhead.
 pub(super) const OVERHEAD: usize = 256;
+
+/// What a tag weighs besides its name.
+const TAG_OVERHEAD: usize = 64;
 
 /// Parts of the map per core, each under a lock of its own.
 const SHARDS_PER_CORE: usize = 4;
@@ -55,7 +58,9 @@ pub(super) struct Weigh;
 
 impl Weighter<Box<str>, Record> for Weigh {
     fn weight(&self, key: &Box<str>, record: &Record) -> u64 {
-        weight(key.len(), record.value.bytes().len()) as u64
+        let tags = record.tags.iter().flat_map(|tags| tags.iter());
+        let tags: usize = tags.map(|tag| tag.name.len() + TAG_OVERHEAD).sum();
+        weight(key.len() + tags, record.value.bytes().len()) as u64
     }
 }
 

@@ -51,6 +51,17 @@ async fn a_hundred_thousand_tags_stay_within_their_bound_and_a_forgotten_tag_inv
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_names_of_tags_take_room_like_other_bytes() {
+    let it = fixture(small(1 << 20), |memory| memory);
+    let tagged = (0..8).fold(Policy::new(Ttl::hours(1)), |policy, n| policy.tag(n.to_string().repeat(2_000)));
+    for n in 0..1_000 {
+        it.cache.set(&n.to_string(), &n, tagged.clone()).await.unwrap();
+    }
+    let usage = it.memory.usage();
+    assert!(usage.entries * 16_000 <= 1 << 20, "{usage:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_value_that_finds_no_room_takes_the_old_one_away() {
     let it = fixture(small(5_000), |memory| memory);
     it.cache.set("k", "old", Ttl::hours(1)).await.unwrap();
