@@ -15,7 +15,7 @@ use crate::time::{Clock, Moment};
 
 use super::{Claim, Entry, Found, Lookup, Options, Outcome, Settled, Store, Tag, Target, Token};
 use leases::{Lease, Leases};
-use space::{Evictions, Record, Space};
+use space::{Displaced, Evictions, Record, Space};
 
 /// Values in this process, within a bound.
 ///
@@ -119,8 +119,8 @@ impl Memory {
         epoch
     }
 
-    /// Under the lock of the leases.
-    fn insert(&self, key: Key<'_>, entry: &Entry, now: Moment) {
+    /// Under the lock of the leases, without which what it returns must be dropped.
+    fn insert(&self, key: Key<'_>, entry: &Entry, now: Moment) -> Displaced {
         let with_epoch = |tag: &Tag| Tag {
             name: Arc::clone(&tag.name),
             epoch: tag.epoch.or_else(|| Some(self.epoch(&tag.name))),
@@ -132,7 +132,9 @@ impl Memory {
             usable_until: fresh_until + entry.stale_for,
             tags: (!entry.tags.is_empty()).then(|| entry.tags.iter().map(with_epoch).collect()),
         };
-        self.space.insert(key.name().into(), record);
+        let mut displaced: Displaced = self.space.peek(key.name()).into_iter().collect();
+        self.space.insert_with_lifecycle(key.name().into(), record, &mut displaced);
+        displaced
     }
 
     #[inline]
@@ -171,9 +173,10 @@ impl Memory {
 
     fn put_now(&self, key: Key<'_>, entry: &Entry) {
         let mut leases = self.leases();
-        self.insert(key, entry, self.clock.now());
+        let displaced = self.insert(key, entry, self.clock.now());
         let wake = leases.end(key);
         drop(leases);
+        drop(displaced);
         wake.all();
     }
 
@@ -184,28 +187,32 @@ impl Memory {
             return Settled::Refused;
         };
         let held = self.is_held(lease, now);
+        let mut displaced = Displaced::default();
         let wake = match outcome {
             Outcome::Keep(time) if held => leases.keep(key, now + *time),
             Outcome::Fill(entry) if held => {
-                self.insert(key, entry, now);
+                displaced = self.insert(key, entry, now);
                 leases.end(key)
             }
             Outcome::Fill(_) | Outcome::Keep(_) | Outcome::GiveBack => leases.end(key),
         };
         drop(leases);
+        drop(displaced);
         wake.all();
         if held { Settled::Done } else { Settled::Refused }
     }
 
     fn invalidate_now(&self, key: Key<'_>) -> bool {
         let mut leases = self.leases();
-        let found = self.find_fresh(key);
         let removed = self.space.remove(key.name());
+        let now = self.clock.now();
+        let was_there = removed.as_ref().is_some_and(|(_, record)| {
+            record.fresh_until > now && self.bears_valid(record.tags.as_deref()) && !record.value.is_absent()
+        });
         let wake = leases.end(key);
         drop(leases);
         wake.all();
-        drop(removed); // unlocked: freeing a large value must not hold up others
-        found.is_some_and(|found| !found.value.is_absent())
+        was_there
     }
 }
 

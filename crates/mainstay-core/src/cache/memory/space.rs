@@ -74,9 +74,12 @@ impl Evictions {
     }
 }
 
+/// What an insert took away, to be dropped when nothing is locked: values are the user's, and so is what happens
+/// when they are dropped.
+pub(super) type Displaced = SmallVec<[Record; 2]>;
+
 impl Lifecycle<Box<str>, Record> for Evictions {
-    /// Dropped once the map is unlocked: freeing a large value must not hold up others.
-    type RequestState = SmallVec<[Record; 2]>;
+    type RequestState = Displaced;
 
     fn on_evict(&self, evicted: &mut Self::RequestState, _key: Box<str>, record: Record) {
         self.0.fetch_add(1, Ordering::Relaxed);

@@ -1,6 +1,12 @@
 //! Memory is bounded, whatever is asked of it.
 
-use mainstay_core::cache::Ttl;
+use std::sync::{OnceLock, mpsc};
+
+use mainstay_core::cache::{Entry, Outcome, Token, Ttl, Value};
+use mainstay_core::codec::Codec;
+use mainstay_core::key::Key;
+use mainstay_core::time::Clock;
+use serde::{Deserialize, Serialize};
 
 use super::*;
 
@@ -88,6 +94,44 @@ async fn leases_that_nobody_settles_are_swept() {
         }
         assert!(it.memory.usage().leases <= 101);
     }
+}
+
+/// Looks at its store when it is dropped.
+#[derive(Clone, Serialize, Deserialize)]
+struct Nosy;
+
+static NOSY_ABOUT: OnceLock<Memory> = OnceLock::new();
+
+impl Drop for Nosy {
+    fn drop(&mut self) {
+        let memory = NOSY_ABOUT.get().expect("it was made first");
+        drop((memory.usage(), memory.get(Key::new("0").unwrap())));
+    }
+}
+
+#[test]
+fn values_are_dropped_while_nothing_is_locked() {
+    let (done, is_done) = mpsc::channel();
+    std::thread::spawn(move || {
+        let memory = NOSY_ABOUT.get_or_init(|| Memory::new(&small(5_000), Clock::system()));
+        let entry = || {
+            let value = Value::new(Codec::Json.encode(&Nosy).unwrap(), Codec::Json, Duration::ZERO);
+            assert!(value.decode::<Nosy>().unwrap().is_some(), "it remembers a nosy value");
+            Entry { value: Arc::new(value), fresh_for: SECOND, stale_for: SECOND, tags: Vec::new() }
+        };
+        for n in 0..100 {
+            let name = (n / 2).to_string();
+            memory.put(&[(Key::new(&name).unwrap(), entry())]).now().unwrap().unwrap();
+        }
+        assert!(memory.usage().evictions > 0);
+        let (key, token) = (Key::new("0").unwrap(), Token::random());
+        let claim = mainstay_core::cache::Claim { token, lease: SECOND, min_fresh: SECOND, tags: &[] };
+        memory.lookup(key, claim).now().unwrap().unwrap();
+        memory.settle(key, token, Outcome::Fill(entry())).now().unwrap().unwrap();
+        memory.invalidate(mainstay_core::cache::Target::Key(key)).now().unwrap().unwrap();
+        done.send(()).unwrap();
+    });
+    is_done.recv_timeout(Duration::from_secs(10)).expect("nobody waits for a lock it holds");
 }
 
 #[tokio::test(start_paused = true)]
