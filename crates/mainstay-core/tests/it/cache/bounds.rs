@@ -135,6 +135,23 @@ fn values_are_dropped_while_nothing_is_locked() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_smallest_and_largest_bounds_are_bounds() {
+    for bound in [0, 1, usize::MAX] {
+        let mut options = small(bound);
+        (options.max_value_bytes, options.max_tags) = (bound.max(10), bound);
+        (options.degraded_loads, options.op_timeout) = (bound, Duration::MAX);
+        let it = fixture(options, |memory| memory);
+        for n in 0..100 {
+            let policy = Ttl::hours(1).tag("one").tag("two");
+            let load = move || async move { Ok::<_, std::io::Error>(n) };
+            assert_eq!(it.cache.get_or_load(&n.to_string(), policy, load).await.unwrap(), n);
+        }
+        assert_eq!(it.memory.usage().entries, if bound == usize::MAX { 100 } else { 0 });
+        it.assert_idle().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_expired_value_that_is_asked_for_makes_room() {
     let it = local();
     it.cache.set("k", &1, exactly(Ttl::seconds(1))).await.unwrap();
