@@ -173,7 +173,7 @@ impl Locks {
         I: IntoIterator,
         I::Item: Into<String>,
     {
-        RequestAll::new(Arc::clone(&self.inner), keys.into_iter().map(Into::into).collect())
+        Request::new(Arc::clone(&self.inner), keys.into_iter().map(Into::into).collect(), Terms::new(1))
     }
 
     /// One of `permits` (1 to 10,000) that can be held on `key` at once.

@@ -7,18 +7,19 @@ use super::terms::{Checked, Patience, Terms};
 use super::{Error, Fence, Guard, Inner, Lease};
 use crate::key::Key;
 
-/// What to lock and how. A value: nothing happens before one of its asynchronous methods is polled.
+/// What to lock and how: one key, or several ([`RequestAll`](super::RequestAll)), for each of which the options hold.
+/// A value: nothing happens before one of its asynchronous methods is polled.
 #[derive(Debug, Clone)]
 #[must_use = "nothing is locked before `acquire`, `try_acquire` or `lease`"]
-pub struct Request {
-    inner: Arc<Inner>,
-    key: String,
-    terms: Terms,
+pub struct Request<K = String> {
+    pub(super) inner: Arc<Inner>,
+    pub(super) keys: K,
+    pub(super) terms: Terms,
 }
 
-impl Request {
-    pub(super) fn new(inner: Arc<Inner>, key: String, terms: Terms) -> Self {
-        Self { inner, key, terms }
+impl<K> Request<K> {
+    pub(super) fn new(inner: Arc<Inner>, keys: K, terms: Terms) -> Self {
+        Self { inner, keys, terms }
     }
 
     /// How long the lock stays held once its holder has fallen silent: 10 ms to 24 h. A guard renews it at every
@@ -36,7 +37,7 @@ impl Request {
         self
     }
 
-    /// Stands in line for up to this long (at most 24 h); zero tries once.
+    /// Stands in line for up to this long (at most 24 h), for all keys together; zero tries once.
     pub fn wait(mut self, limit: Duration) -> Self {
         self.terms.patience = Some(Patience::Wait(limit));
         self
@@ -54,7 +55,9 @@ impl Request {
         self.terms.floor = floor;
         self
     }
+}
 
+impl Request {
     /// Tries once. Refused, too, while others in this process stand in line.
     ///
     /// # Errors
@@ -77,7 +80,7 @@ impl Request {
     /// # Panics
     /// Outside a tokio runtime.
     pub async fn acquire(self) -> Result<Guard, Error> {
-        let Self { inner, key, terms } = self;
+        let Self { inner, keys: key, terms } = self;
         let terms = terms.check(&inner.options)?;
         let grant = granted(&inner, &key, terms).await?;
         Guard::keep(inner, key, terms, &grant)
@@ -92,7 +95,7 @@ impl Request {
     /// # Panics
     /// Outside a tokio runtime.
     pub async fn lease(self) -> Result<Lease, Error> {
-        let Self { inner, key, terms } = self;
+        let Self { inner, keys: key, terms } = self;
         let terms = terms.check(&inner.options)?;
         let Grant { token, fence, .. } = granted(&inner, &key, terms).await?;
         inner.keeper.attempt_ended();

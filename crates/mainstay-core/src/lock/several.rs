@@ -1,63 +1,21 @@
 use std::collections::BTreeSet;
 use std::future::Future;
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures_util::future::{FutureExt, select_all};
 
 use super::guard::until_lost;
 use super::store::Release;
-use super::terms::{Patience, Terms};
-use super::{Error, Fence, Guard, Inner, Lost, Request};
+use super::terms::Patience;
+use super::{Error, Fence, Guard, Lost, Request};
 
 /// Bounds what one request holds.
 const MAX_KEYS: usize = 64;
 
-/// What to lock together, and how; see [`Locks::lock_all`](super::Locks::lock_all). The options are those of a
-/// [`Request`], for each of the keys.
-#[derive(Debug, Clone)]
-#[must_use = "nothing is locked before `acquire` or `try_acquire`"]
-pub struct RequestAll {
-    inner: Arc<Inner>,
-    keys: BTreeSet<String>,
-    terms: Terms,
-}
+/// What to lock together, and how; see [`Locks::lock_all`](super::Locks::lock_all).
+pub type RequestAll = Request<BTreeSet<String>>;
 
 impl RequestAll {
-    pub(super) fn new(inner: Arc<Inner>, keys: BTreeSet<String>) -> Self {
-        Self { inner, keys, terms: Terms::new(1) }
-    }
-
-    /// As [`Request::ttl`].
-    pub fn ttl(mut self, ttl: Duration) -> Self {
-        self.terms.ttl = Some(ttl);
-        self
-    }
-
-    /// As [`Request::retry`], for each key.
-    pub fn retry(mut self, attempts: u32, delay: Duration) -> Self {
-        self.terms.patience = Some(Patience::Retry { attempts, delay });
-        self
-    }
-
-    /// As [`Request::wait`], for all keys together.
-    pub fn wait(mut self, limit: Duration) -> Self {
-        self.terms.patience = Some(Patience::Wait(limit));
-        self
-    }
-
-    /// As [`Request::max_hold`].
-    pub fn max_hold(mut self, limit: Duration) -> Self {
-        self.terms.max_hold = Some(limit);
-        self
-    }
-
-    /// As [`Request::floor`], for each key.
-    pub fn floor(mut self, floor: Fence) -> Self {
-        self.terms.floor = floor;
-        self
-    }
-
     /// Tries each key once.
     ///
     /// # Errors
