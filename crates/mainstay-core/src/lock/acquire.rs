@@ -82,19 +82,19 @@ async fn retry(
 
 /// Asks once, unless others stand in line; then stands in line.
 async fn wait(inner: &Inner, key: Key<'_>, attempt: &mut Attempt<'_>, limit: Duration) -> Result<(), Error> {
-    let held_until = match inner.queues.held_until(key.name()) {
-        Some(held_until) => held_until,
+    let (held_until, doubt) = match inner.queues.held_until(key.name()) {
+        Some(held_until) => (held_until, None),
         None => match attempt.ask(limit).await {
             Ok(Answer::Granted) => return Ok(()),
-            Ok(Answer::Held(until)) => until,
-            Err(_) if attempt.in_doubt() => Moment::default(),
+            Ok(Answer::Held(until)) => (until, None),
+            Err(error) if attempt.in_doubt() => (Moment::default(), Some(error)),
             Err(error) => return Err(attempt.failed(error)),
         },
     };
     let left = limit.saturating_sub(inner.keeper.clock.now().saturating_since(attempt.begun()));
     let span = tracing::debug_span!("lock wait", key = key.name());
     // Boxed: the way without contention stays small.
-    Box::pin(stand_in_line(inner, key, attempt, left, held_until)).instrument(span).await
+    Box::pin(stand_in_line(inner, key, attempt, left, held_until, doubt)).instrument(span).await
 }
 
 async fn stand_in_line(
@@ -103,8 +103,8 @@ async fn stand_in_line(
     attempt: &mut Attempt<'_>,
     limit: Duration,
     mut held_until: Moment,
+    mut doubt: Option<StoreError>,
 ) -> Result<(), Error> {
-    let mut doubt = None;
     let in_line = async {
         let place = inner.queues.enter(key.name(), held_until, &inner.keeper.meters);
         place.turn().await;

@@ -54,6 +54,19 @@ async fn a_store_that_never_answers_leaves_no_lock_held_by_nobody() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_wait_shorter_than_the_stores_timeout_leaves_the_outcome_unknown() {
+    for waits in [Duration::from_millis(100), Duration::from_millis(500)] {
+        let bench = Bench::far();
+        bench.faults.always(Fault::Hang);
+        let began = Instant::now();
+        let unknown = bench.locks.lock("k").wait(waits).acquire().await.map(drop);
+        assert!(matches!(unknown, Err(Error::Unknown(_))), "{unknown:?}");
+        assert!(began.elapsed() <= waits + Duration::from_millis(2), "{:?}", began.elapsed());
+        assert_eq!(bench.holders(), 1, "the question has arrived");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_unavailable_store_after_a_lost_answer_leaves_the_outcome_unknown() {
     let bench = Bench::far();
     bench.faults.next(1, Fault::LostReply);
