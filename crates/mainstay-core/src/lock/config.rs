@@ -18,7 +18,7 @@ pub struct Options {
     /// How long a guard is renewed, at most: a wedged task does not hold for ever. Default 1 h (or the ttl, if that
     /// is longer).
     pub max_hold: Duration,
-    /// How long the store may take to answer. Default 500 ms.
+    /// How long the store may take to answer. Default 500 ms, at most 24 h.
     pub op_timeout: Duration,
     /// Most keys held at once in the store of this process, for [`Locks::in_memory`](super::Locks::in_memory); a
     /// lock beyond is refused as [`Error::Unavailable`](super::Error::Unavailable). Default 100,000.

@@ -8,6 +8,8 @@ use super::{Error, Fence, Options};
 const MIN_TTL: Duration = Duration::from_millis(10);
 const MAX_TTL: Duration = Duration::from_secs(24 * 3600);
 const MAX_WAIT: Duration = Duration::from_secs(24 * 3600);
+/// A cancelled attempt is remembered for longer than this.
+const MAX_OP_TIMEOUT: Duration = Duration::from_secs(24 * 3600);
 /// Bounds the state of one key.
 pub(super) const MAX_PERMITS: u32 = 10_000;
 const MAX_RETRIES: u32 = 1_000;
@@ -57,6 +59,7 @@ impl Terms {
         let within = |holds: bool, field, reason| holds.then_some(()).ok_or(Error::Option { field, reason });
         within((MIN_TTL..=MAX_TTL).contains(&ttl), "ttl", "must be between 10 ms and 24 h")?;
         within((1..=MAX_PERMITS).contains(&self.permits), "permits", "must be between 1 and 10000")?;
+        within(options.op_timeout <= MAX_OP_TIMEOUT, "op_timeout", "must be at most 24 h")?;
         within(max_hold >= ttl, "max_hold", "must not be shorter than ttl")?;
         match patience {
             Patience::Try => {}

@@ -1,10 +1,12 @@
 use std::time::Duration;
 
-use mainstay_core::lock::{Error, Release};
+use mainstay_core::lock::{Error, Locks, Options, Release, Store};
 use mainstay_testkit::faulty::Fault;
 use tokio::time::Instant;
 
 use super::{Bench, SECOND};
+use mainstay_testkit::faulty::lock::Faulty;
+use std::sync::Arc;
 
 #[tokio::test(start_paused = true)]
 async fn a_store_that_is_not_reached_is_an_error_at_once() {
@@ -63,6 +65,35 @@ async fn a_wait_shorter_than_the_stores_timeout_leaves_the_outcome_unknown() {
         assert!(matches!(unknown, Err(Error::Unknown(_))), "{unknown:?}");
         assert!(began.elapsed() <= waits + Duration::from_millis(2), "{:?}", began.elapsed());
         assert_eq!(bench.holders(), 1, "the question has arrived");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_longest_timeout_of_the_store_is_a_day() {
+    let bench = Bench::far();
+    let memory: Arc<dyn Store> = bench.memory.clone();
+    let store = Arc::new(Faulty::new(memory, bench.faults.clone()));
+    let locks = |op_timeout| {
+        let mut options = Options::default();
+        options.op_timeout = op_timeout;
+        Locks::new(Arc::clone(&store) as Arc<dyn Store>, options, &bench.metrics, bench.time.clock())
+    };
+    let (day, hour) = (Duration::from_secs(24 * 3600), Duration::from_secs(3600));
+    for op_timeout in [day, Duration::MAX] {
+        bench.faults.always(Fault::Hang);
+        let locks = locks(op_timeout);
+        let asking = locks.lock("k").ttl(day).wait(hour).acquire();
+        let asked = tokio::time::timeout(SECOND, asking).await.map(|asked| asked.map(drop));
+        if op_timeout > day {
+            let refused = Err(Error::Option { field: "op_timeout", reason: "must be at most 24 h" });
+            assert_eq!(asked.unwrap(), refused);
+        } else {
+            assert!(asked.is_err(), "{asked:?}");
+            assert_eq!(bench.holders(), 1, "it took effect");
+            bench.faults.mend();
+            tokio::time::sleep(hour).await;
+            assert_eq!(bench.holders(), 0);
+        }
     }
 }
 
