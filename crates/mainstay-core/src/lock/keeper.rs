@@ -41,6 +41,8 @@ pub(super) struct Keeper {
     wakes: AtomicU64,
     /// Attempts that are not yet held or given up; the keeper outlives them.
     attempts: OwnLine<AtomicUsize>,
+    /// Whether there is a task.
+    running: AtomicBool,
     closed: AtomicBool,
     bell: Notify,
 }
@@ -76,6 +78,32 @@ struct Due {
     next: Option<Duration>,
 }
 
+/// The only task of a keeper, or what is to become it. Its runtime may drop it at any time.
+pub(super) struct Running(Arc<Keeper>);
+
+impl Running {
+    /// `None` if the task is there, or is needed no more.
+    #[inline]
+    pub(super) fn begin(keeper: &Arc<Keeper>) -> Option<Self> {
+        let needless = keeper.running.load(Ordering::Acquire) || keeper.is_closed();
+        let first = !needless && !keeper.running.swap(true, Ordering::AcqRel);
+        first.then(|| Self(Arc::clone(keeper)))
+    }
+
+    pub(super) fn keeper(&self) -> &Keeper {
+        &self.0
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // What it was repeating is given up, and the next task has to look first.
+        self.0.partings().working = 0;
+        self.0.wakes.store(0, Ordering::SeqCst);
+        self.0.running.store(false, Ordering::Release);
+    }
+}
+
 impl Keeper {
     pub(super) fn new(store: Arc<dyn Store>, clock: Clock, op_timeout: Duration, meters: Meters) -> Self {
         Self {
@@ -87,6 +115,7 @@ impl Keeper {
             partings: Mutex::default(),
             wakes: AtomicU64::new(0),
             attempts: OwnLine::default(),
+            running: AtomicBool::new(false),
             closed: AtomicBool::new(false),
             bell: Notify::new(),
         }

@@ -72,7 +72,7 @@ mod store;
 mod terms;
 mod token;
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
@@ -91,7 +91,7 @@ use crate::key::Key;
 use crate::metrics::Metrics;
 use crate::task::{Overrun, TaskGroup};
 use crate::time::Clock;
-use keeper::Keeper;
+use keeper::{Keeper, Running};
 use metrics::Meters;
 use queue::Queues;
 use terms::Terms;
@@ -99,7 +99,8 @@ use terms::Terms;
 /// Locks things by name. Clones share the store and the lines of those who wait.
 ///
 /// What is held is watched by one task, in the runtime where the first lock was asked for. It ends with
-/// [`stop`](Self::stop), or when the last clone and the last guard are gone.
+/// [`stop`](Self::stop), or when the last clone and the last guard are gone. Should its runtime end before, it goes on
+/// in that of the next who asks for a lock.
 #[derive(Debug, Clone)]
 pub struct Locks {
     inner: Arc<Inner>,
@@ -110,7 +111,6 @@ struct Inner {
     options: Options,
     keeper: Arc<Keeper>,
     queues: Queues,
-    started: OnceLock<()>,
     closing: CancellationToken,
     tasks: TaskGroup,
 }
@@ -148,7 +148,6 @@ impl Locks {
                 options,
                 keeper: Arc::new(keeper),
                 queues: Queues::default(),
-                started: OnceLock::new(),
                 closing: tasks.token(),
                 tasks,
             }),
@@ -212,9 +211,9 @@ impl Locks {
 
 impl Inner {
     fn start(&self) {
-        self.started.get_or_init(|| {
-            let (keeper, closing) = (Arc::clone(&self.keeper), self.closing.clone());
-            self.tasks.spawn("lock keeper", async move { keeper.run(closing).await });
-        });
+        if let Some(running) = Running::begin(&self.keeper) {
+            let closing = self.closing.clone();
+            self.tasks.spawn("lock keeper", async move { running.keeper().run(closing).await });
+        }
     }
 }

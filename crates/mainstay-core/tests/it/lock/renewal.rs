@@ -1,6 +1,10 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use mainstay_core::lock::{Lost, Release};
+use mainstay_core::lock::{Locks, Lost, Options, Release};
+use mainstay_core::metrics::Metrics;
+use mainstay_core::time::{Clock, Moment, Source};
 use mainstay_testkit::faulty::Fault;
 
 use super::{Bench, SECOND};
@@ -14,6 +18,39 @@ async fn a_guard_is_renewed_for_as_long_as_it_lives() {
         assert_eq!(guard.check(), Ok(()));
     }
     assert_eq!(guard.release().await, Ok(Release::Released));
+}
+
+#[test]
+fn guards_are_renewed_though_the_runtime_of_the_first_one_has_ended() {
+    let runtime =
+        || tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    let time = ByHand::default();
+    let locks = Locks::in_memory(Options::default(), &Metrics::new(), Clock::of(Arc::new(time.clone())));
+    for _ in 0..3 {
+        runtime().block_on(async {
+            let guard = locks.lock("k").ttl(3 * SECOND).acquire().await.unwrap();
+            for _ in 0..100 {
+                tokio::time::sleep(SECOND / 10).await;
+                time.0.fetch_add(100_000, Ordering::SeqCst);
+            }
+            assert_eq!(guard.check(), Ok(()));
+            assert_eq!(locks.usage().held, 1);
+        });
+    }
+}
+
+/// Belongs to no runtime, as the machine's clock does.
+#[derive(Debug, Clone, Default)]
+struct ByHand(Arc<AtomicU64>);
+
+impl Source for ByHand {
+    fn now(&self) -> Moment {
+        Moment::from_micros(self.0.load(Ordering::SeqCst))
+    }
+
+    fn wall(&self) -> jiff::Timestamp {
+        jiff::Timestamp::UNIX_EPOCH
+    }
 }
 
 #[tokio::test(start_paused = true)]
