@@ -51,13 +51,18 @@ pub(super) async fn run<T: Cached>(
     stopped: CancellationToken,
 ) {
     let begun = shared.clock.now();
-    let work = AssertUnwindSafe(work(&shared, &job.right, load)).catch_unwind();
+    let held = Held { shared: &shared, job: &job };
     let after = job.policy.hard_timeout;
-    let result = match stopped.run_until_cancelled(tokio::time::timeout(after, work)).await {
-        None => Err(Error::Stopped),
-        Some(Err(_)) => Err(Error::LoadTimeout { after }),
-        Some(Ok(Err(_))) => Err(Error::LoadPanicked),
-        Some(Ok(Ok(result))) => result,
+    // Dropped in here, too: a loader may also panic when it is dropped.
+    let work = async {
+        let work = tokio::time::timeout(after, work(&shared, &job.right, load));
+        stopped.run_until_cancelled(work).await
+    };
+    let result = match AssertUnwindSafe(work).catch_unwind().await {
+        Err(_) => Err(Error::LoadPanicked),
+        Ok(None) => Err(Error::Stopped),
+        Ok(Some(Err(_))) => Err(Error::LoadTimeout { after }),
+        Ok(Some(Ok(result))) => result,
     };
     let (loaded, value) = match result {
         Ok((loaded, value)) => (Ok(loaded), value),
@@ -65,18 +70,34 @@ pub(super) async fn run<T: Cached>(
     };
     let took = shared.clock.now().saturating_since(begun);
     shared.meters.loaded(&loaded, took);
-    if let Right::Lease { token, tags, stale_left } = job.right {
+    if let Right::Lease { token, tags, stale_left } = &job.right {
         let left = stale_left.saturating_sub(took);
         let outcome = match (&loaded, value) {
-            (_, Some(value)) => fill(value, &job.policy, tags),
+            (_, Some(value)) => fill(value, &job.policy, tags.clone()),
             (Ok(_) | Err(Error::Stopped), None) => Outcome::GiveBack,
             // As long as there is something to serve, a source that fails is spared.
             (Err(_), None) if !left.is_zero() => Outcome::Keep(shared.options.retry_delay.min(left)),
             (Err(_), None) => Outcome::GiveBack,
         };
-        settle(&shared, &job.key, token, outcome).await;
+        settle(&shared, &job.key, *token, outcome).await;
+        std::mem::forget(held);
     }
     flight.land(loaded);
+}
+
+/// A lease that is not settled. Its task may be dropped by its runtime.
+struct Held<'a> {
+    shared: &'a Shared,
+    job: &'a Job,
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        // A store that is not near lets it run out.
+        if let (Right::Lease { token, .. }, Ok(key)) = (&self.job.right, Key::new(&self.job.key)) {
+            let _answer = self.shared.store.settle(key, *token, Outcome::GiveBack).now();
+        }
+    }
 }
 
 /// The loaded value, and what is to be stored of it.

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_util::future::join_all;
 use mainstay_core::cache::{Error, Ttl};
+use mainstay_core::time::Clock;
 use tokio::sync::oneshot;
 
 use super::*;
@@ -314,6 +315,49 @@ async fn stopping_ends_the_loads_and_those_who_wait_are_told() {
         assert_eq!(it.cache.get_or_load("k", Ttl::hours(1), loader.numbered(MS)).await.unwrap(), 7);
         it.assert_idle().await;
     }
+}
+
+#[test]
+fn a_load_whose_runtime_ends_leaves_its_key_to_others() {
+    let runtime =
+        || tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    let memory = Arc::new(Memory::new(&Options::default(), Clock::system()));
+    let cache = Cache::new(
+        Arc::clone(&memory) as Arc<dyn Store>,
+        Options::default(),
+        &Metrics::new(),
+        Clock::system(),
+    );
+    let loader = Loader::default();
+    let get = |takes| cache.get_or_load("k", Ttl::hours(1), loader.numbered(takes));
+    runtime().block_on(async { tokio::time::timeout(SECOND, get(2 * SECOND)).await.unwrap_err() });
+    assert_eq!(memory.usage().leases, 0);
+    let begun = runtime().block_on(async {
+        let begun = tokio::time::Instant::now();
+        assert_eq!(get(MS).await.unwrap(), 2);
+        begun.elapsed()
+    });
+    assert_eq!(begun, MS);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_loader_that_panics_when_it_is_dropped_leaves_its_key_to_others() {
+    struct Bad;
+    impl Drop for Bad {
+        fn drop(&mut self) {
+            panic!("on purpose");
+        }
+    }
+    let it = local();
+    let load = || async {
+        let _bad = Bad;
+        std::future::pending::<Result<usize, Infallible>>().await
+    };
+    let policy = Ttl::hours(1).hard_timeout(SECOND);
+    // Its callers' own hard timeout comes at the same moment.
+    it.cache.get_or_load("k", policy, load).await.unwrap_err();
+    it.assert_idle().await;
+    assert_eq!(it.loads("panic"), 1.0);
 }
 
 #[tokio::test(start_paused = true)]
