@@ -27,10 +27,11 @@ pub(super) async fn acquire<'a>(
     key: Key<'a>,
     terms: Checked,
 ) -> Result<Attempt<'a>, Error> {
+    // Counted before it looks: a keeper that is closed later waits for it.
+    let mut attempt = Attempt::new(&inner.keeper, key, terms);
     if inner.keeper.is_closed() {
         return Err(Error::Stopped);
     }
-    let mut attempt = Attempt::new(&inner.keeper, key, terms);
     match terms.patience {
         Patience::Try | Patience::Wait(Duration::ZERO) => once(inner, key, &mut attempt).await?,
         Patience::Retry { attempts, delay } => retry(inner, key, &mut attempt, attempts, delay).await?,

@@ -29,9 +29,11 @@ impl Guard {
     pub(super) fn keep(inner: Arc<Inner>, key: String, terms: Checked, grant: &Grant) -> Result<Self, Error> {
         let hold = Arc::new(Hold::new(key, grant, terms.ttl, terms.max_hold));
         let kept = inner.keeper.add(&hold);
-        let guard = Self { inner, hold, released: false };
-        guard.inner.keeper.attempt_ended();
-        if kept { Ok(guard) } else { Err(Error::Stopped) }
+        let guard = Self { inner: Arc::clone(&inner), hold, released: false };
+        // The keeper may end with the last attempt: what it shall release it must know before.
+        let guard = if kept { Ok(guard) } else { Err(Error::Stopped) };
+        inner.keeper.attempt_ended();
+        guard
     }
 
     /// What is locked.
