@@ -51,7 +51,7 @@ pub(super) async fn run<T: Cached>(
     stopped: CancellationToken,
 ) {
     let begun = shared.clock.now();
-    let held = Held { shared: &shared, job: &job };
+    let mut held = Held { shared: &shared, job: &job, settled: false };
     let after = job.policy.hard_timeout;
     // Dropped in here, too: a loader may also panic when it is dropped.
     let work = async {
@@ -80,21 +80,24 @@ pub(super) async fn run<T: Cached>(
             (Err(_), None) => Outcome::GiveBack,
         };
         settle(&shared, &job.key, *token, outcome).await;
-        std::mem::forget(held);
+        held.settled = true;
     }
     flight.land(loaded);
 }
 
-/// A lease that is not settled. Its task may be dropped by its runtime.
+/// A lease, whose task may be dropped by its runtime before it is settled.
 struct Held<'a> {
     shared: &'a Shared,
     job: &'a Job,
+    settled: bool,
 }
 
 impl Drop for Held<'_> {
     fn drop(&mut self) {
         // A store that is not near lets it run out.
-        if let (Right::Lease { token, .. }, Ok(key)) = (&self.job.right, Key::new(&self.job.key)) {
+        if let (false, Right::Lease { token, .. }, Ok(key)) =
+            (self.settled, &self.job.right, Key::new(&self.job.key))
+        {
             let _answer = self.shared.store.settle(key, *token, Outcome::GiveBack).now();
         }
     }

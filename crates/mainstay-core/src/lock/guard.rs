@@ -26,10 +26,15 @@ pub struct Guard {
 }
 
 impl Guard {
-    pub(super) fn keep(inner: Arc<Inner>, key: String, terms: Checked, grant: &Grant) -> Result<Self, Error> {
+    pub(super) fn keep(
+        inner: &Arc<Inner>,
+        key: String,
+        terms: Checked,
+        grant: &Grant,
+    ) -> Result<Self, Error> {
         let hold = Arc::new(Hold::new(key, grant, terms.ttl, terms.max_hold));
         let kept = inner.keeper.add(&hold);
-        let guard = Self { inner: Arc::clone(&inner), hold, released: false };
+        let guard = Self { inner: Arc::clone(inner), hold, released: false };
         // The keeper may end with the last attempt: what it shall release it must know before.
         let guard = if kept { Ok(guard) } else { Err(Error::Stopped) };
         inner.keeper.attempt_ended();

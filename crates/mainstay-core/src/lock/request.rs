@@ -83,7 +83,7 @@ impl Request {
         let Self { inner, keys: key, terms } = self;
         let terms = terms.check(&inner.options)?;
         let grant = granted(&inner, &key, terms).await?;
-        Guard::keep(inner, key, terms, &grant)
+        Guard::keep(&inner, key, terms, &grant)
     }
 
     /// Acquires as [`acquire`](Self::acquire) does, but nobody watches over it: it is not renewed and not released
