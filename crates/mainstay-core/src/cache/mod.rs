@@ -24,6 +24,8 @@
 //!   await, and what it did by then is done.
 //! - That a hit is what the loader returned, field by field: it is what the codec reads from the bytes, the
 //!   same on every store.
+//! - Reentrancy: a loader that asks for its own key waits for itself, until its hard timeout.
+//! - C2 between handles while their store is down: a load without a lease is seen by its own handle's writes only.
 //! - Transactions: [`Cache::set_many`] and [`Cache::get_many`] treat each key for itself.
 //! - C1 where callers ask for one key as different types, or some optionally and some not: they
 //!   take turns instead of sharing a load.
