@@ -20,6 +20,7 @@ use std::time::Duration;
 /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
 /// assert_eq!(Reply::ready(7).await, 7);
 /// assert_eq!(Reply::pending(async { 7 }).await, 7);
+/// assert_eq!(Reply::ready(7).get(), Some(&7));
 /// assert_eq!(Reply::ready(7).now().unwrap(), 7);
 /// assert!(Reply::pending(async { 7 }).now().is_err());
 /// # });
@@ -41,6 +42,14 @@ impl<'a, T> Reply<'a, T> {
     /// An answer that has to be awaited.
     pub fn pending(future: impl Future<Output = T> + Send + 'a) -> Self {
         Self(State::Pending(Box::pin(future)))
+    }
+
+    /// The answer where it is, if it is there: to be read without moving it.
+    pub const fn get(&self) -> Option<&T> {
+        match &self.0 {
+            State::Ready(value) => value.as_ref(),
+            State::Pending(_) => None,
+        }
     }
 
     /// The answer if it is there, for callers that cannot wait (`Drop`).

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use smallvec::SmallVec;
 
-use super::policy::Policy;
+use super::policy::derived_name;
 use super::store::Receipt;
+use crate::time::micros;
 
 /// What a limiter says of one charge.
 ///
@@ -29,7 +30,7 @@ pub struct Decision {
     pub reset_after: Duration,
     /// Whether the store was slow or gone, and the outage policy has decided.
     pub degraded: bool,
-    pub(super) policy: Policy,
+    pub(super) name: Option<&'static str>,
     pub(super) refusal: Option<Refusal>,
     pub(super) charged: Charged,
 }
@@ -58,7 +59,10 @@ impl Decision {
     /// The name of the quota, given or made of limit and window.
     #[must_use]
     pub fn policy(&self) -> Cow<'static, str> {
-        self.policy.name()
+        match self.name {
+            Some(name) => Cow::Borrowed(name),
+            None => Cow::Owned(derived_name(self.limit, micros(self.window))),
+        }
     }
 }
 
@@ -74,18 +78,18 @@ pub(super) struct Charged {
     pub(super) receipt: Option<Receipt>,
     /// Whose state was charged: the store's, or that of this process.
     pub(super) local: bool,
-    /// Of the key, so that a decision is not refunded to another.
+    /// A hash of key and policy, so that a decision is not refunded to another.
     pub(super) owner: u64,
     refunded: AtomicBool,
 }
 
 impl Charged {
     pub(super) const fn nothing() -> Self {
-        Self::new(None, false, 0)
+        Self { receipt: None, local: false, owner: 0, refunded: AtomicBool::new(false) }
     }
 
-    pub(super) const fn new(receipt: Option<Receipt>, local: bool, owner: u64) -> Self {
-        Self { receipt, local, owner, refunded: AtomicBool::new(false) }
+    pub(super) const fn new(receipt: Receipt, local: bool, owner: u64) -> Self {
+        Self { receipt: Some(receipt), local, owner, refunded: AtomicBool::new(false) }
     }
 
     /// The receipt, to the first who asks.

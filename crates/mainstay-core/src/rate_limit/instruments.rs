@@ -1,9 +1,8 @@
 //! What the limiter counts.
 
-use std::hash::BuildHasher;
 use std::sync::{OnceLock, Weak};
 
-use super::decision::{Decision, Refusal};
+use super::decision::Refusal;
 use super::memory::Memory;
 use super::policy::Policy;
 use crate::metrics::{Counter, Metrics, Unit};
@@ -23,7 +22,6 @@ const TRIES: usize = 8;
 #[derive(Debug)]
 pub(super) struct Instruments {
     metrics: Metrics,
-    random: foldhash::fast::RandomState,
     /// A hash table that only grows: a place once taken stays, and reading it is one load.
     kept: Box<[OnceLock<(Policy, Counters)>]>,
 }
@@ -43,11 +41,7 @@ impl Instruments {
         metrics.describe_gauge(KEYS, Unit::None, "Keys with a rate limit state in this process.");
         metrics.describe_gauge(SHARED, Unit::None, "Rate limit states shared by keys without one.");
         metrics.describe_counter(OVERFLOW, Unit::None, "Rate limit decisions over a shared state.");
-        Self {
-            metrics: metrics.clone(),
-            random: foldhash::fast::RandomState::default(),
-            kept: (0..PLACES).map(|_| OnceLock::new()).collect(),
-        }
+        Self { metrics: metrics.clone(), kept: (0..PLACES).map(|_| OnceLock::new()).collect() }
     }
 
     /// Shows what `memory` holds for as long as it lives; `place` is `store` or `local`.
@@ -63,18 +57,17 @@ impl Instruments {
     }
 
     #[inline]
-    pub(super) fn count(&self, decision: &Decision) {
-        let policy = &decision.policy;
+    pub(super) fn count(&self, policy: &Policy, refusal: Option<Refusal>, degraded: bool) {
         #[expect(clippy::cast_possible_truncation, reason = "only its low bits are used")]
-        let first = self.random.hash_one(policy) as usize;
+        let first = policy.digest as usize;
         for place in (first..).take(TRIES) {
             let place = &self.kept[place % PLACES];
             let (kept, counters) = place.get_or_init(|| (*policy, Counters::new(&self.metrics, policy)));
             if kept == policy {
-                return counters.count(decision);
+                return counters.count(refusal, degraded);
             }
         }
-        Counters::new(&self.metrics, policy).count(decision);
+        Counters::new(&self.metrics, policy).count(refusal, degraded);
     }
 }
 
@@ -91,15 +84,15 @@ impl Counters {
     }
 
     #[inline]
-    fn count(&self, decision: &Decision) {
-        match decision.refusal {
+    fn count(&self, refusal: Option<Refusal>, degraded: bool) {
+        match refusal {
             None => self.allowed.increment(1),
             Some(Refusal::Limit | Refusal::Outage) => self.denied.increment(1),
             Some(Refusal::Never) => self.never.increment(1),
             // Said by the limit that refused.
             Some(Refusal::Other) => {}
         }
-        if decision.degraded {
+        if degraded {
             self.degraded.increment(1);
         }
     }

@@ -1,7 +1,7 @@
 //! The handle.
 
 use std::fmt;
-use std::hash::BuildHasher;
+use std::hash::{BuildHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -16,7 +16,7 @@ use super::instruments::Instruments;
 use super::memory::Memory;
 use super::outage::RETRY_AFTER;
 use super::quota::Quota;
-use super::store::{Debit, Mode, Store, Verdict};
+use super::store::{Debit, Mode, Store, Verdict, Verdicts};
 use crate::key::Key;
 use crate::metrics::Metrics;
 use crate::store::{Reply, StoreError};
@@ -144,21 +144,43 @@ impl RateLimiter {
 }
 
 impl Core {
-    async fn decide_one(&self, key: &str, quota: Quota, cost: u32, mode: Mode) -> Result<Decision, Error> {
-        let charge = Charge { key, quota, cost };
-        let debit = debit(&charge)?;
-        let answer = self.ask(self.store.decide(std::slice::from_ref(&debit), mode)).await;
-        let decision = match answer.as_deref() {
-            Ok([verdict]) => self.decision(&debit, verdict, verdict.fits, false),
-            _ => {
-                let decisions = self.without_store(&[charge], &[debit], mode);
-                decisions.into_iter().next().expect("one decision for one charge")
-            }
-        };
-        if mode == Mode::Take {
-            self.instruments.count(&decision);
+    #[expect(clippy::manual_async_fn, reason = "the future of an `async fn` would hold its arguments twice")]
+    fn decide_one(
+        &self,
+        key: &str,
+        quota: Quota,
+        cost: u32,
+        mode: Mode,
+    ) -> impl Future<Output = Result<Decision, Error>> + Send {
+        async move {
+            let debit = Debit { key: Key::new(key)?, policy: quota.policy()?, cost };
+            let pending = {
+                let reply = self.store.decide(std::slice::from_ref(&debit), mode);
+                // Read where it is: most checks end here, and moving a verdict costs as much as deciding.
+                if let Some(Ok(verdicts)) = reply.get()
+                    && let [verdict] = &**verdicts
+                {
+                    self.note(None);
+                    let decision = self.decision(&debit, verdict, verdict.fits, false);
+                    self.count(&debit, &decision, mode);
+                    return Ok(decision);
+                }
+                reply
+            };
+            // Boxed, so that a check that need not wait is a small future.
+            Ok(Box::pin(self.settle_one(pending, Charge { key, quota, cost }, &debit, mode)).await)
         }
-        Ok(decision)
+    }
+
+    async fn settle_one(
+        &self,
+        reply: Reply<'_, Result<Verdicts, StoreError>>,
+        charge: Charge<'_>,
+        debit: &Debit<'_>,
+        mode: Mode,
+    ) -> Decision {
+        let decisions = self.settle(reply, &[charge], std::slice::from_ref(debit), mode).await;
+        decisions.into_iter().next().expect("one decision for one charge")
     }
 
     async fn decide_all(&self, charges: &[Charge<'_>]) -> Result<Decisions, Error> {
@@ -166,22 +188,40 @@ impl Core {
             return Err(Error::Quota { field: "charges", reason: "must be at most 16" });
         }
         let debits: SmallVec<[Debit<'_>; 2]> = charges.iter().map(debit).collect::<Result<_, _>>()?;
-        let decisions = match self.ask(self.store.decide(&debits, Mode::Take)).await {
-            Ok(verdicts) => self.decisions(&debits, &verdicts, false),
-            Err(_) => self.without_store(charges, &debits, Mode::Take),
+        let reply = self.store.decide(&debits, Mode::Take);
+        Ok(Decisions(self.settle(reply, charges, &debits, Mode::Take).await))
+    }
+
+    /// One decision for each charge: by the store, or else by the outage policies.
+    async fn settle(
+        &self,
+        reply: Reply<'_, Result<Verdicts, StoreError>>,
+        charges: &[Charge<'_>],
+        debits: &[Debit<'_>],
+        mode: Mode,
+    ) -> SmallVec<[Decision; 1]> {
+        let decisions = match self.ask(reply).await {
+            Ok(verdicts) if verdicts.len() == debits.len() => self.decisions(debits, &verdicts, false),
+            _ => self.without_store(charges, debits, mode),
         };
-        decisions.iter().for_each(|decision| self.instruments.count(decision));
-        Ok(Decisions(decisions))
+        debits.iter().zip(&decisions).for_each(|(debit, decision)| self.count(debit, decision, mode));
+        decisions
+    }
+
+    #[inline]
+    fn count(&self, debit: &Debit<'_>, decision: &Decision, mode: Mode) {
+        if mode == Mode::Take {
+            self.instruments.count(&debit.policy, decision.refusal, decision.degraded);
+        }
     }
 
     /// What the store says, at once or within the deadline.
     async fn ask<T>(&self, reply: Reply<'_, Result<T, StoreError>>) -> Result<T, StoreError> {
         let answer = match reply.now() {
             Ok(answer) => answer,
-            // Boxed, so that a check that need not wait is a small future.
             Err(pending) => {
                 let wait = pending.within(self.options.op_timeout);
-                Box::pin(wait.instrument(tracing::debug_span!("rate_limit"))).await
+                wait.instrument(tracing::debug_span!("rate_limit")).await
             }
         };
         self.note(answer.as_ref().err());
@@ -213,6 +253,7 @@ impl Core {
         debits.iter().zip(verdicts).map(decide).collect()
     }
 
+    #[inline]
     pub(super) fn decision(
         &self,
         debit: &Debit<'_>,
@@ -238,9 +279,12 @@ impl Core {
             retry_after,
             reset_after: verdict.reset_after,
             degraded,
-            policy: debit.policy,
+            name: debit.policy.name,
             refusal,
-            charged: Charged::new(verdict.receipt, degraded, self.owner(debit.key)),
+            charged: match verdict.receipt {
+                Some(receipt) => Charged::new(receipt, degraded, self.owner(debit)),
+                None => Charged::nothing(),
+            },
         }
     }
 
@@ -250,7 +294,7 @@ impl Core {
         if charged.receipt.is_none() {
             return Ok(());
         }
-        if decision.policy != debit.policy || charged.owner != self.owner(debit.key) {
+        if charged.owner != self.owner(&debit) {
             return Err(Error::OtherDecision);
         }
         let Some(receipt) = charged.redeem() else { return Ok(()) };
@@ -268,8 +312,12 @@ impl Core {
         })
     }
 
-    fn owner(&self, key: Key<'_>) -> u64 {
-        self.random.hash_one(key.name())
+    #[inline]
+    fn owner(&self, debit: &Debit<'_>) -> u64 {
+        let mut hasher = self.random.build_hasher();
+        debit.policy.hash(&mut hasher);
+        hasher.write(debit.key.name().as_bytes());
+        hasher.finish()
     }
 }
 

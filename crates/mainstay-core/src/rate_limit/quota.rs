@@ -38,8 +38,11 @@ pub struct Quota {
     policy: Policy,
     outage: Option<Outage>,
     /// The field that is wrong, and how. Found while building, so that a check has no more to do.
-    fault: Option<(&'static str, &'static str)>,
+    fault: Option<&'static Fault>,
 }
+
+/// A field, and what is wrong with it.
+type Fault = (&'static str, &'static str);
 
 /// What a check decides while the store is slow or gone.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -82,7 +85,8 @@ impl Quota {
     pub const fn new(limit: u32, window: Duration) -> Self {
         let window = ceil_micros(window);
         let rule = Rule::Window(Window::new(limit, window, 10));
-        Self { policy: Policy { name: None, limit, window, rule }, outage: None, fault: None }.checked()
+        let policy = Policy { digest: 0, name: None, limit, window, rule };
+        Self { policy, outage: None, fault: None }.checked()
     }
 
     /// Names the policy, in metrics, headers and stores: 1 to [`MAX_NAME`] of `[a-z0-9_-]`. Default: made
@@ -151,37 +155,38 @@ impl Quota {
     }
 
     const fn checked(mut self) -> Self {
+        self.policy.digest = self.policy.digested();
         self.fault = self.fault();
         self
     }
 
-    const fn fault(&self) -> Option<(&'static str, &'static str)> {
+    const fn fault(&self) -> Option<&'static Fault> {
         if let Some(name) = self.policy.name
             && !is_name(name)
         {
-            return Some(("name", "must be 1 to 64 characters of a-z, 0-9, '_' or '-'"));
+            return Some(&("name", "must be 1 to 64 characters of a-z, 0-9, '_' or '-'"));
         }
         if self.policy.limit == 0 {
-            return Some(("limit", "must be at least 1"));
+            return Some(&("limit", "must be at least 1"));
         }
         if self.policy.window == 0 || self.policy.window > ceil_micros(MAX_WINDOW) {
-            return Some(("window", "must be more than 0 and at most a year"));
+            return Some(&("window", "must be more than 0 and at most a year"));
         }
         if let Some(Outage::Local { share: Some(share) }) = self.outage
             && !is_share(share)
         {
-            return Some(("share", "must be above 0 and at most 1"));
+            return Some(&("share", "must be above 0 and at most 1"));
         }
         match self.policy.rule {
             Rule::Window(rule) if rule.buckets() == 0 || rule.buckets() > MAX_BUCKETS => {
-                Some(("buckets", "must be 1 to 60"))
+                Some(&("buckets", "must be 1 to 60"))
             }
             Rule::Window(rule) if self.policy.window < rule.buckets() as u64 => {
-                Some(("window", "must be at least a microsecond for each bucket"))
+                Some(&("window", "must be at least a microsecond for each bucket"))
             }
-            Rule::Gcra(rule) if rule.burst() == 0 => Some(("burst", "must be at least 1")),
+            Rule::Gcra(rule) if rule.burst() == 0 => Some(&("burst", "must be at least 1")),
             Rule::Gcra(rule) if rule.tolerance() > MAX_TOLERANCE => {
-                Some(("burst", "must be earned within a hundred years"))
+                Some(&("burst", "must be earned within a hundred years"))
             }
             Rule::Window(_) | Rule::Gcra(_) => None,
         }

@@ -79,14 +79,16 @@ impl Memory {
         }
     }
 
+    #[inline]
     fn query<'a>(&self, debit: &'a Debit<'a>) -> Query<'a> {
         let mut hasher = self.random.build_hasher();
         debit.policy.hash(&mut hasher);
-        debit.key.name().hash(&mut hasher);
+        hasher.write(debit.key.name().as_bytes());
         Query { hash: hasher.finish(), debit }
     }
 
     /// By bits of the hash that the maps make little of.
+    #[inline]
     fn shard(&self, query: Query<'_>) -> &Shard {
         &self.shards[(query.hash >> 32) as usize % SHARDS]
     }

@@ -132,6 +132,7 @@ impl Hash for Owned {
 }
 
 impl Hash for Query<'_> {
+    #[inline]
     fn hash<H: Hasher>(&self, into: &mut H) {
         into.write_u64(self.hash);
     }
@@ -149,6 +150,7 @@ impl Equivalent<Owned> for Query<'_> {
 struct Hashed(u64);
 
 impl Hasher for Hashed {
+    #[inline]
     fn finish(&self) -> u64 {
         self.0
     }
@@ -157,6 +159,7 @@ impl Hasher for Hashed {
         unreachable!("only a hash is written");
     }
 
+    #[inline]
     fn write_u64(&mut self, hash: u64) {
         self.0 = hash;
     }
