@@ -1,0 +1,1 @@
+//! Black-box tests, against real servers started by the testkit. A new test goes into the file of its part.
