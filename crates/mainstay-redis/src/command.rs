@@ -1,0 +1,106 @@
+//! What is sent to a server.
+
+use bytes::Bytes;
+
+use crate::connection::slot;
+
+/// Whether a command may be sent again when it is not known whether it was carried out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Class {
+    /// It changes nothing: sent again freely.
+    Read,
+    /// Carried out twice it does what it does once: sent again when the connection broke under it.
+    Idem,
+    /// Never sent again once its bytes may have left.
+    Once,
+}
+
+/// Which connection carries a command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Lane {
+    /// One of the pool.
+    #[default]
+    Main,
+    /// The one whose reads the server remembers, to say when they change.
+    Tracked,
+    /// One that a thread of its own drives: a runtime that is blocked does not stop it.
+    Keeper,
+}
+
+/// A command: its words, and how it may be treated.
+#[derive(Debug, Clone)]
+pub struct Command {
+    pub(crate) words: redis::Cmd,
+    pub(crate) class: Class,
+    pub(crate) lane: Lane,
+    /// Of the first key.
+    pub(crate) slot: Option<u16>,
+    /// The text of the script that is named by its digest.
+    pub(crate) source: Option<&'static str>,
+}
+
+/// A word of a command.
+pub trait Arg {
+    /// Appends it.
+    fn write(&self, words: &mut redis::Cmd);
+}
+
+impl Command {
+    /// A command of one word.
+    #[must_use]
+    pub fn new(class: Class, name: &str) -> Self {
+        Self { words: redis::cmd(name), class, lane: Lane::Main, slot: None, source: None }
+    }
+
+    /// Adds a key. The first decides which server it is sent to; all others must lie in the same slot.
+    #[must_use]
+    pub fn key(mut self, key: &str) -> Self {
+        self.slot.get_or_insert_with(|| slot(key.as_bytes()));
+        self.words.arg(key);
+        self
+    }
+
+    /// Adds a word.
+    #[must_use]
+    pub fn arg(mut self, word: impl Arg) -> Self {
+        word.write(&mut self.words);
+        self
+    }
+
+    /// The same script by its text, for a server that does not know its digest.
+    pub(crate) fn spelled_out(&self) -> Option<redis::Cmd> {
+        let mut words = redis::cmd("EVAL");
+        words.arg(self.source?);
+        for word in self.words.args_iter().skip(2) {
+            if let redis::Arg::Simple(word) = word {
+                words.arg(word);
+            }
+        }
+        Some(words)
+    }
+
+    /// Sends it over another connection.
+    #[must_use]
+    pub const fn lane(mut self, lane: Lane) -> Self {
+        self.lane = lane;
+        self
+    }
+}
+
+macro_rules! words {
+    ($($kind:ty),*) => {$(
+        impl Arg for $kind {
+            fn write(&self, words: &mut redis::Cmd) {
+                words.arg(self);
+            }
+        }
+    )*};
+}
+
+words!(&str, String, &String, &[u8], Vec<u8>, u16, u32, u64, i64, usize);
+
+impl Arg for &Bytes {
+    fn write(&self, words: &mut redis::Cmd) {
+        words.arg(&self[..]);
+    }
+}

@@ -1,0 +1,186 @@
+//! The connections, and which of them has which key.
+
+mod bell;
+mod link;
+mod node;
+mod server_time;
+mod slot;
+mod thread;
+mod witness;
+
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use tokio::sync::watch;
+
+use mainstay_core::metrics::Metrics;
+use mainstay_core::store::StoreError;
+use mainstay_core::task::{Overrun, TaskGroup};
+use mainstay_core::time::Clock;
+
+use crate::{Answer, CallError, Class, Command, Deployment, Options};
+use node::Node;
+use thread::KeeperThread;
+
+pub use bell::Bell;
+pub use server_time::ServerTime;
+pub(crate) use slot::slot;
+pub use witness::Witness;
+
+/// Hears of keys that were read over the tracked connection and have changed since.
+pub trait Invalidation: Send + Sync + 'static {
+    /// These keys changed; `None`: all may have. Called in the order of the answers of the same connection, by the
+    /// task that reads them: it must not block.
+    fn invalidated(&self, keys: Option<&[bytes::Bytes]>);
+}
+
+/// The connection to a deployment. Clones share it.
+#[derive(Clone)]
+pub struct Redis {
+    inner: Arc<Inner>,
+    /// Apart from what the tasks hold, so that dropping the last handle ends them.
+    tasks: Arc<TaskGroup>,
+}
+
+/// What the tasks share.
+struct Inner {
+    options: Options,
+    clock: Clock,
+    node: Arc<Node>,
+    subscriptions: Arc<bell::Subscriptions>,
+    epoch: watch::Sender<u64>,
+    next: AtomicUsize,
+    _thread: KeeperThread,
+}
+
+impl Redis {
+    /// Begins to connect, and returns at once. Called inside a tokio runtime, which then carries the connections.
+    #[must_use]
+    pub fn open(options: Options, _metrics: &Metrics, clock: Clock) -> Self {
+        let Deployment::Standalone(address) = options.deployment.clone() else {
+            todo!("the other deployments")
+        };
+        let (tasks, thread) = (Arc::new(TaskGroup::new()), KeeperThread::start());
+        let epoch = watch::Sender::new(0);
+        let node = Arc::new(Node::open(address.clone(), &options, &clock, &epoch, &tasks, thread.handle()));
+        let subscriptions = bell::Subscriptions::open(address, &options, &clock, &tasks);
+        let inner =
+            Inner { options, clock, node, subscriptions, epoch, next: AtomicUsize::new(0), _thread: thread };
+        Self { inner: Arc::new(inner), tasks }
+    }
+
+    /// Waits until commands can be sent.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] after `deadline`. The attempts go on.
+    pub async fn ready(&self, deadline: Duration) -> Result<(), StoreError> {
+        let up = async {
+            let mut epochs = self.epochs();
+            while !self.inner.node.is_up() {
+                let _changed = epochs.changed().await;
+            }
+        };
+        tokio::time::timeout(deadline, up)
+            .await
+            .map_err(|_| StoreError::unavailable(format!("no connection to Redis within {deadline:?}")))
+    }
+
+    /// Sends a command and waits for its answer, for at most [`Options::command_timeout`]. Dropping the future does
+    /// not take a command back.
+    ///
+    /// # Errors
+    /// [`CallError`]. While there is no connection it fails at once.
+    pub fn call(&self, command: Command) -> impl Future<Output = Result<Answer, CallError>> + Send + 'static {
+        let inner = Arc::clone(&self.inner);
+        async move { inner.call(command).await }
+    }
+
+    /// Sends several commands at once; each is answered for itself, in their order.
+    pub fn call_all(
+        &self,
+        commands: Vec<Command>,
+    ) -> impl Future<Output = Vec<Result<Answer, CallError>>> + Send + 'static {
+        join_all(commands.into_iter().map(|command| self.call(command)).collect::<Vec<_>>())
+    }
+
+    /// Subscribes to a channel; returns when the server has confirmed it. All of a process share one connection.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn listen(&self, channel: Vec<u8>) -> Result<Bell, CallError> {
+        self.inner.subscriptions.listen(channel, self.inner.options.command_timeout).await
+    }
+
+    /// Whether what is read now over the tracked connection of this key's server can be kept until its server says
+    /// that it changed. `None` while there is no such connection.
+    #[must_use]
+    pub fn witness(&self, _key: &str) -> Option<Witness> {
+        self.inner.node.witness()
+    }
+
+    /// Adds a listener to what changes, for as long as this connection lives.
+    pub fn on_invalidation(&self, listener: Arc<dyn Invalidation>) {
+        self.inner.node.listeners.add(listener);
+    }
+
+    /// The calendar of this key's server. `None` before the first connection.
+    #[must_use]
+    pub fn server_time(&self, _key: &str) -> Option<ServerTime> {
+        self.inner.node.server_time()
+    }
+
+    /// A number that grows with every connection that was lost or made anew.
+    #[must_use]
+    pub fn epochs(&self) -> watch::Receiver<u64> {
+        self.inner.epoch.subscribe()
+    }
+
+    /// Whether keys of different slots can lie on different servers.
+    #[must_use]
+    pub fn is_cluster(&self) -> bool {
+        matches!(self.inner.options.deployment, Deployment::Cluster { .. })
+    }
+
+    /// The clock that [`ServerTime`] and [`Witness`] are measured by.
+    #[must_use]
+    pub fn clock(&self) -> &Clock {
+        &self.inner.clock
+    }
+
+    /// Closes the connections.
+    ///
+    /// # Errors
+    /// [`Overrun`] if a task does not end within `deadline`.
+    pub async fn stop(&self, deadline: Duration) -> Result<(), Overrun> {
+        self.tasks.stop(deadline).await
+    }
+}
+
+impl Inner {
+    async fn call(&self, command: Command) -> Result<Answer, CallError> {
+        let mut sent = 0;
+        loop {
+            let which = self.next.fetch_add(1, Ordering::Relaxed);
+            let answer = self.node.link(command.lane, which).call(&command).await;
+            let again = match &answer {
+                Err(CallError::Unknown { .. }) => command.class != Class::Once,
+                _ => false,
+            };
+            if !again || sent >= self.options.max_retries || !self.node.is_up() {
+                return answer;
+            }
+            sent += 1;
+            tokio::time::sleep(self.options.retry_delay).await;
+        }
+    }
+}
+
+impl fmt::Debug for Redis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Redis").field("deployment", &self.inner.options.deployment).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,91 @@
+//! Where the servers are, and how they are spoken to.
+
+use std::time::Duration;
+
+use mainstay_core::secret::Secret;
+
+/// Host name or address, and port.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Address {
+    /// Name, IPv4 or IPv6 address.
+    pub host: String,
+    /// Port.
+    pub port: u16,
+}
+
+impl Address {
+    /// An address.
+    #[must_use]
+    pub fn new(host: impl Into<String>, port: u16) -> Self {
+        Self { host: host.into(), port }
+    }
+}
+
+/// What the servers are to each other.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Deployment {
+    /// One server.
+    Standalone(Address),
+    /// A primary that sentinels watch and replace.
+    Sentinel {
+        /// The sentinels.
+        sentinels: Vec<Address>,
+        /// What they call the primary.
+        master: String,
+    },
+    /// Many primaries that share the keys.
+    Cluster {
+        /// Some of its members.
+        seeds: Vec<Address>,
+    },
+}
+
+/// How a [`Redis`](crate::Redis) connects.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Options {
+    /// Where.
+    pub deployment: Deployment,
+    /// User of the access control list.
+    pub username: Option<String>,
+    /// Password.
+    pub password: Option<Secret<String>>,
+    /// Number of the database; 0 on a Cluster.
+    pub database: u16,
+    /// What the server shows in its list of clients.
+    pub client_name: String,
+    /// Connections to each server that share the commands.
+    pub connections: usize,
+    /// Longest wait for an answer.
+    pub command_timeout: Duration,
+    /// Longest wait for a connection.
+    pub connect_timeout: Duration,
+    /// Pause before a command is sent again.
+    pub retry_delay: Duration,
+    /// How often a command is sent again, if that is safe.
+    pub max_retries: u32,
+    /// Commands that may wait for an answer of one connection.
+    pub max_in_flight: usize,
+}
+
+impl Options {
+    /// Options with defaults: 2 connections, 400 ms for an answer, 1 s for a connection, 3 retries after 100 ms,
+    /// 10,000 commands in flight.
+    #[must_use]
+    pub fn new(deployment: Deployment) -> Self {
+        Self {
+            deployment,
+            username: None,
+            password: None,
+            database: 0,
+            client_name: "mainstay".into(),
+            connections: 2,
+            command_timeout: Duration::from_millis(400),
+            connect_timeout: Duration::from_secs(1),
+            retry_delay: Duration::from_millis(100),
+            max_retries: 3,
+            max_in_flight: 10_000,
+        }
+    }
+}
