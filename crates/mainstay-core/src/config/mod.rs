@@ -66,8 +66,8 @@ pub use problem::{Error, Problem, Problems};
 pub use reload::ReloadStatus;
 pub use section::{Checks, Section, disagreements};
 pub use sections::{
-    Auth, Cache, CacheCodec, Database, Dialect, Environment, Events, Health, Identity, JwtAlgorithm, Lock,
-    Log, Metrics, RateLimit, Redis, Server,
+    Auth, Cache, CacheCodec, CacheDegrade, Database, Dialect, Environment, Events, Health, Identity,
+    JwtAlgorithm, Lock, Log, Metrics, RateLimit, RateLimitOutage, Redis, Server,
 };
 pub use watch::Watch;
 

@@ -1,5 +1,7 @@
 //! `[cache]`
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use crate::config::field::{Field, Kind};
@@ -15,6 +17,26 @@ pub struct Cache {
     pub max_value_bytes: u32,
     /// `CACHE_CODEC`: how values are encoded.
     pub codec: CacheCodec,
+    /// `CACHE_DEGRADE`: what `get_or_load` does while the shared store is slow or gone.
+    pub degrade: CacheDegrade,
+    /// `CACHE_NEAR_TTL`: how long a process keeps what it read from the shared store, at most.
+    #[serde(with = "crate::config::millis")]
+    pub near_ttl: Duration,
+    /// `CACHE_COMPRESS_ABOVE`: larger values are compressed in the shared store.
+    pub compress_above: u32,
+    /// `CACHE_SCHEMA`: values written under another number count as missing.
+    pub schema: u32,
+}
+
+/// What `get_or_load` does while the shared store is slow or gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum CacheDegrade {
+    /// Loads in this process, a bounded number at a time.
+    Local,
+    /// Fails at once: for sources that must not be asked without a cache before them.
+    Refuse,
 }
 
 /// How values are encoded.
@@ -51,6 +73,38 @@ impl Section for Cache {
             .env(&["CACHE_CODEC"])
             .default("json")
             .restart_only(),
+        Field::new(
+            "degrade",
+            Kind::Enum(&["local", "refuse"]),
+            "What `get_or_load` does while the shared store is slow or gone: load in this process, or fail at once",
+        )
+        .env(&["CACHE_DEGRADE"])
+        .default("local")
+        .restart_only(),
+        Field::new(
+            "near_ttl",
+            Kind::PERIOD,
+            "How long a process keeps what it read from the shared store, at most",
+        )
+        .env(&["CACHE_NEAR_TTL"])
+        .default("1m")
+        .restart_only(),
+        Field::new(
+            "compress_above",
+            Kind::Integer { min: 64, max: 512 << 20 },
+            "Larger values are compressed in the shared store, in bytes",
+        )
+        .env(&["CACHE_COMPRESS_ABOVE"])
+        .default("4096")
+        .restart_only(),
+        Field::new(
+            "schema",
+            Kind::Integer { min: 0, max: u32::MAX as i64 },
+            "Values written under another number count as missing",
+        )
+        .env(&["CACHE_SCHEMA"])
+        .default("0")
+        .restart_only(),
     ];
 }
 

@@ -15,7 +15,7 @@ mod redis;
 mod server;
 
 pub use auth::{Auth, JwtAlgorithm};
-pub use cache::{Cache, CacheCodec};
+pub use cache::{Cache, CacheCodec, CacheDegrade};
 pub use database::{Database, Dialect};
 pub use events::Events;
 pub use health::Health;
@@ -23,7 +23,7 @@ pub use identity::Identity;
 pub use lock::Lock;
 pub use log::Log;
 pub use metrics::Metrics;
-pub use rate_limit::RateLimit;
+pub use rate_limit::{RateLimit, RateLimitOutage};
 pub use redis::Redis;
 pub use server::{Environment, Server};
 

@@ -23,6 +23,23 @@ pub struct RateLimit {
     pub trusted_proxies: Vec<String>,
     /// `RATE_LIMIT_MAX_KEYS`: clients and other keys counted apart in this process.
     pub max_keys: u32,
+    /// `RATE_LIMIT_OUTAGE`: what is decided while the shared store is slow or gone.
+    pub outage: RateLimitOutage,
+    /// `RATE_LIMIT_INSTANCES`: processes that share the limits; each admits its part while the store is gone.
+    pub instances: u32,
+}
+
+/// What is decided while the shared store is slow or gone, where a quota says nothing else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum RateLimitOutage {
+    /// Each process admits its share.
+    Local,
+    /// Nobody is admitted.
+    Deny,
+    /// Everybody is admitted.
+    Allow,
 }
 
 impl Section for RateLimit {
@@ -53,6 +70,22 @@ impl Section for RateLimit {
         )
         .env(&["RATE_LIMIT_MAX_KEYS"])
         .default("100000")
+        .restart_only(),
+        Field::new(
+            "outage",
+            Kind::Enum(&["local", "deny", "allow"]),
+            "What is decided while the shared store is slow or gone: each instance admits its share, nobody is admitted, everybody is",
+        )
+        .env(&["RATE_LIMIT_OUTAGE"])
+        .default("local")
+        .restart_only(),
+        Field::new(
+            "instances",
+            Kind::Integer { min: 1, max: 1_000_000 },
+            "Processes that share the limits; each admits its part while the store is gone",
+        )
+        .env(&["RATE_LIMIT_INSTANCES"])
+        .default("1")
         .restart_only(),
     ];
 

@@ -1,5 +1,6 @@
 //! `[redis]`
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -8,6 +9,8 @@ use super::check;
 use crate::config::field::{Field, Kind};
 use crate::config::section::{Checks, Section, defaults};
 use crate::secret::Secret;
+
+const LONGEST_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The shared store. With neither `url` nor `host` the service uses its in-process backends.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -32,6 +35,17 @@ pub struct Redis {
     pub max_retries: u32,
     /// `REDIS_TLS`
     pub tls: bool,
+    /// `REDIS_TLS_CA`: file with the authorities to trust instead of the system's.
+    pub tls_ca: Option<PathBuf>,
+    /// `REDIS_CONNECTIONS`: connections to each server that share the commands.
+    pub connections: u16,
+    /// `REDIS_TIMEOUT`: longest wait for the answer of one command, its repetitions included.
+    #[serde(with = "crate::config::millis")]
+    pub timeout: Duration,
+    /// `REDIS_NAMESPACE`: begins every key; services that share a server must not share it.
+    pub namespace: Option<String>,
+    /// `REDIS_ALLOW_UNSAFE`: start although the server is set up so that locks and limits may be lost.
+    pub allow_unsafe: bool,
 }
 
 impl Section for Redis {
@@ -69,11 +83,44 @@ impl Section for Redis {
             .env(&["REDIS_TLS"])
             .default("false")
             .restart_only(),
+        Field::new("tls_ca", Kind::Text, "File with the authorities to trust instead of the system's")
+            .env(&["REDIS_TLS_CA"])
+            .restart_only(),
+        Field::new(
+            "connections",
+            Kind::Integer { min: 1, max: 64 },
+            "Connections to each server that share the commands",
+        )
+        .env(&["REDIS_CONNECTIONS"])
+        .default("2")
+        .restart_only(),
+        Field::new(
+            "timeout",
+            Kind::PERIOD,
+            "Longest wait for the answer of one command, its repetitions included",
+        )
+        .env(&["REDIS_TIMEOUT"])
+        .default("400ms")
+        .restart_only(),
+        Field::new("namespace", Kind::Text, "Begins every key; unset means the service's name")
+            .env(&["REDIS_NAMESPACE"])
+            .restart_only(),
+        Field::new(
+            "allow_unsafe",
+            Kind::Bool,
+            "Start although the server is set up so that locks and limits may be lost",
+        )
+        .env(&["REDIS_ALLOW_UNSAFE"])
+        .default("false")
+        .restart_only(),
     ];
 
     fn validate(&self, checks: &mut Checks<'_>) {
         if self.url.is_some() && self.host.is_some() {
             checks.refuse(&["url", "host"], "cannot be combined with a host; set one of them");
+        }
+        if self.timeout > LONGEST_TIMEOUT {
+            checks.refuse(&["timeout"], "must not be longer than 30s: every call may wait as long");
         }
     }
 }
