@@ -26,6 +26,7 @@ mod store;
 
 pub use api_docs::api_docs;
 pub use info::{Component, Info};
+pub use redis::StoreStatus;
 
 use std::sync::Arc;
 
@@ -59,6 +60,8 @@ pub struct Distributed {
     pub info: Info,
     /// Who may see the sensitive ones.
     pub access: Access,
+    /// Source of `redis/status`.
+    pub redis: StoreStatus,
     /// Behind `cache`.
     pub cache: Cache,
     /// Behind `lock`.

@@ -60,6 +60,7 @@ async fn endpoints_with(development: bool, change: impl FnOnce(&mut Distributed)
         config: Config::for_tests([("redis.password", "canary")]),
         info,
         access,
+        redis: StoreStatus::embedded(),
         cache: Cache::in_memory(Default::default(), &metrics, Clock::system()),
         locks: Locks::in_memory(Default::default(), &metrics, Clock::system()),
         rate_limiter: RateLimiter::in_memory(Default::default(), &metrics, Clock::system()),
