@@ -4,6 +4,7 @@
 //! - [`http`] speaks HTTP over a plain socket, so that a test sees every byte and may send bad ones.
 //! - [`eventually`] and [`eventually_async`] wait for a condition: the only waiting a test needs.
 //! - [`conformance`] is the contracts as cases; [`faulty`] and [`mutants`] are the stores they must see through.
+//! - [`redis`] runs real Redis servers that a test kills, freezes and cuts off.
 //! - [`TestClock`] is a clock a test holds in its hand.
 //! - [`Seed`] makes a random test replayable.
 //! - [`program`] finds a program the test runs, or says how to install it; [`promtool`] judges metrics.
@@ -22,6 +23,7 @@ pub mod http;
 pub mod mutants;
 mod program;
 mod promtool;
+pub mod redis;
 mod seed;
 mod service;
 mod wait;

@@ -2,6 +2,7 @@
 #![allow(missing_docs, clippy::unwrap_used)]
 mod http;
 mod program;
+mod redis;
 mod seed;
 mod service;
 mod wait;

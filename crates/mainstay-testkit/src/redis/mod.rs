@@ -1,0 +1,22 @@
+//! Real Redis servers on private ports, and the faults they meet in production.
+//!
+//! - [`RedisServer`] is one server that a test kills, freezes, restarts and asks.
+//!
+//! Promises: a server listens on 127.0.0.1 only, keeps its files in a temporary directory, answers
+//! when its `start` returns, and is killed when its value is dropped. A server that does not come up
+//! panics with its log.
+//!
+//! Not promised: a value in a `static` is never dropped, and its server outlives the test. And
+//! nothing here reads the clock a test pauses: these are real processes, their time is real.
+
+mod port;
+mod process;
+mod resp;
+mod server;
+
+pub use server::{RedisServer, RedisServerBuilder};
+
+use std::time::Duration;
+
+/// How long a server may take to do what it was told, on a loaded machine.
+const DEADLINE: Duration = Duration::from_secs(30);

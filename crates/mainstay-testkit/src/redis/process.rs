@@ -1,0 +1,95 @@
+//! A server's process: its directory, its configuration file, its log.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+/// A program with a configuration file, in a directory of its own. Dropping it kills the process.
+#[derive(Debug)]
+pub(super) struct Process {
+    program: PathBuf,
+    flags: &'static [&'static str],
+    child: Option<Child>,
+    dir: TempDir,
+}
+
+impl Process {
+    /// Writes the configuration; nothing runs yet.
+    pub(super) fn new(program: PathBuf, flags: &'static [&'static str], config: &str) -> Self {
+        let dir = TempDir::new().expect("a temporary directory can be made");
+        let process = Self { program, flags, child: None, dir };
+        std::fs::create_dir(process.data()).expect("a directory can be made in it");
+        std::fs::write(process.config(), config).expect("a file can be written in it");
+        process
+    }
+
+    pub(super) fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    fn data(&self) -> PathBuf {
+        self.dir().join("data")
+    }
+
+    fn config(&self) -> PathBuf {
+        self.dir().join("redis.conf")
+    }
+
+    /// Starts it, with whatever data a former run has left.
+    pub(super) fn spawn(&mut self) {
+        assert!(self.child.is_none(), "{} runs already", self.program.display());
+        let log = File::options().create(true).append(true).open(self.dir().join("log"));
+        let log = log.expect("a log can be written in the directory");
+        let child = Command::new(&self.program)
+            .arg(self.config())
+            .args(self.flags)
+            .current_dir(self.data())
+            .stdin(Stdio::null())
+            .stderr(log.try_clone().expect("a file can be shared"))
+            .stdout(log)
+            .spawn()
+            .unwrap_or_else(|error| panic!("cannot start {}: {error}", self.program.display()));
+        self.child = Some(child);
+    }
+
+    /// Ends it at once, frozen or not, and returns when it has ended.
+    pub(super) fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            child.kill().expect("a child that was not waited for can be killed");
+            child.wait().expect("a child can be waited for");
+        }
+    }
+
+    pub(super) fn remove_data(&self) {
+        std::fs::remove_dir_all(self.data()).expect("the server's directory can be removed");
+        std::fs::create_dir(self.data()).expect("and made again");
+    }
+
+    /// Whether it was started, not killed, and has not ended by itself.
+    pub(super) fn runs(&mut self) -> bool {
+        self.child.as_mut().is_some_and(|child| matches!(child.try_wait(), Ok(None)))
+    }
+
+    /// # Panics
+    ///
+    /// If it does not run.
+    pub(super) fn signal(&self, signal: Signal) {
+        let child = self.child.as_ref().expect("only a server that runs can be paused or resumed");
+        let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw).expect("a process id is positive");
+        kill_process(pid, signal).expect("a process that was not waited for can be signalled");
+    }
+
+    pub(super) fn log(&self) -> String {
+        let log = std::fs::read(self.dir().join("log")).unwrap_or_default();
+        String::from_utf8_lossy(&log).into_owned()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}

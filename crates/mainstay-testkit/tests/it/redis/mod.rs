@@ -1,0 +1,3 @@
+//! Promises of `redis`: the servers, and the faults a test gives them.
+
+mod server;
