@@ -11,6 +11,7 @@ use mainstay_core::metrics::Metrics;
 use mainstay_core::rate_limit::{self, Quota, RateLimiter};
 use mainstay_core::task::TaskGroup;
 use mainstay_core::time::Clock;
+use mainstay_http::endpoint::StoreStatus;
 use mainstay_http::{RateLimitLayer, RateLimitRule, TrustedProxies};
 
 /// For a primitive to let go of what it holds.
@@ -24,6 +25,8 @@ pub(crate) struct Primitives {
     pub(crate) events: Events,
     /// What one client may ask of the service's routes.
     pub(crate) client_limit: RateLimitLayer,
+    /// What `/distributed/redis/status` says.
+    pub(crate) status: StoreStatus,
 }
 
 impl Primitives {
@@ -40,6 +43,7 @@ impl Primitives {
                 client_rule(&config.get::<config::RateLimit>()),
             ),
             rate_limiter,
+            status: StoreStatus::embedded(),
         }
     }
 

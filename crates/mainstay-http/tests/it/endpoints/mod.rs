@@ -18,7 +18,7 @@ use mainstay_core::metrics::Metrics;
 use mainstay_core::rate_limit::RateLimiter;
 use mainstay_core::time::Clock;
 use mainstay_http::access::Access;
-use mainstay_http::endpoint::{self, Component, Distributed, Exposure, Info};
+use mainstay_http::endpoint::{self, Component, Distributed, Exposure, Info, StoreStatus};
 use mainstay_http::{http_check, probe};
 use mainstay_testkit::eventually_async;
 use mainstay_testkit::http::{Request, Response};
