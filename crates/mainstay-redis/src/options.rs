@@ -1,5 +1,6 @@
 //! Where the servers are, and how they are spoken to.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use mainstay_core::secret::Secret;
@@ -53,6 +54,12 @@ pub struct Options {
     pub password: Option<Secret<String>>,
     /// Number of the database; 0 on a Cluster.
     pub database: u16,
+    /// Whether the connections are encrypted. Needs the feature `tls`: without it every connection is refused.
+    pub tls: bool,
+    /// File with the certificates (PEM) of the authorities to trust. `None`: those of the system.
+    pub tls_ca: Option<PathBuf>,
+    /// Whether primitives may start on a server that the [audit](crate::Redis::status) finds unsafe for them.
+    pub allow_unsafe: bool,
     /// What the server shows in its list of clients.
     pub client_name: String,
     /// Connections to each server that share the commands.
@@ -79,6 +86,9 @@ impl Options {
             username: None,
             password: None,
             database: 0,
+            tls: false,
+            tls_ca: None,
+            allow_unsafe: false,
             client_name: "mainstay".into(),
             connections: 2,
             command_timeout: Duration::from_millis(400),

@@ -4,19 +4,19 @@ use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
+use std::task::{self, Poll};
 use std::time::Duration;
 
+use super::context::Context;
 use super::link::Driver;
 use redis::aio::{MultiplexedConnection, SendError};
 use redis::{AsyncConnectionConfig, ProtocolVersion, PushInfo, PushKind, RedisConnectionInfo, Value};
 use tokio::net::TcpStream;
-use tokio::sync::Notify;
 use tokio::sync::futures::OwnedNotified;
+use tokio::sync::{Notify, watch};
 use tokio::time::timeout;
 
 use mainstay_core::task::TaskGroup;
-use mainstay_core::time::Clock;
 
 use crate::{Address, CallError, Options};
 
@@ -30,7 +30,7 @@ pub struct Bell {
 impl Future for Bell {
     type Output = ();
 
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+    fn poll(mut self: Pin<&mut Self>, context: &mut task::Context<'_>) -> Poll<()> {
         self.rung.as_mut().poll(context)
     }
 }
@@ -63,11 +63,16 @@ struct State {
 }
 
 impl Subscriptions {
-    pub(crate) fn open(address: Address, options: &Options, _clock: &Clock, tasks: &TaskGroup) -> Arc<Self> {
+    /// Follows `server` from one address to the next.
+    pub(crate) fn open(
+        server: watch::Receiver<Option<Address>>,
+        context: &Arc<Context>,
+        tasks: &TaskGroup,
+    ) -> Arc<Self> {
         let hub = Arc::new(Self::default());
         tasks.spawn_until_cancelled(
             "redis subscriptions",
-            keep_up(Arc::clone(&hub), address, options.clone()),
+            keep_up(Arc::clone(&hub), server, context.options.clone()),
         );
         hub
     }
@@ -124,8 +129,12 @@ impl Subscriptions {
     }
 }
 
-async fn keep_up(hub: Arc<Subscriptions>, address: Address, options: Options) {
+async fn keep_up(hub: Arc<Subscriptions>, mut server: watch::Receiver<Option<Address>>, options: Options) {
     loop {
+        let address = match server.wait_for(Option::is_some).await {
+            Ok(address) => address.clone().expect("it was waited for"),
+            Err(_) => return,
+        };
         let connected = timeout(options.connect_timeout, connect(&hub, &address, &options)).await;
         if let Ok(Ok((connection, driver))) = connected {
             let driver = tokio::spawn(driver);
@@ -133,6 +142,7 @@ async fn keep_up(hub: Arc<Subscriptions>, address: Address, options: Options) {
             loop {
                 tokio::select! {
                     () = hub.lost.notified() => break,
+                    () = moved(&mut server, &address) => break,
                     () = hub.departed.notified() => {
                         let leave = std::mem::take(&mut hub.state().leave);
                         for name in leave {
@@ -150,6 +160,11 @@ async fn keep_up(hub: Arc<Subscriptions>, address: Address, options: Options) {
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
+}
+
+/// Waits until the server is another one.
+async fn moved(server: &mut watch::Receiver<Option<Address>>, from: &Address) {
+    let _ended = server.wait_for(|now| now.as_ref() != Some(from)).await;
 }
 
 async fn connect(

@@ -5,20 +5,20 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use arc_swap::{ArcSwap, ArcSwapOption};
+use arc_swap::ArcSwapOption;
 use bytes::Bytes;
 use redis::aio::{MultiplexedConnection, SendError};
 use redis::{AsyncConnectionConfig, ProtocolVersion, PushInfo, PushKind, RedisConnectionInfo, Value};
 use tokio::net::TcpStream;
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
 use tokio::time::timeout;
 
 use mainstay_core::backoff::Backoff;
-use mainstay_core::time::Clock;
 
+use super::context::{Context, Listeners};
 use super::witness::Beat;
-use super::{Invalidation, ServerTime, Witness};
-use crate::{Address, Answer, CallError, Command, Options};
+use super::{ServerTime, Witness};
+use crate::{Address, Answer, CallError, Command};
 
 /// Pause between two questions whether the server is there.
 const BEAT: Duration = Duration::from_secs(1);
@@ -40,52 +40,25 @@ pub(crate) enum Purpose {
 pub(crate) struct Link {
     purpose: Purpose,
     address: Address,
-    options: Options,
-    clock: Clock,
+    context: Arc<Context>,
     live: ArcSwapOption<MultiplexedConnection>,
     in_flight: AtomicUsize,
     beat: Arc<Beat>,
     time: ArcSwapOption<ServerTime>,
     lost: Arc<Notify>,
-    listeners: Arc<Listeners>,
-    epoch: watch::Sender<u64>,
-}
-
-/// Who hears of what changed.
-#[derive(Default)]
-pub(crate) struct Listeners(ArcSwap<Vec<Arc<dyn Invalidation>>>);
-
-impl Listeners {
-    pub(crate) fn add(&self, listener: Arc<dyn Invalidation>) {
-        self.0.rcu(|old| old.iter().cloned().chain([Arc::clone(&listener)]).collect::<Vec<_>>());
-    }
-
-    fn tell(&self, keys: Option<&[Bytes]>) {
-        self.0.load().iter().for_each(|listener| listener.invalidated(keys));
-    }
 }
 
 impl Link {
-    pub(crate) fn new(
-        purpose: Purpose,
-        address: Address,
-        options: Options,
-        clock: Clock,
-        listeners: Arc<Listeners>,
-        epoch: &watch::Sender<u64>,
-    ) -> Self {
+    pub(crate) fn new(purpose: Purpose, address: Address, context: Arc<Context>) -> Self {
         Self {
             purpose,
             address,
-            options,
-            clock,
+            context,
             live: ArcSwapOption::empty(),
             in_flight: AtomicUsize::new(0),
             beat: Arc::default(),
             time: ArcSwapOption::empty(),
             lost: Arc::new(Notify::new()),
-            listeners,
-            epoch: epoch.clone(),
         }
     }
 
@@ -106,7 +79,7 @@ impl Link {
         let Some(live) = self.live.load_full() else {
             return Err(CallError::not_sent("no connection"));
         };
-        let _place = InFlight::enter(&self.in_flight, self.options.max_in_flight)?;
+        let _place = InFlight::enter(&self.in_flight, self.context.options.max_in_flight)?;
         let mut connection = MultiplexedConnection::clone(&live);
         let mut answer = self.send(&mut connection, &command.words).await;
         if let (Err(CallError::Rejected { code, .. }), Some(words)) = (&answer, command.spelled_out())
@@ -130,7 +103,7 @@ impl Link {
         connection: &mut MultiplexedConnection,
         words: &redis::Cmd,
     ) -> Result<Answer, CallError> {
-        match timeout(self.options.command_timeout, connection.send_packed_command(words)).await {
+        match timeout(self.context.options.command_timeout, connection.send_packed_command(words)).await {
             Ok(Ok(value)) => Answer::of(value),
             Ok(Err(error)) => Err(CallError::unknown(error.to_string())),
             Err(_) => Err(CallError::unknown("no answer in time")),
@@ -162,7 +135,7 @@ pub(crate) async fn keep_up(link: Arc<Link>) {
     let backoff = Backoff::new(Duration::from_millis(20), Duration::from_millis(500));
     let mut failures = 0;
     loop {
-        match timeout(link.options.connect_timeout, link.connect()).await {
+        match timeout(link.context.options.connect_timeout, link.connect()).await {
             Ok(Ok((connection, driver))) => {
                 failures = 0;
                 let driver = tokio::spawn(driver);
@@ -170,8 +143,8 @@ pub(crate) async fn keep_up(link: Arc<Link>) {
                 driver.abort();
                 link.beat.end();
                 link.live.store(None);
-                link.listeners.tell(None);
-                link.epoch.send_modify(|epoch| *epoch += 1);
+                link.context.listeners.tell(None);
+                link.context.next_epoch();
                 tracing::warn!(address = ?link.address, reason = %outcome, "connection to Redis lost");
             }
             Ok(Err(error)) => tracing::debug!(address = ?link.address, %error, "no connection to Redis"),
@@ -189,17 +162,17 @@ impl Link {
         let mut info = RedisConnectionInfo::default()
             .set_protocol(ProtocolVersion::RESP3)
             .set_skip_set_lib_name()
-            .set_db(i64::from(self.options.database));
-        if let Some(name) = &self.options.username {
+            .set_db(i64::from(self.context.options.database));
+        if let Some(name) = &self.context.options.username {
             info = info.set_username(name);
         }
-        if let Some(password) = &self.options.password {
+        if let Some(password) = &self.context.options.password {
             info = info.set_password(password.expose());
         }
-        let (listeners, lost) = (Arc::clone(&self.listeners), Arc::clone(&self.lost));
+        let (context, lost) = (Arc::clone(&self.context), Arc::clone(&self.lost));
         let push = move |push: PushInfo| {
             match push.kind {
-                PushKind::Invalidate => tell(&listeners, push.data),
+                PushKind::Invalidate => tell(&context.listeners, push.data),
                 PushKind::Disconnection => lost.notify_one(),
                 _ => {}
             }
@@ -223,16 +196,20 @@ impl Link {
             return error;
         }
         loop {
-            let sent = self.clock.now();
+            let sent = self.context.clock.now();
             match timeout(BEAT_TIMEOUT, connection.send_packed_command(&redis::cmd("TIME"))).await {
                 Ok(Ok(Value::Array(time))) => {
                     let time = Answer::of(Value::Array(time)).and_then(server_micros);
                     let Ok(micros) = time else { return CallError::unexpected("no time") };
-                    self.time.store(Some(Arc::new(ServerTime::measured(micros, sent, self.clock.now()))));
+                    self.time.store(Some(Arc::new(ServerTime::measured(
+                        micros,
+                        sent,
+                        self.context.clock.now(),
+                    ))));
                     self.beat.begin(sent + BEAT + BEAT_TIMEOUT);
                     if self.live.load().is_none() {
                         self.live.store(Some(Arc::new(connection.clone())));
-                        self.epoch.send_modify(|epoch| *epoch += 1);
+                        self.context.next_epoch();
                     }
                 }
                 Ok(Ok(value)) => {

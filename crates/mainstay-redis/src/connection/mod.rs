@@ -1,6 +1,8 @@
 //! The connections, and which of them has which key.
 
 mod bell;
+mod context;
+mod instruments;
 mod link;
 mod node;
 mod server_time;
@@ -23,6 +25,7 @@ use mainstay_core::task::{Overrun, TaskGroup};
 use mainstay_core::time::Clock;
 
 use crate::{Answer, CallError, Class, Command, Deployment, Options};
+use context::Context;
 use node::Node;
 use thread::KeeperThread;
 
@@ -48,11 +51,11 @@ pub struct Redis {
 
 /// What the tasks share.
 struct Inner {
-    options: Options,
-    clock: Clock,
+    context: Arc<Context>,
     node: Arc<Node>,
     subscriptions: Arc<bell::Subscriptions>,
-    epoch: watch::Sender<u64>,
+    /// Where subscriptions are made.
+    _place: watch::Sender<Option<crate::Address>>,
     next: AtomicUsize,
     _thread: KeeperThread,
 }
@@ -60,16 +63,17 @@ struct Inner {
 impl Redis {
     /// Begins to connect, and returns at once. Called inside a tokio runtime, which then carries the connections.
     #[must_use]
-    pub fn open(options: Options, _metrics: &Metrics, clock: Clock) -> Self {
+    pub fn open(options: Options, metrics: &Metrics, clock: Clock) -> Self {
         let Deployment::Standalone(address) = options.deployment.clone() else {
             todo!("the other deployments")
         };
         let (tasks, thread) = (Arc::new(TaskGroup::new()), KeeperThread::start());
-        let epoch = watch::Sender::new(0);
-        let node = Arc::new(Node::open(address.clone(), &options, &clock, &epoch, &tasks, thread.handle()));
-        let subscriptions = bell::Subscriptions::open(address, &options, &clock, &tasks);
+        let context = Context::new(options, metrics, clock);
+        let node = Arc::new(Node::open(address.clone(), &context, &tasks, thread.handle()));
+        let place = watch::Sender::new(Some(address));
+        let subscriptions = bell::Subscriptions::open(place.subscribe(), &context, &tasks);
         let inner =
-            Inner { options, clock, node, subscriptions, epoch, next: AtomicUsize::new(0), _thread: thread };
+            Inner { context, node, subscriptions, _place: place, next: AtomicUsize::new(0), _thread: thread };
         Self { inner: Arc::new(inner), tasks }
     }
 
@@ -112,7 +116,7 @@ impl Redis {
     /// # Errors
     /// [`CallError`].
     pub async fn listen(&self, channel: Vec<u8>) -> Result<Bell, CallError> {
-        self.inner.subscriptions.listen(channel, self.inner.options.command_timeout).await
+        self.inner.subscriptions.listen(channel, self.inner.context.options.command_timeout).await
     }
 
     /// Whether what is read now over the tracked connection of this key's server can be kept until its server says
@@ -124,7 +128,7 @@ impl Redis {
 
     /// Adds a listener to what changes, for as long as this connection lives.
     pub fn on_invalidation(&self, listener: Arc<dyn Invalidation>) {
-        self.inner.node.listeners.add(listener);
+        self.inner.context.listeners.add(listener);
     }
 
     /// The calendar of this key's server. `None` before the first connection.
@@ -136,19 +140,19 @@ impl Redis {
     /// A number that grows with every connection that was lost or made anew.
     #[must_use]
     pub fn epochs(&self) -> watch::Receiver<u64> {
-        self.inner.epoch.subscribe()
+        self.inner.context.epoch.subscribe()
     }
 
     /// Whether keys of different slots can lie on different servers.
     #[must_use]
     pub fn is_cluster(&self) -> bool {
-        matches!(self.inner.options.deployment, Deployment::Cluster { .. })
+        matches!(self.inner.context.options.deployment, Deployment::Cluster { .. })
     }
 
     /// The clock that [`ServerTime`] and [`Witness`] are measured by.
     #[must_use]
     pub fn clock(&self) -> &Clock {
-        &self.inner.clock
+        &self.inner.context.clock
     }
 
     /// Closes the connections.
@@ -170,17 +174,19 @@ impl Inner {
                 Err(CallError::Unknown { .. }) => command.class != Class::Once,
                 _ => false,
             };
-            if !again || sent >= self.options.max_retries || !self.node.is_up() {
+            if !again || sent >= self.context.options.max_retries || !self.node.is_up() {
                 return answer;
             }
             sent += 1;
-            tokio::time::sleep(self.options.retry_delay).await;
+            tokio::time::sleep(self.context.options.retry_delay).await;
         }
     }
 }
 
 impl fmt::Debug for Redis {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Redis").field("deployment", &self.inner.options.deployment).finish_non_exhaustive()
+        f.debug_struct("Redis")
+            .field("deployment", &self.inner.context.options.deployment)
+            .finish_non_exhaustive()
     }
 }

@@ -3,52 +3,50 @@
 use std::sync::Arc;
 
 use tokio::runtime::Handle;
-use tokio::sync::watch;
+use tokio_util::sync::DropGuard;
 
 use mainstay_core::task::TaskGroup;
-use mainstay_core::time::Clock;
 
-use super::link::{self, Link, Listeners};
+use super::context::Context;
+use super::link::{self, Link};
 use super::{ServerTime, Witness};
-use crate::{Address, Lane, Options};
+use crate::{Address, Lane};
 
-/// One server: a pool, a connection whose reads are tracked, and one that renewals go over.
+/// One server: a pool, a connection whose reads are tracked, and one that renewals go over. Dropping it closes them.
 pub(crate) struct Node {
+    address: Address,
     pool: Vec<Arc<Link>>,
     tracked: Arc<Link>,
     keeper: Arc<Link>,
-    pub(crate) listeners: Arc<Listeners>,
+    end: DropGuard,
 }
 
 impl Node {
-    pub(crate) fn open(
-        address: Address,
-        options: &Options,
-        clock: &Clock,
-        epoch: &watch::Sender<u64>,
-        tasks: &TaskGroup,
-        keeper: &Handle,
-    ) -> Self {
-        let listeners = Arc::new(Listeners::default());
-        let link = |purpose| {
-            let link = Link::new(
-                purpose,
-                address.clone(),
-                options.clone(),
-                clock.clone(),
-                Arc::clone(&listeners),
-                epoch,
-            );
-            Arc::new(link)
-        };
-        let pool: Vec<_> = (0..options.connections.max(1)).map(|_| link(link::Purpose::Commands)).collect();
+    pub(crate) fn open(address: Address, context: &Arc<Context>, tasks: &TaskGroup, keeper: &Handle) -> Self {
+        let link = |purpose| Arc::new(Link::new(purpose, address.clone(), Arc::clone(context)));
+        let pool: Vec<_> =
+            (0..context.options.connections.max(1)).map(|_| link(link::Purpose::Commands)).collect();
         let (tracked, apart) = (link(link::Purpose::Tracked), link(link::Purpose::Commands));
+        let end = tasks.token().child_token();
         for link in pool.iter().chain([&tracked]) {
-            tasks.spawn_until_cancelled("redis connection", link::keep_up(Arc::clone(link)));
+            let (end, up) = (end.clone(), link::keep_up(Arc::clone(link)));
+            tasks.spawn("redis connection", async move {
+                end.run_until_cancelled(up).await;
+            });
         }
-        let (token, up) = (tasks.token(), link::keep_up(Arc::clone(&apart)));
+        let (token, up) = (end.clone(), link::keep_up(Arc::clone(&apart)));
         keeper.spawn(async move { token.run_until_cancelled(up).await });
-        Self { pool, tracked, keeper: apart, listeners }
+        Self { address, pool, tracked, keeper: apart, end: end.drop_guard() }
+    }
+
+    /// Which server this is.
+    pub(crate) const fn address(&self) -> &Address {
+        &self.address
+    }
+
+    /// Ends the connections now; whoever still holds the node gets [`CallError::NotSent`](crate::CallError).
+    pub(crate) fn close(&self) {
+        self.end.token().cancel();
     }
 
     pub(crate) fn is_up(&self) -> bool {

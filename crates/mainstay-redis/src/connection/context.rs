@@ -1,0 +1,54 @@
+//! What all connections of a deployment share.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use tokio::sync::watch;
+
+use mainstay_core::metrics::Metrics;
+use mainstay_core::time::Clock;
+
+use super::Invalidation;
+use super::instruments::Instruments;
+use crate::Options;
+
+/// What every [`Node`](super::node::Node) and the subscriptions are opened with.
+pub(crate) struct Context {
+    pub(crate) options: Options,
+    pub(crate) clock: Clock,
+    pub(crate) instruments: Instruments,
+    pub(crate) listeners: Listeners,
+    /// Counts connections that were lost or made anew.
+    pub(crate) epoch: watch::Sender<u64>,
+}
+
+impl Context {
+    pub(crate) fn new(options: Options, metrics: &Metrics, clock: Clock) -> Arc<Self> {
+        Arc::new(Self {
+            instruments: Instruments::new(metrics),
+            listeners: Listeners::default(),
+            epoch: watch::Sender::new(0),
+            options,
+            clock,
+        })
+    }
+
+    pub(crate) fn next_epoch(&self) {
+        self.epoch.send_modify(|epoch| *epoch += 1);
+    }
+}
+
+/// Who hears of what changed.
+#[derive(Default)]
+pub(crate) struct Listeners(ArcSwap<Vec<Arc<dyn Invalidation>>>);
+
+impl Listeners {
+    pub(crate) fn add(&self, listener: Arc<dyn Invalidation>) {
+        self.0.rcu(|old| old.iter().cloned().chain([Arc::clone(&listener)]).collect::<Vec<_>>());
+    }
+
+    pub(crate) fn tell(&self, keys: Option<&[Bytes]>) {
+        self.0.load().iter().for_each(|listener| listener.invalidated(keys));
+    }
+}
