@@ -9,6 +9,7 @@ mod command;
 mod connection;
 mod error;
 mod options;
+pub mod rate_limit;
 mod script;
 
 pub use answer::Answer;

@@ -8,9 +8,8 @@ use std::time::Duration;
 use super::gcra::Gcra;
 use super::window::Window;
 
-/// How a policy decides.
+/// How a policy decides. Every store knows all of them: a new one changes the contract.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
 pub enum Rule {
     /// At most so many in any window.
     Window(Window),
