@@ -80,7 +80,10 @@ fn gather(
     let mut failure = None;
     for (part, answer) in parts.iter().zip(answers) {
         match answer {
-            Ok(verdicts) => part.iter().zip(verdicts.iter()).for_each(|(index, verdict)| gathered[*index] = Some(*verdict)),
+            Ok(verdicts) => part
+                .iter()
+                .zip(verdicts.iter())
+                .for_each(|(index, verdict)| gathered[*index] = Some(*verdict)),
             Err(error @ StoreError::Unknown { .. }) => failure = Some(error),
             Err(error) => failure = failure.or(Some(error)),
         }

@@ -1,1 +1,3 @@
 //! Black-box tests, against real servers started by the testkit. A new test goes into the file of its part.
+
+mod rate_limit;

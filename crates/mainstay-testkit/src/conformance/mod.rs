@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
+use futures_util::future::join_all;
 
 /// Longest time a case may take, on tokio's clock: a case that waits for ever has failed.
 const CASE_DEADLINE: Duration = Duration::from_secs(600);
@@ -73,20 +74,30 @@ impl<B: 'static> Suite<B> {
         assert!(failures.is_empty(), "{} broken:\n{}", self.contract, failures.join("\n"));
     }
 
+    /// Runs every case on a backend of its own, all at once: for backends whose time passes by waiting.
+    ///
+    /// # Panics
+    ///
+    /// If cases fail, with all their sentences.
+    pub async fn run_at_once(&self, backend: impl AsyncFn() -> B) {
+        let failures = self.failures_at_once(backend).await;
+        assert!(failures.is_empty(), "{} broken:\n{}", self.contract, failures.join("\n"));
+    }
+
     /// The cases that fail, with what they said.
     pub async fn failures(&self, backend: impl AsyncFn() -> B) -> Vec<String> {
         let mut failures = Vec::new();
         for (sentence, run) in &self.cases {
-            let case = AssertUnwindSafe(run(backend().await)).catch_unwind();
-            match tokio::time::timeout(CASE_DEADLINE, case).await {
-                Ok(Ok(())) => {}
-                Ok(Err(panic)) => {
-                    failures.push(format!("- {sentence}: {}", mainstay_core::task::panic_message(&*panic)));
-                }
-                Err(_) => failures.push(format!("- {sentence}: still waiting after {CASE_DEADLINE:?}")),
-            }
+            failures.extend(failure(sentence, run, backend().await).await);
         }
         failures
+    }
+
+    /// The same, with all cases run at once.
+    pub async fn failures_at_once(&self, backend: impl AsyncFn() -> B) -> Vec<String> {
+        let cases =
+            self.cases.iter().map(async |(sentence, run)| failure(sentence, run, backend().await).await);
+        join_all(cases).await.into_iter().flatten().collect()
     }
 
     /// Number of cases.
@@ -99,5 +110,15 @@ impl<B: 'static> Suite<B> {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.cases.is_empty()
+    }
+}
+
+/// What a case said when it failed.
+async fn failure<B>(sentence: &str, run: &Run<B>, backend: B) -> Option<String> {
+    let case = AssertUnwindSafe(run(backend)).catch_unwind();
+    match tokio::time::timeout(CASE_DEADLINE, case).await {
+        Ok(Ok(())) => None,
+        Ok(Err(panic)) => Some(format!("- {sentence}: {}", mainstay_core::task::panic_message(&*panic))),
+        Err(_) => Some(format!("- {sentence}: still waiting after {CASE_DEADLINE:?}")),
     }
 }

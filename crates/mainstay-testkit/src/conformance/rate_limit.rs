@@ -57,7 +57,7 @@ fn limits(suite: Suite<Backend>) -> Suite<Backend> {
         .case("no window holds more than the limit, whenever it begins", async |at: Backend| {
             let mut rng = Seed::new(7).rng();
             let mut admitted = Vec::new();
-            for _ in 0..150 {
+            for _ in 0..60 {
                 let part = *rng.pick(&[0.0, 0.0, 0.0, 0.01, 0.1, 0.35, 0.9, 0.99]);
                 at.elapse(WINDOW.mul_f64(part)).await;
                 let (before, cost) = (Instant::now(), *rng.pick(&[1, 1, 2, 5]));

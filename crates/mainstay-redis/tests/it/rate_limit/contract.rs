@@ -1,0 +1,29 @@
+//! The contract, held against every kind of deployment, and against scripts with bugs.
+
+use std::cell::Cell;
+use std::sync::Arc;
+
+use mainstay_redis::Redis;
+use mainstay_redis::rate_limit::RedisLimits;
+use mainstay_testkit::conformance::Elapse;
+use mainstay_testkit::conformance::rate_limit::{Backend, suite};
+use mainstay_testkit::redis::RedisServer;
+
+use super::connect;
+
+/// Stores that share a connection, each in a namespace of its own.
+async fn keeps_the_contract(redis: Redis) {
+    let next = Cell::new(0);
+    let backend = async || {
+        next.set(next.get() + 1);
+        let store = Arc::new(RedisLimits::new(redis.clone(), &format!("case-{}", next.get())));
+        Backend { store, elapse: Elapse::of(tokio::time::sleep) }
+    };
+    suite().run_at_once(backend).await;
+}
+
+#[tokio::test]
+async fn one_server_keeps_the_contract() {
+    let server = RedisServer::start().await;
+    keeps_the_contract(connect(&server).await).await;
+}
