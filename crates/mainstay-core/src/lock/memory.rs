@@ -11,7 +11,10 @@ use foldhash::fast::RandomState;
 use smallvec::SmallVec;
 use tokio::sync::Notify;
 
-use super::store::{Acquired, Changed, Claim, FLOOR_AHEAD, Release, Renewed, Store};
+use super::store::{
+    Acquired, Changed, Claim, FLOOR_AHEAD, Holder, LockState, Release, Renewed, SHOWN_HOLDERS, SHOWN_KEYS,
+    Store,
+};
 use super::{Fence, OwnLine, Token};
 use crate::key::Key;
 use crate::store::{Reply, StoreError};
@@ -43,6 +46,7 @@ pub struct Memory {
     calendar: u64,
     last: OwnLine<AtomicU64>,
     hasher: RandomState,
+    owner: Box<str>,
     /// Most keys of one shard.
     room: usize,
     shards: [OwnLine<Mutex<Shard>>; SHARDS],
@@ -58,16 +62,17 @@ struct Shard {
 /// One key.
 #[derive(Default)]
 struct Slot {
-    holders: SmallVec<[Holder; 1]>,
+    holders: SmallVec<[Hold; 1]>,
     tombstones: Vec<(Token, Moment)>,
     /// Rung once, when a holder is released; those who wait share it.
     bell: Option<Arc<Notify>>,
 }
 
-struct Holder {
+struct Hold {
     attempt: Token,
     fence: u64,
     permits: u32,
+    since: Moment,
     until: Moment,
 }
 
@@ -99,9 +104,17 @@ impl Memory {
             clock,
             last: OwnLine::default(),
             hasher: RandomState::default(),
+            owner: Box::default(),
             room: max_keys.div_ceil(SHARDS).max(1),
             shards: std::array::from_fn(|_| OwnLine::default()),
         }
+    }
+
+    /// Says who this process is to whoever asks for the [holders](Store::holders).
+    #[must_use]
+    pub fn owned_by(mut self, owner: &str) -> Self {
+        self.owner = owner.into();
+        self
     }
 
     /// Counts, for tests and for whoever wonders; looks at every key.
@@ -114,7 +127,7 @@ impl Memory {
             usage.keys += shard.slots.len();
             for slot in shard.slots.values() {
                 usage.holders += slot.holders.iter().filter(|holder| holder.until > now).count();
-                usage.waiters += slot.bell.as_ref().map_or(0, |bell| Arc::strong_count(bell) - 1);
+                usage.waiters += slot.waiting();
             }
         }
         usage
@@ -147,7 +160,7 @@ impl Memory {
             }
             let fence = self.next_fence(now, claim.floor);
             let mut slot = Slot::default();
-            slot.holders.push(Holder::new(claim, fence, until));
+            slot.holders.push(Hold::new(claim, fence, now));
             shard.slots.insert(key.name().into(), slot);
             return Ok(Acquired::Granted { fence: Fence::from(fence) });
         };
@@ -163,7 +176,7 @@ impl Memory {
             return Ok(Acquired::Held { retry_in: until.saturating_since(now), fence: Fence::from(fence) });
         }
         let fence = self.next_fence(now, claim.floor);
-        slot.holders.push(Holder::new(claim, fence, until));
+        slot.holders.push(Hold::new(claim, fence, now));
         Ok(Acquired::Granted { fence: Fence::from(fence) })
     }
 
@@ -171,7 +184,7 @@ impl Memory {
         let now = self.clock.now();
         let mut shard = self.shard(key);
         let holders = shard.slots.get_mut(key.name()).map(|slot| slot.holders.iter_mut());
-        let own = |holder: &&mut Holder| {
+        let own = |holder: &&mut Hold| {
             holder.until > now && holder.attempt == attempt && holder.fence == fence.get()
         };
         match holders.into_iter().flatten().find(own) {
@@ -235,6 +248,26 @@ impl Store for Memory {
         let rung = Arc::clone(slot.bell.get_or_insert_default()).notified_owned();
         Reply::ready(Ok(Box::pin(rung)))
     }
+
+    fn holders<'a>(&'a self, key: Key<'a>) -> Reply<'a, Result<Vec<Holder>, StoreError>> {
+        let now = self.clock.now();
+        let holders = self.shard(key).slots.get(key.name()).map(|slot| slot.shown(&self.owner, now));
+        Reply::ready(Ok(holders.unwrap_or_default()))
+    }
+
+    fn list(&self, limit: usize) -> Reply<'_, Result<Vec<LockState>, StoreError>> {
+        let limit = limit.min(SHOWN_KEYS);
+        let mut locks = Vec::new();
+        for shard in &self.shards {
+            let (shard, now) = (lock(&shard.0), self.clock.now());
+            let states = shard.slots.iter().filter_map(|(key, slot)| {
+                let (holders, waiting) = (slot.shown(&self.owner, now), slot.waiting());
+                (!holders.is_empty()).then(|| LockState { key: key.clone(), holders, waiting })
+            });
+            locks.extend(states.take(limit - locks.len()));
+        }
+        Reply::ready(Ok(locks))
+    }
 }
 
 impl Shard {
@@ -269,8 +302,18 @@ impl Slot {
     }
 
     fn is_idle(&self) -> bool {
-        let waited_for = self.bell.as_ref().is_some_and(|bell| Arc::strong_count(bell) > 1);
-        self.holders.is_empty() && self.tombstones.is_empty() && !waited_for
+        self.holders.is_empty() && self.tombstones.is_empty() && self.waiting() == 0
+    }
+
+    /// Number of live subscriptions.
+    fn waiting(&self) -> usize {
+        self.bell.as_ref().map_or(0, |bell| Arc::strong_count(bell) - 1)
+    }
+
+    fn shown(&self, owner: &str, now: Moment) -> Vec<Holder> {
+        let held = self.holders.iter().filter(|holder| holder.until > now);
+        // Granted one after the other: the lowest fences come first.
+        held.take(SHOWN_HOLDERS).map(|holder| holder.shown(owner, now)).collect()
     }
 
     /// When the first holder ends and the latest fence, if there are as many holders as one of them or the newcomer
@@ -291,9 +334,21 @@ impl Slot {
     }
 }
 
-impl Holder {
-    fn new(claim: &Claim, fence: u64, until: Moment) -> Self {
-        Self { attempt: claim.attempt, fence, permits: claim.permits, until }
+impl Hold {
+    fn new(claim: &Claim, fence: u64, now: Moment) -> Self {
+        let Claim { attempt, permits, ttl, .. } = *claim;
+        Self { attempt, fence, permits, since: now, until: now + ttl }
+    }
+
+    fn shown(&self, owner: &str, now: Moment) -> Holder {
+        Holder {
+            id: self.attempt.short_id(),
+            fence: Fence::from(self.fence),
+            permits: self.permits,
+            since: now.saturating_since(self.since),
+            ends_in: self.until.saturating_since(now),
+            owner: owner.into(),
+        }
     }
 }
 

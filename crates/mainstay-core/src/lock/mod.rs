@@ -84,7 +84,10 @@ pub use guard::{Guard, Lease};
 pub use memory::{Memory, MemoryUsage};
 pub use request::Request;
 pub use several::{Guards, RequestAll};
-pub use store::{Acquired, Changed, Claim, FLOOR_AHEAD, Release, Renewed, Store};
+pub use store::{
+    Acquired, Changed, Claim, FLOOR_AHEAD, Holder, LockState, Release, Renewed, SHOWN_HOLDERS, SHOWN_KEYS,
+    Store,
+};
 pub use token::{InvalidToken, Token};
 
 use crate::key::Key;

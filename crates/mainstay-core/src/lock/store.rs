@@ -45,7 +45,21 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// A future that ends soon after a holder of `key` was released from now on; it may end without cause.
     /// Expiry need not end it. Dropping it ends the subscription.
     fn changed<'a>(&'a self, key: Key<'a>) -> Reply<'a, Result<Changed, StoreError>>;
+
+    /// Who holds `key`, by their fences: at most [`SHOWN_HOLDERS`], those with the lowest. For people to look at: what is
+    /// shown may be over when it is read.
+    fn holders<'a>(&'a self, key: Key<'a>) -> Reply<'a, Result<Vec<Holder>, StoreError>>;
+
+    /// At most `limit` (and at most [`SHOWN_KEYS`]) keys that are held, in no order, each with what
+    /// [`holders`](Self::holders) shows. Costs the store no more than a bounded amount of work at a time.
+    fn list(&self, limit: usize) -> Reply<'_, Result<Vec<LockState>, StoreError>>;
 }
+
+/// How many keys a store shows at once, at most.
+pub const SHOWN_KEYS: usize = 1_000;
+
+/// How many holders of a key a store shows, at most.
+pub const SHOWN_HOLDERS: usize = 100;
 
 /// How far ahead of the calendar a floor can push a fence: one bad caller cannot burn the counter.
 pub const FLOOR_AHEAD: Duration = Duration::from_secs(24 * 3600);
@@ -93,6 +107,34 @@ pub enum Renewed {
     Renewed,
     /// The attempt does not hold.
     Lost,
+}
+
+/// One who holds a key; see [`Store::holders`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Holder {
+    /// The attempt's [`short_id`](Token::short_id): tells holders apart and releases nothing.
+    pub id: Box<str>,
+    /// The attempt's fence.
+    pub fence: Fence,
+    /// How many it lets hold at once, itself included.
+    pub permits: u32,
+    /// How long ago it was granted; renewing does not change it.
+    pub since: Duration,
+    /// It ends after this time if it is not renewed.
+    pub ends_in: Duration,
+    /// The process, as the store was told when it was made; empty if it was not.
+    pub owner: Box<str>,
+}
+
+/// A key that is held; see [`Store::list`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LockState {
+    /// The key, or, where the store keeps only the digest of a long one, that.
+    pub key: Box<str>,
+    /// Who holds it: at least one.
+    pub holders: Vec<Holder>,
+    /// How many wait for it, as far as the store knows: tasks in this process, processes on a server.
+    pub waiting: usize,
 }
 
 /// Whether there was something to release.

@@ -24,6 +24,12 @@ impl Token {
     pub fn random() -> Self {
         Self(rand::random())
     }
+
+    /// The first 8 of its digits, to be shown: the other 96 bits stay secret.
+    #[must_use]
+    pub fn short_id(&self) -> Box<str> {
+        format!("{:08x}", self.0 >> 96).into()
+    }
 }
 
 impl PartialEq for Token {
@@ -81,5 +87,6 @@ mod tests {
         assert_ne!(one, two);
         assert_eq!(one.to_string().parse(), Ok(one));
         assert_eq!(one.to_string().to_uppercase().parse(), Ok(one));
+        assert_eq!(*one.short_id(), one.to_string()[..8]);
     }
 }

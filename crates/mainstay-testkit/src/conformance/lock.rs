@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mainstay_core::key::Key;
-use mainstay_core::lock::{Acquired, Changed, Claim, FLOOR_AHEAD, Fence, Release, Renewed, Store, Token};
+use mainstay_core::lock::{
+    Acquired, Changed, Claim, FLOOR_AHEAD, Fence, Holder, LockState, Release, Renewed, Store, Token,
+};
 
 use super::{Elapse, Suite};
 
@@ -71,6 +73,17 @@ impl Backend {
         self.store.changed(name(key)).await.expect("the store answers")
     }
 
+    async fn holders(&self, key: &str) -> Vec<Holder> {
+        self.store.holders(name(key)).await.expect("the store answers")
+    }
+
+    /// By their keys.
+    async fn list(&self, limit: usize) -> Vec<LockState> {
+        let mut locks = self.store.list(limit).await.expect("the store answers");
+        locks.sort_by(|one, other| one.key.cmp(&other.key));
+        locks
+    }
+
     async fn is_free(&self, key: &str) -> bool {
         let attempt = Token::random();
         let free = matches!(self.acquire(key, attempt).await, Acquired::Granted { .. });
@@ -99,7 +112,7 @@ fn semaphore(attempt: Token, permits: u32) -> Claim {
 #[must_use]
 pub fn suite() -> Suite<Backend> {
     let suite = Suite::new("the contract of a lock store");
-    semaphores(waiting(cancelling(ending(fences(holding(suite))))))
+    showing(semaphores(waiting(cancelling(ending(fences(holding(suite)))))))
 }
 
 fn holding(suite: Suite<Backend>) -> Suite<Backend> {
@@ -353,5 +366,66 @@ fn semaphores(suite: Suite<Backend>) -> Suite<Backend> {
             b.granted("t", &semaphore(Token::random(), 5)).await;
             let large = b.claim("t", &semaphore(Token::random(), 5)).await;
             assert!(matches!(large, Acquired::Held { .. }), "{large:?}");
+        })
+}
+
+fn showing(suite: Suite<Backend>) -> Suite<Backend> {
+    suite
+        .case("a holder is shown with its fence and its times, not with its token", async |b: Backend| {
+            assert_eq!(b.holders("k").await, []);
+            let held = b.hold("k").await;
+            b.elapse(SHORT).await;
+            assert_eq!(b.renew("k", held, LONG).await, Renewed::Renewed);
+            let [holder] = &*b.holders("k").await else { panic!("one holder") };
+            assert_eq!((holder.fence, holder.permits), (held.1, 1));
+            assert_eq!(holder.id, held.0.short_id());
+            assert!(holder.since >= SHORT - LATE && holder.since < LONG, "since {:?}", holder.since);
+            assert!(holder.ends_in > LONG - SHORT && holder.ends_in <= LONG, "{:?} left", holder.ends_in);
+        })
+        .case("the holders of a semaphore are shown in the order they came", async |b: Backend| {
+            let mut fences = Vec::new();
+            for _ in 0..12 {
+                fences.push(b.granted("s", &semaphore(Token::random(), 12)).await);
+            }
+            let shown: Vec<_> = b.holders("s").await.iter().map(|holder| holder.fence).collect();
+            assert_eq!(shown, fences);
+        })
+        .case("what was released or has expired is not shown", async |b: Backend| {
+            b.hold_for("expired", SHORT).await;
+            let (released, _) = b.hold("released").await;
+            b.cancel("released", released, LONG).await;
+            b.elapse(SHORT + LATE).await;
+            assert_eq!(b.holders("expired").await, []);
+            assert_eq!(b.holders("released").await, []);
+            assert_eq!(b.list(100).await, []);
+        })
+        .case("what is held is listed, by the names that users gave", async |b: Backend| {
+            let keys = ["a", "a:b", "é/{x}*"];
+            for key in keys {
+                b.hold(key).await;
+            }
+            let locks = b.list(100).await;
+            assert_eq!(locks.iter().map(|lock| &*lock.key).collect::<Vec<_>>(), keys);
+            for lock in locks {
+                let [holder] = &*lock.holders else { panic!("one holder of {}", lock.key) };
+                let [same] = &*b.holders(&lock.key).await else { panic!("one holder of {}", lock.key) };
+                assert_eq!((&holder.id, holder.fence), (&same.id, same.fence));
+            }
+        })
+        .case("no more is listed than was asked for", async |b: Backend| {
+            for n in 0..30 {
+                b.hold(&format!("key-{n}")).await;
+            }
+            assert_eq!(b.list(0).await, []);
+            assert_eq!(b.list(7).await.len(), 7);
+            assert_eq!(b.list(usize::MAX).await.len(), 30);
+        })
+        .case("who waits for a held key is counted there and nowhere else", async |b: Backend| {
+            b.hold("other").await;
+            b.hold("waited for").await;
+            let waiting = b.changed("waited for").await;
+            let counts: Vec<_> = b.list(100).await.iter().map(|lock| lock.waiting).collect();
+            assert_eq!(counts, [0, 1]);
+            drop(waiting);
         })
 }

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mainstay_core::key::Key;
-use mainstay_core::lock::{Acquired, Changed, Claim, Fence, Release, Renewed, Store, Token};
+use mainstay_core::lock::{
+    Acquired, Changed, Claim, Fence, Holder, LockState, Release, Renewed, Store, Token,
+};
 use mainstay_core::store::{Reply, StoreError};
 
 use super::Faults;
@@ -50,5 +52,13 @@ impl Store for Faulty {
 
     fn changed<'a>(&'a self, key: Key<'a>) -> Reply<'a, Result<Changed, StoreError>> {
         Reply::pending(self.faults.around(async move { self.store.changed(key).await }))
+    }
+
+    fn holders<'a>(&'a self, key: Key<'a>) -> Reply<'a, Result<Vec<Holder>, StoreError>> {
+        Reply::pending(self.faults.around(async move { self.store.holders(key).await }))
+    }
+
+    fn list(&self, limit: usize) -> Reply<'_, Result<Vec<LockState>, StoreError>> {
+        Reply::pending(self.faults.around(async move { self.store.list(limit).await }))
     }
 }

@@ -6,7 +6,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use mainstay_core::key::Key;
-use mainstay_core::lock::{Acquired, Changed, Claim, Fence, Release, Renewed, Store, Token};
+use mainstay_core::lock::{
+    Acquired, Changed, Claim, Fence, Holder, LockState, Release, Renewed, SHOWN_KEYS, Store, Token,
+};
 use mainstay_core::store::{Reply, StoreError};
 
 /// What is wrong with a [`Mutant`]. Most of these are bugs that lock libraries had.
@@ -40,11 +42,19 @@ pub enum Bug {
     Deaf,
     /// Listens when first polled, not when asked to.
     SubscribesLate,
+    /// A renewal is shown as a new holder.
+    RenewalLooksNew,
+    /// What is shown of the attempt releases it.
+    ShowsTokens,
+    /// More is listed than was asked for.
+    ListsMore,
+    /// Those who wait are not counted.
+    WaitersUncounted,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 18] = [
         Self::AnyoneReleases,
         Self::RenewalRecreates,
         Self::RenewalIgnoresFence,
@@ -59,6 +69,10 @@ impl Bug {
         Self::FirstPermitsStand,
         Self::Deaf,
         Self::SubscribesLate,
+        Self::RenewalLooksNew,
+        Self::ShowsTokens,
+        Self::ListsMore,
+        Self::WaitersUncounted,
     ];
 }
 
@@ -175,6 +189,27 @@ impl Mutant {
             _ => self.store.changed(key).await,
         }
     }
+
+    async fn holders_badly(&self, key: Key<'_>) -> Result<Vec<Holder>, StoreError> {
+        let mut holders = self.store.holders(key).await?;
+        for holder in &mut holders {
+            match (self.bug, self.grant(key)) {
+                (Bug::RenewalLooksNew, _) => holder.since = Duration::ZERO,
+                (Bug::ShowsTokens, Some(grant)) => holder.id = grant.attempt.to_string().into(),
+                _ => {}
+            }
+        }
+        Ok(holders)
+    }
+
+    async fn list_badly(&self, limit: usize) -> Result<Vec<LockState>, StoreError> {
+        let limit = if self.bug == Bug::ListsMore { SHOWN_KEYS } else { limit };
+        let mut locks = self.store.list(limit).await?;
+        if self.bug == Bug::WaitersUncounted {
+            locks.iter_mut().for_each(|lock| lock.waiting = 0);
+        }
+        Ok(locks)
+    }
 }
 
 impl Store for Mutant {
@@ -203,5 +238,13 @@ impl Store for Mutant {
 
     fn changed<'a>(&'a self, key: Key<'a>) -> Reply<'a, Result<Changed, StoreError>> {
         Reply::pending(self.changed_badly(key))
+    }
+
+    fn holders<'a>(&'a self, key: Key<'a>) -> Reply<'a, Result<Vec<Holder>, StoreError>> {
+        Reply::pending(self.holders_badly(key))
+    }
+
+    fn list(&self, limit: usize) -> Reply<'_, Result<Vec<LockState>, StoreError>> {
+        Reply::pending(self.list_badly(limit))
     }
 }

@@ -4,7 +4,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use mainstay_core::key::Key;
-use mainstay_core::lock::{Acquired, Changed, Claim, Error, Fence, Memory, Release, Renewed, Store, Token};
+use mainstay_core::lock::{
+    Acquired, Changed, Claim, Error, Fence, Holder, LockState, Memory, Release, Renewed, Store, Token,
+};
 use mainstay_core::store::{Reply, StoreError};
 use tokio::time::Instant;
 
@@ -56,6 +58,14 @@ impl Store for Detour {
 
     fn changed<'a>(&'a self, key: Key<'a>) -> Reply<'a, Result<Changed, StoreError>> {
         self.memory.changed(key)
+    }
+
+    fn holders<'a>(&'a self, key: Key<'a>) -> Reply<'a, Result<Vec<Holder>, StoreError>> {
+        self.memory.holders(key)
+    }
+
+    fn list(&self, limit: usize) -> Reply<'_, Result<Vec<LockState>, StoreError>> {
+        self.memory.list(limit)
     }
 }
 

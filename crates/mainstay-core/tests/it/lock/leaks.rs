@@ -11,7 +11,8 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use mainstay_core::key::Key;
 use mainstay_core::lock::{
-    Acquired, Changed, Claim, Fence, Guard, Lease, Locks, Memory, Release, Renewed, Store, Token, Usage,
+    Acquired, Changed, Claim, Fence, Guard, Holder, Lease, LockState, Locks, Memory, Release, Renewed, Store,
+    Token, Usage,
 };
 use mainstay_core::store::{Reply, StoreError};
 use mainstay_testkit::faulty::Faults;
@@ -87,6 +88,14 @@ impl Store for Winding {
 
     fn changed<'a>(&'a self, key: Key<'a>) -> Reply<'a, Result<Changed, StoreError>> {
         self.around(async move { self.memory.changed(key).await })
+    }
+
+    fn holders<'a>(&'a self, key: Key<'a>) -> Reply<'a, Result<Vec<Holder>, StoreError>> {
+        self.around(async move { self.memory.holders(key).await })
+    }
+
+    fn list(&self, limit: usize) -> Reply<'_, Result<Vec<LockState>, StoreError>> {
+        self.around(async move { self.memory.list(limit).await })
     }
 }
 
