@@ -134,7 +134,7 @@ async fn work<T: Cached>(
 
 fn fill(value: Arc<Value>, policy: &Policy, tags: Vec<Tag>) -> Outcome {
     let fresh_for = policy.lifetime(value.is_absent());
-    let stale_for = if value.is_absent() { Duration::ZERO } else { policy.stale_for };
+    let stale_for = if value.is_absent() { Duration::ZERO } else { policy.staleness() };
     Outcome::Fill(Entry { value, fresh_for, stale_for, tags })
 }
 

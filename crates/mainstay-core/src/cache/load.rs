@@ -66,7 +66,7 @@ impl Cache {
     }
 
     #[inline]
-    async fn fetch<T: Cached>(
+    pub(super) async fn fetch<T: Cached>(
         &self,
         key: &str,
         policy: Policy,
@@ -318,6 +318,6 @@ impl Shared {
     }
 }
 
-fn failed(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
+pub(super) fn failed(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
     Error::Load(LoadError::from(error.into()))
 }

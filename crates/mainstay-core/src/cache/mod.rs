@@ -67,7 +67,9 @@ mod config;
 mod early;
 mod error;
 mod flight;
+mod invalidation;
 mod leader;
+mod lifetime;
 mod load;
 mod memory;
 mod meters;
@@ -92,12 +94,15 @@ use crate::time::Clock;
 
 pub use config::Options;
 pub use error::Error;
+pub use invalidation::Invalidation;
+pub use lifetime::Lifetime;
 pub use memory::{Memory, Usage};
 pub use policy::{Policy, Ttl};
 pub use store::{Claim, Entry, Found, Lookup, Outcome, Settled, Store, Tag, Target, Token};
 pub use value::Value;
 
 use flight::{Flights, Name};
+use invalidation::Owed;
 use meters::Meters;
 
 /// What can be cached: any owned value that serde reads and writes. A value that is expensive to clone is
@@ -123,6 +128,7 @@ struct Shared {
     meters: Meters,
     flights: Arc<Flights>,
     bulkhead: Semaphore,
+    owed: Owed,
 }
 
 impl Cache {
@@ -140,6 +146,7 @@ impl Cache {
             flights,
             bulkhead: Semaphore::new(options.degraded_loads.clamp(1, Semaphore::MAX_PERMITS)),
             options,
+            owed: Owed::default(),
         };
         Self { shared: Arc::new(shared), tasks: Arc::new(TaskGroup::new()) }
     }

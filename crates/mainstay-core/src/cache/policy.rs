@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::key::Key;
 
 use super::Error;
+use super::lifetime::Told;
 
 /// Longest time to live: ten years.
 const MAX_TTL: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
@@ -126,6 +127,8 @@ pub struct Policy {
     pub(super) negative_ttl: Duration,
     pub(super) jitter: f64,
     pub(super) tags: Vec<Arc<str>>,
+    /// What the loader says about the value itself.
+    pub(super) told: Option<Told>,
 }
 
 impl Policy {
@@ -141,6 +144,7 @@ impl Policy {
             negative_ttl: Duration::from_secs(10),
             jitter: 0.1,
             tags: Vec::new(),
+            told: None,
         }
     }
 
@@ -228,8 +232,17 @@ impl Policy {
         } else {
             (self.ttl, Duration::MAX)
         };
-        let factor = 1.0 + self.jitter * (rand::random::<f64>() * 2.0 - 1.0);
-        ttl.mul_f64(factor).clamp(MIN_TTL, longest)
+        let vary = self.jitter * (rand::random::<f64>() * 2.0 - 1.0);
+        let told = self.told.as_ref().and_then(|told| told.get());
+        let told =
+            told.map_or(longest, |told| told.fresh_for.min(MAX_TTL).mul_f64(1.0 - vary.abs()).min(longest));
+        ttl.mul_f64(1.0 + vary).min(told).max(MIN_TTL)
+    }
+
+    /// How long one entry may be served after its time to live.
+    pub(super) fn staleness(&self) -> Duration {
+        let told = self.told.as_ref().and_then(|told| told.get());
+        told.map_or(self.stale_for, |told| self.stale_for.min(told.stale_for))
     }
 }
 
