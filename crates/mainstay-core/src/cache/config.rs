@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::codec::Codec;
+use crate::store::Degrade;
 
 /// How a cache works for all its keys. Plain data with complete defaults.
 ///
@@ -28,6 +29,9 @@ pub struct Options {
     pub retry_delay: Duration,
     /// Loads that may run at the same time while the store is down. Default 32.
     pub degraded_loads: usize,
+    /// What `get_or_load` does while the store is down: [`Degrade::Local`] loads in this process,
+    /// [`Degrade::Refuse`] (and every other rule) fails. Default [`Degrade::Local`].
+    pub degrade: Degrade,
 }
 
 impl Default for Options {
@@ -40,6 +44,7 @@ impl Default for Options {
             op_timeout: Duration::from_millis(500),
             retry_delay: Duration::from_secs(1),
             degraded_loads: 32,
+            degrade: Degrade::Local,
         }
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::key::Key;
-use crate::store::{Reply, StoreError};
+use crate::store::{Degrade, Reply, StoreError};
 use crate::time::Moment;
 
 use super::error::LoadError;
@@ -158,6 +158,9 @@ impl Cache {
                         }
                     }
                     min_fresh = Duration::ZERO;
+                }
+                Err(error) if self.shared.options.degrade != Degrade::Local => {
+                    return Err(self.shared.not_read(error));
                 }
                 Err(_) => {
                     self.shared.meters.unavailable.increment(1);

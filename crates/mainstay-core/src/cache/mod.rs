@@ -31,8 +31,12 @@
 //!   take turns instead of sharing a load.
 //!
 //! # If the store is down
-//! [`Degrade::Local`]: `get_or_load` loads in this process, once per key and type, and stores nothing; all else
-//! is [`Error::Unavailable`], or [`Error::Unknown`] where a write may have happened.
+//! [`Degrade::Local`](crate::store::Degrade::Local): `get_or_load` loads in this process, once per key and type, and stores nothing; all else
+//! is [`Error::Unavailable`], or [`Error::Unknown`] where a write may have happened. With [`Degrade::Refuse`](crate::store::Degrade::Refuse) as
+//! [`Options::degrade`], `get_or_load` fails as well.
+//!
+//! A `set`, `delete` or `invalidate_tag` that failed is owed: it is repeated as an invalidation until the store takes
+//! it, and meanwhile this process reads nothing of those keys from it. Debts end with the process.
 //!
 //! # Defaults
 //! 64 MiB, values up to 1 MiB, JSON, 500 ms for an answer of the store: see [`Options`]. No stale values, early
@@ -44,6 +48,7 @@
 //! - `cache_load_duration_seconds`, `cache_loads_in_flight`.
 //! - `cache_fills_refused_total`: loaded values that were overtaken or too large to store.
 //! - `cache_decode_failures_total`: values written as another type; they count as misses.
+//! - `cache_invalidations_owed`: what waits for the store to be back.
 //! - `cache_entries`, `cache_bytes`, `cache_evictions_total`: of the store in this process.
 //!
 //! ```
@@ -73,6 +78,7 @@ mod lifetime;
 mod load;
 mod memory;
 mod meters;
+mod owing;
 mod policy;
 mod store;
 mod value;
@@ -88,7 +94,7 @@ use tokio::sync::Semaphore;
 use crate::codec;
 use crate::key::Key;
 use crate::metrics::Metrics;
-use crate::store::{Degrade, StoreError};
+use crate::store::StoreError;
 use crate::task::{Overrun, TaskGroup};
 use crate::time::Clock;
 
@@ -104,6 +110,7 @@ pub use value::Value;
 use flight::{Flights, Name};
 use invalidation::Owed;
 use meters::Meters;
+use owing::Owing;
 
 /// What can be cached: any owned value that serde reads and writes. A value that is expensive to clone is
 /// best kept as an `Arc<T>`.
@@ -132,12 +139,14 @@ struct Shared {
 }
 
 impl Cache {
-    /// What a cache does while its store is down: it loads in this process, and stores nothing.
-    pub const DEGRADE: Degrade = Degrade::Local;
-
-    /// A cache on a store.
+    /// A cache on a store that may be away at times: what could not be taken away from it then is taken away when it
+    /// is back.
     #[must_use]
     pub fn new(store: Arc<dyn Store>, options: Options, metrics: &Metrics, clock: Clock) -> Self {
+        Self::on(Arc::new(Owing::new(store, metrics)), options, metrics, clock)
+    }
+
+    fn on(store: Arc<dyn Store>, options: Options, metrics: &Metrics, clock: Clock) -> Self {
         let flights = Arc::new(Flights::default());
         let shared = Shared {
             store,
@@ -156,7 +165,7 @@ impl Cache {
     pub fn in_memory(options: Options, metrics: &Metrics, clock: Clock) -> Self {
         let memory = Arc::new(Memory::new(&options, clock.clone()));
         meters::collect(metrics, Arc::downgrade(&memory));
-        Self::new(memory, options, metrics, clock)
+        Self::on(memory, options, metrics, clock)
     }
 
     /// The value of a key. `None` if there is none, if it has expired, and if its bytes are not a `T` (which is
@@ -242,9 +251,10 @@ impl Cache {
     /// taken away.
     pub async fn delete(&self, key: &str) -> Result<bool, Error> {
         let key = Key::new(key)?;
-        let deleted = self.invalidate(Target::Key(key)).await?;
+        let deleted = self.invalidate(Target::Key(key)).await;
+        // Also if the store was not reached: who comes later must not join a load from before the change.
         self.shared.flights.detach(&Name::Degraded(key.name().into()));
-        Ok(deleted)
+        deleted
     }
 
     /// Takes all values away that bear the tag, as [`delete`](Self::delete) does with one. Costs the same for
@@ -253,9 +263,9 @@ impl Cache {
     /// # Errors
     /// [`Error::Policy`] of the field `tag`; else as [`delete`](Self::delete).
     pub async fn invalidate_tag(&self, tag: &str) -> Result<(), Error> {
-        self.invalidate(Target::Tag(policy::check_tag(tag)?)).await?;
+        let invalidated = self.invalidate(Target::Tag(policy::check_tag(tag)?)).await;
         self.shared.flights.detach_degraded();
-        Ok(())
+        invalidated.map(drop)
     }
 
     /// Ends the cache's tasks: loads in flight are dropped, those who wait for them and those who come later
@@ -269,16 +279,11 @@ impl Cache {
 
     #[tracing::instrument(level = "debug", name = "cache.put", skip_all)]
     async fn put(&self, entries: &[(Key<'_>, Entry)]) -> Result<(), Error> {
-        self.shared
-            .store
-            .put(entries)
-            .within(self.shared.options.op_timeout)
-            .await
-            .map_err(Error::writing)?;
+        let stored = self.shared.store.put(entries).within(self.shared.options.op_timeout).await;
         for (key, _) in entries {
             self.shared.flights.detach(&Name::Degraded(key.name().into()));
         }
-        Ok(())
+        stored.map_err(Error::writing)
     }
 
     #[tracing::instrument(level = "debug", name = "cache.invalidate", skip_all)]

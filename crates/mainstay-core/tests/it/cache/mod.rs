@@ -1,5 +1,5 @@
 //! The cache: its store's contract (`store`), loads (`loads`), what may be served late or early
-//! (`stale`), bad input (`inputs`), stores that fail (`outages`), a naive model (`model`), histories of versions
+//! (`stale`), bad input (`inputs`), stores that fail (`outages`) and are back (`owing`), a naive model (`model`), histories of versions
 //! (`history`), storms of callers who come and go (`storms`) and the bound on memory (`bounds`).
 
 mod bounds;
@@ -8,6 +8,7 @@ mod inputs;
 mod loads;
 mod model;
 mod outages;
+mod owing;
 mod stale;
 mod store;
 mod storms;
@@ -20,12 +21,15 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use mainstay_core::cache::{Cache, Memory, Options, Policy, Store, Ttl};
+use mainstay_core::key::Key;
 use mainstay_core::metrics::{Format, Metrics};
-use mainstay_testkit::TestClock;
 use mainstay_testkit::faulty::Faults;
 use mainstay_testkit::faulty::cache::FaultyStore;
+use mainstay_testkit::{TestClock, eventually_async};
 
 const MS: Duration = Duration::from_millis(1);
+/// Invalidations that wait for their store.
+const OWED: &str = "cache_invalidations_owed";
 const SECOND: Duration = Duration::from_secs(1);
 
 /// A cache on a store that fails on demand, with all that a test looks at.
@@ -70,6 +74,16 @@ impl Fixture {
 
     fn loads(&self, result: &str) -> f64 {
         self.metric(&format!("cache_loads_total{{result=\"{result}\"}}"))
+    }
+
+    /// Whether the store itself has a value, whatever the cache says.
+    async fn stored(&self, key: &str) -> bool {
+        self.memory.get(Key::new(key).unwrap()).await.unwrap().is_some()
+    }
+
+    /// Waits until what could not be taken away has been.
+    async fn paid(&self) {
+        eventually_async("all debts are paid", 60 * SECOND, async || self.metric(OWED) == 0.0).await;
     }
 
     /// Nothing is left of what was begun.

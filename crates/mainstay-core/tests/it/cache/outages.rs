@@ -4,6 +4,7 @@ use std::convert::Infallible;
 
 use futures_util::future::join_all;
 use mainstay_core::cache::{Error, Ttl};
+use mainstay_core::store::Degrade;
 use mainstay_testkit::faulty::Fault;
 
 use super::*;
@@ -26,12 +27,15 @@ async fn a_write_whose_answer_was_lost_has_an_unknown_outcome() {
     let it = remote();
     it.faults.next(1, Fault::LostReply);
     assert!(matches!(it.cache.set("k", &1, Ttl::hours(1)).await, Err(Error::Unknown(_))));
-    assert_eq!(it.cache.get("k").await.unwrap(), Some(1), "here it arrived");
+    assert!(it.stored("k").await, "here it arrived");
+    it.paid().await;
+    it.cache.set("k", &1, Ttl::hours(1)).await.unwrap();
     it.faults.next(1, Fault::LostRequest);
     assert!(matches!(it.cache.delete("k").await, Err(Error::Unknown(_))));
-    assert_eq!(it.cache.get("k").await.unwrap(), Some(1), "here it did not");
+    assert!(it.stored("k").await, "here it did not");
     it.faults.next(1, Fault::LostReply);
     assert!(matches!(it.cache.invalidate_tag("t").await, Err(Error::Unknown(_))));
+    it.paid().await;
     it.faults.next(1, Fault::LostReply);
     assert!(matches!(it.cache.get::<usize>("k").await, Err(Error::Unavailable(_))), "a read changes nothing");
 }
@@ -165,4 +169,18 @@ async fn a_loaded_value_is_returned_though_it_cannot_be_stored() {
     assert!(!it.cache.exists("k").await.unwrap());
     tokio::time::sleep(32 * SECOND).await;
     it.assert_idle().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cache_that_must_not_load_by_itself_refuses() {
+    let faults = Faults::none();
+    let mut options = Options::default();
+    options.degrade = Degrade::Refuse;
+    let store = faults.clone();
+    let it = fixture(options, |memory| Arc::new(FaultyStore::new(memory, store)));
+    let loader = Loader::default();
+    assert_eq!(it.cache.get_or_load("k", Ttl::hours(1), loader.numbered(MS)).await.unwrap(), 1);
+    faults.always(Fault::Unavailable);
+    let refused = it.cache.get_or_load("k", Ttl::hours(1), loader.numbered(MS)).await;
+    assert!(matches!(refused, Err(Error::Unavailable(_))), "{refused:?}");
 }

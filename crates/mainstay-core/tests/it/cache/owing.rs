@@ -1,0 +1,95 @@
+//! What could not be taken away while the store was away.
+
+use mainstay_core::cache::{Error, Ttl};
+use mainstay_testkit::faulty::Fault;
+
+use super::{OWED, SECOND, remote};
+
+#[tokio::test(start_paused = true)]
+async fn a_delete_that_did_not_reach_the_store_is_made_up_for_when_it_is_back() {
+    let it = remote();
+    it.cache.set("k", "old", Ttl::hours(1)).await.unwrap();
+    it.cache.set("other", "kept", Ttl::hours(1)).await.unwrap();
+    it.faults.always(Fault::Unavailable);
+    assert!(matches!(it.cache.delete("k").await, Err(Error::Unavailable(_))));
+    assert_eq!(it.metric(OWED), 1.0);
+    assert!(it.stored("k").await);
+    it.faults.mend();
+    it.paid().await;
+    assert!(!it.stored("k").await);
+    assert_eq!(it.cache.get::<String>("other").await.unwrap().as_deref(), Some("kept"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn until_it_is_made_up_for_this_process_reads_nothing_old() {
+    let it = remote();
+    it.cache.set("k", "old", Ttl::hours(1)).await.unwrap();
+    it.cache.set("other", "kept", Ttl::hours(1)).await.unwrap();
+    it.faults.next(1, Fault::LostRequest);
+    assert!(matches!(it.cache.delete("k").await, Err(Error::Unknown(_))));
+    // No await that lets the payer run lies in between.
+    let (gone, kept) = (it.cache.get::<String>("k").await, it.cache.get::<String>("other").await);
+    assert_eq!((gone.unwrap(), kept.unwrap().as_deref()), (None, Some("kept")));
+    let many = it.cache.get_many::<String>(&["other", "k"]).await.unwrap();
+    assert!(many[1].is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_set_that_failed_leaves_no_older_value_behind() {
+    let it = remote();
+    it.cache.set("k", "old", Ttl::hours(1)).await.unwrap();
+    it.faults.always(Fault::Unavailable);
+    assert!(it.cache.set("k", "new", Ttl::hours(1)).await.is_err());
+    it.faults.mend();
+    it.paid().await;
+    assert_eq!(it.cache.get::<String>("k").await.unwrap(), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tag_is_owed_like_a_key_and_concerns_them_all() {
+    let it = remote();
+    it.cache.set("k", "old", Ttl::hours(1).tag("users")).await.unwrap();
+    it.faults.next(1, Fault::Unavailable);
+    assert!(it.cache.invalidate_tag("users").await.is_err());
+    assert_eq!(it.cache.get::<String>("k").await.unwrap(), None);
+    it.paid().await;
+    assert!(!it.stored("k").await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_delete_that_nobody_waited_for_is_owed_too() {
+    let it = remote();
+    it.cache.set("k", "old", Ttl::hours(1)).await.unwrap();
+    it.faults.next(1, Fault::Hang);
+    let delete = tokio::time::timeout(SECOND / 100, it.cache.delete("k")).await;
+    assert!(delete.is_err(), "it hangs");
+    assert_eq!(it.metric(OWED), 1.0);
+    it.paid().await;
+    assert!(!it.stored("k").await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_load_that_began_before_the_debt_is_not_stored() {
+    let it = remote();
+    let (begun, go) = (tokio::sync::Notify::new(), std::sync::Arc::new(tokio::sync::Notify::new()));
+    let begun = std::sync::Arc::new(begun);
+    let (told, wait) = (begun.clone(), go.clone());
+    let cache = it.cache.clone();
+    let load = tokio::spawn(async move {
+        cache
+            .get_or_load("k", Ttl::hours(1), || async move {
+                told.notify_one();
+                wait.notified().await;
+                Ok::<_, std::io::Error>("old".to_owned())
+            })
+            .await
+    });
+    begun.notified().await;
+    it.faults.always(Fault::Unavailable);
+    assert!(it.cache.delete("k").await.is_err());
+    it.faults.mend();
+    go.notify_one();
+    assert_eq!(load.await.unwrap().unwrap(), "old", "its caller began before");
+    it.paid().await;
+    assert!(!it.stored("k").await);
+}
