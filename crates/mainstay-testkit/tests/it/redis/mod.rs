@@ -1,3 +1,4 @@
 //! Promises of `redis`: the servers, and the faults a test gives them.
 
+mod proxy;
 mod server;
