@@ -5,6 +5,7 @@
 //! - [`eventually`] and [`eventually_async`] wait for a condition: the only waiting a test needs.
 //! - [`conformance`] is the contracts as cases; [`faulty`] and [`mutants`] are the stores they must see through.
 //! - [`redis`] runs real Redis servers that a test kills, freezes and cuts off.
+//! - [`worker`] runs a part of a test in further processes.
 //! - [`TestClock`] is a clock a test holds in its hand.
 //! - [`Seed`] makes a random test replayable.
 //! - [`program`] finds a program the test runs, or says how to install it; [`promtool`] judges metrics.
@@ -19,6 +20,7 @@
 mod clock;
 pub mod conformance;
 pub mod faulty;
+mod freeze;
 pub mod http;
 pub mod mutants;
 mod program;
@@ -27,6 +29,7 @@ pub mod redis;
 mod seed;
 mod service;
 mod wait;
+pub mod worker;
 
 pub use clock::TestClock;
 pub use program::program;

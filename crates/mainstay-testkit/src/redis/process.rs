@@ -7,6 +7,8 @@ use std::process::{Child, Command, Stdio};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
+use crate::freeze::freeze;
+
 /// A program with a configuration file, in a directory of its own. Dropping it kills the process.
 #[derive(Debug)]
 pub(super) struct Process {
@@ -76,10 +78,20 @@ impl Process {
     /// # Panics
     ///
     /// If it does not run.
-    pub(super) fn signal(&self, signal: Signal) {
+    pub(super) fn pause(&self) {
+        freeze(self.pid());
+    }
+
+    /// # Panics
+    ///
+    /// If it does not run.
+    pub(super) fn resume(&self) {
+        kill_process(self.pid(), Signal::CONT).expect("a process that was not waited for can be signalled");
+    }
+
+    fn pid(&self) -> Pid {
         let child = self.child.as_ref().expect("only a server that runs can be paused or resumed");
-        let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw).expect("a process id is positive");
-        kill_process(pid, signal).expect("a process that was not waited for can be signalled");
+        i32::try_from(child.id()).ok().and_then(Pid::from_raw).expect("a process id is positive")
     }
 
     pub(super) fn log(&self) -> String {

@@ -2,8 +2,6 @@
 
 use std::net::SocketAddr;
 
-use rustix::process::Signal;
-
 use super::DEADLINE;
 use super::port::Port;
 use super::process::Process;
@@ -147,13 +145,13 @@ impl RedisServer {
     }
 
     /// Freezes it (SIGSTOP): its sockets stay open, the kernel accepts connections and takes bytes,
-    /// and nobody answers.
+    /// and nobody answers. It stands still when this returns.
     ///
     /// # Panics
     ///
     /// If it was killed.
     pub fn pause(&self) {
-        self.process.signal(Signal::STOP);
+        self.process.pause();
     }
 
     /// Ends the freeze (SIGCONT). What came in meanwhile is done now.
@@ -162,7 +160,7 @@ impl RedisServer {
     ///
     /// If it was killed.
     pub fn resume(&self) {
-        self.process.signal(Signal::CONT);
+        self.process.resume();
     }
 
     /// Gives an order on a connection of its own, as the default user. The text of the answer: of a

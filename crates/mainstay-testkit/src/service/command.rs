@@ -26,11 +26,12 @@ pub struct ServiceCommand {
     args: Vec<OsString>,
     env: Vec<(OsString, OsString)>,
     dir: Option<PathBuf>,
+    takes_orders: bool,
 }
 
 impl ServiceCommand {
     pub(super) fn new(program: PathBuf) -> Self {
-        Self { program, args: Vec::new(), env: Vec::new(), dir: None }
+        Self { program, args: Vec::new(), env: Vec::new(), dir: None, takes_orders: false }
     }
 
     /// Adds an argument.
@@ -52,6 +53,12 @@ impl ServiceCommand {
         self
     }
 
+    /// Gives it a standard input that [`Service::tell`] writes to.
+    pub(crate) fn takes_orders(mut self) -> Self {
+        self.takes_orders = true;
+        self
+    }
+
     /// Starts the process. Must be called on a tokio runtime.
     ///
     /// # Panics
@@ -65,20 +72,22 @@ impl ServiceCommand {
         // One pipe for both streams keeps their lines in order.
         let (reader, stdout) = std::io::pipe().expect("a pipe can be made");
         let stderr = stdout.try_clone().expect("a pipe can be shared");
-        let child = Command::new(&self.program)
+        let mut child = Command::new(&self.program)
             .args(self.args)
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
             .env("PORT", "0")
             .envs(self.env)
             .current_dir(&dir)
-            .stdin(Stdio::null())
+            .stdin(if self.takes_orders { Stdio::piped() } else { Stdio::null() })
             .stdout(stdout)
             .stderr(stderr)
             .kill_on_drop(true)
             .spawn()
             .unwrap_or_else(|error| panic!("cannot start {}: {error}", self.program.display()));
-        Service { child, output: Output::capture(reader), address: None, dir, _own_dir: own_dir }
+        // Not left in the child: waiting for its end would close it.
+        let input = child.stdin.take();
+        Service { child, input, output: Output::capture(reader), address: None, dir, _own_dir: own_dir }
     }
 
     /// Starts the process and waits, at most a minute, until it has printed its address.

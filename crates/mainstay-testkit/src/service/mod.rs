@@ -13,8 +13,11 @@ pub use command::ServiceCommand;
 use output::Output;
 use rustix::process::{Pid, kill_process};
 use tempfile::TempDir;
-use tokio::process::Child;
+use tokio::io::AsyncWriteExt;
+use tokio::process::{Child, ChildStdin};
 use tokio::time::timeout;
+
+use crate::freeze::freeze;
 
 /// A running service. Dropping it kills the process (SIGKILL).
 ///
@@ -38,6 +41,7 @@ use tokio::time::timeout;
 #[derive(Debug)]
 pub struct Service {
     child: Child,
+    input: Option<ChildStdin>,
     output: Output,
     address: Option<SocketAddr>,
     dir: PathBuf,
@@ -138,8 +142,18 @@ impl Service {
             Signal::Stop => Posix::STOP,
             Signal::Cont => Posix::CONT,
         };
-        let pid = i32::try_from(self.pid()).ok().and_then(Pid::from_raw).expect("a process id is positive");
-        kill_process(pid, posix).expect("a process that was not waited for can be signalled");
+        kill_process(self.posix_pid(), posix).expect("a process that was not waited for can be signalled");
+    }
+
+    /// SIGSTOP, and it stands still when this returns.
+    #[track_caller]
+    pub(crate) fn freeze(&self) {
+        freeze(self.posix_pid());
+    }
+
+    #[track_caller]
+    fn posix_pid(&self) -> Pid {
+        i32::try_from(self.pid()).ok().and_then(Pid::from_raw).expect("a process id is positive")
     }
 
     /// Waits until the service has printed its address: `http://127.0.0.1:<port>`, the first such
@@ -161,6 +175,18 @@ impl Service {
     #[track_caller]
     pub fn wait_exit(&mut self, deadline: Duration) -> impl Future<Output = Exit> {
         self.exit_to(Location::caller(), deadline)
+    }
+
+    /// Writes a line to its standard input; `false` if it reads no more.
+    pub(crate) async fn tell(&mut self, line: &str) -> bool {
+        let input = self.input.as_mut().expect("it was started with `takes_orders`");
+        input.write_all(format!("{line}\n").as_bytes()).await.is_ok()
+    }
+
+    /// Waits until it has printed a whole line that begins with `mark` after the first `from` bytes of
+    /// its output: the line without the mark, and where it ends. `None` if the output ends before.
+    pub(crate) async fn marked_line(&mut self, mark: &str, from: usize) -> Option<(String, usize)> {
+        self.output.marked_line(mark, from).await
     }
 
     // The two below are told the line of the test: `#[track_caller]` does nothing on an async fn.

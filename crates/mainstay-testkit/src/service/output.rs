@@ -44,6 +44,24 @@ impl Output {
         address(&announced.await.ok()?.text)
     }
 
+    /// See [`Service::marked_line`](super::Service::marked_line).
+    pub(super) async fn marked_line(&mut self, mark: &str, from: usize) -> Option<(String, usize)> {
+        let find = |text: &str| {
+            let mut end = from;
+            text[from..].split_inclusive('\n').find_map(|line| {
+                end += line.len();
+                line.strip_prefix(mark).map(|line| (line.trim_end_matches('\n').to_owned(), end))
+            })
+        };
+        let mut found = None;
+        let said = self.0.wait_for(|captured| {
+            found = find(&captured.text);
+            captured.ended || found.is_some()
+        });
+        said.await.ok()?;
+        found
+    }
+
     /// Waits for the end of the output.
     pub(super) async fn end(&mut self) {
         // An error means that the reading thread is gone, and that is an end as well.

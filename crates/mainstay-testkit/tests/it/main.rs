@@ -6,3 +6,4 @@ mod redis;
 mod seed;
 mod service;
 mod wait;
+mod worker;
