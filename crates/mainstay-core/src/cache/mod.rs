@@ -104,7 +104,7 @@ pub use invalidation::Invalidation;
 pub use lifetime::Lifetime;
 pub use memory::{Memory, Usage};
 pub use policy::{Policy, Ttl};
-pub use store::{Claim, Entry, Found, Lookup, Outcome, Settled, Store, Tag, Target, Token};
+pub use store::{Claim, Entry, Found, Lookup, Outcome, Settled, Store, Tag, Target, Token, VERSION_MEMORY};
 pub use value::Value;
 
 use flight::{Flights, Name};
@@ -241,6 +241,47 @@ impl Cache {
             checked.push((Key::new(key)?, self.shared.entry(value, &policy)?));
         }
         self.put(&checked).await
+    }
+
+    /// Stores a value of a version, unless this or a newer version of it, or its
+    /// [deletion](Self::delete_version), is known. `true` if it was stored.
+    ///
+    /// For values whose source numbers their versions (a row's counter, an event's position), and whose loads may
+    /// read an old one: from a replica that lags, say. There a delete and a load are not enough, since the load that
+    /// follows the delete may still see what was before. Write such a value with its version from wherever
+    /// it becomes known; `set` and `get_or_load` of the same key ask for no version.
+    ///
+    /// # Errors
+    /// As [`set`](Self::set).
+    pub async fn set_if_newer<T: Serialize + ?Sized>(
+        &self,
+        key: &str,
+        value: &T,
+        version: u64,
+        policy: impl Into<Policy>,
+    ) -> Result<bool, Error> {
+        let (key, policy) = (Key::new(key)?, policy.into());
+        policy.check()?;
+        let entry = self.shared.entry(value, &policy)?;
+        let put = self.shared.store.put_if_newer(key, entry, version);
+        let stored = put.within(self.shared.options.op_timeout).await.map_err(Error::writing)?;
+        self.shared.flights.detach(&Name::Degraded(key.name().into()));
+        Ok(stored)
+    }
+
+    /// Takes a value away that in this version does not exist (any more), unless this or a newer version is known,
+    /// and remembers the version: what is older is not [stored](Self::set_if_newer) afterwards. `true` if it was
+    /// newer than what was known.
+    ///
+    /// It is remembered for a day where the store has room: longer than any load takes.
+    ///
+    /// # Errors
+    /// As [`delete`](Self::delete).
+    pub async fn delete_version(&self, key: &str, version: u64) -> Result<bool, Error> {
+        let key = Key::new(key)?;
+        let newer = self.invalidate(Target::Version { key, version }).await?;
+        self.shared.flights.detach(&Name::Degraded(key.name().into()));
+        Ok(newer)
     }
 
     /// Takes a value away; `true` if there was one. Nothing that was loaded or began to load before is seen by

@@ -9,6 +9,9 @@ use crate::store::{Reply, StoreError};
 
 use super::Value;
 
+/// How long a store remembers the version of a key that it was told, at least: longer than any load can take.
+pub const VERSION_MEMORY: Duration = Duration::from_secs(24 * 3600);
+
 /// Where cached values lie: in this process ([`Memory`](super::Memory)) or on a server.
 ///
 /// Every method is one atomic decision about its key. A key has at most one *value* and at most one *fill
@@ -41,6 +44,19 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// Stores values and breaks the leases of their keys. Each key is written for itself.
     fn put<'a>(&'a self, entries: &'a [(Key<'a>, Entry)]) -> Reply<'a, Result<(), StoreError>>;
 
+    /// Stores a value of a version, if no such or newer version of the key was stored or
+    /// [taken away](Target::Version) before, and breaks its lease. Says whether it did.
+    ///
+    /// A version is remembered for as long as its value lives, and for [`VERSION_MEMORY`] at least where the store
+    /// has room. What else changes the key ([`put`](Self::put), [`settle`](Self::settle)) neither asks for its
+    /// version nor changes it.
+    fn put_if_newer<'a>(
+        &'a self,
+        key: Key<'a>,
+        entry: Entry,
+        version: u64,
+    ) -> Reply<'a, Result<bool, StoreError>>;
+
     /// Ends a lease. [`Settled::Refused`], with nothing changed, if `token` does not hold it.
     fn settle<'a>(
         &'a self,
@@ -50,7 +66,8 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     ) -> Reply<'a, Result<Settled, StoreError>>;
 
     /// Takes a value away and breaks its lease, or takes away all values of a tag. Says whether the key
-    /// had a fresh value that is not [absent](Value::is_absent); of a tag it always says `false`.
+    /// had a fresh value that is not [absent](Value::is_absent); of a tag it always says `false`, of a
+    /// version whether it was newer than what was known.
     fn invalidate<'a>(&'a self, target: Target<'a>) -> Reply<'a, Result<bool, StoreError>>;
 
     /// Ends when the key's value or lease may have changed since this method returned; may end
@@ -166,6 +183,14 @@ pub enum Target<'a> {
     Key(Key<'a>),
     /// All values that bear the tag.
     Tag(Key<'a>),
+    /// One value, if no such or newer version of it is known. No older one is
+    /// [stored](Store::put_if_newer) afterwards. What was stored without a version is taken away.
+    Version {
+        /// Its key.
+        key: Key<'a>,
+        /// The version in which it does not exist (any more).
+        version: u64,
+    },
 }
 
 /// Who holds a lease: 128 random bits.

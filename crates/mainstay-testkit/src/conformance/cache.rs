@@ -27,7 +27,7 @@ const LONG: Duration = Duration::from_secs(600);
 /// Every sentence of the contract.
 #[must_use]
 pub fn suite() -> Suite<Backend> {
-    leases(tags(values(Suite::new("cache store"))))
+    versions(leases(tags(values(Suite::new("cache store")))))
 }
 
 fn values(suite: Suite<Backend>) -> Suite<Backend> {
@@ -129,6 +129,60 @@ fn values(suite: Suite<Backend>) -> Suite<Backend> {
             assert!(!found.fresh_for.is_zero());
             assert_eq!(it.get("k").await.as_deref(), Some("1"), "for others it is fresh");
             assert!(matches!(it.lookup("k", Token::random()).await, Lookup::Hit(_)));
+        })
+}
+
+fn versions(suite: Suite<Backend>) -> Suite<Backend> {
+    suite
+        .case("a newer version replaces an older one, and never the other way", async |it: Backend| {
+            assert!(it.put_version("k", "2", 2).await);
+            assert!(!it.put_version("k", "1", 1).await);
+            assert!(!it.put_version("k", "other", 2).await, "it is known");
+            assert_eq!(it.get("k").await.as_deref(), Some("2"));
+            assert!(it.put_version("k", "max", u64::MAX).await);
+            assert!(!it.put_version("k", "9", u64::MAX - 1).await);
+            assert_eq!(it.get("k").await.as_deref(), Some("max"));
+            assert!(it.put_version("other", "0", 0).await, "a first version may be 0");
+        })
+        .case("what was deleted in a version does not come back in an older one", async |it: Backend| {
+            assert!(it.put_version("k", "1", 1).await);
+            assert!(it.invalidate_version("k", 3).await);
+            assert_eq!(it.get("k").await, None);
+            assert!(!it.put_version("k", "2", 2).await);
+            assert!(!it.put_version("k", "3", 3).await);
+            assert_eq!(it.get("k").await, None);
+            assert!(it.put_version("k", "4", 4).await);
+            assert!(!it.invalidate_version("k", 3).await, "it is older than what is there");
+            assert_eq!(it.get("k").await.as_deref(), Some("4"));
+        })
+        .case("what was deleted before it was seen does not come into being", async |it: Backend| {
+            assert!(it.invalidate_version("k", 1).await);
+            assert!(!it.put_version("k", "1", 1).await);
+            assert_eq!(it.get("k").await, None);
+        })
+        .case("a fill that a version overtook is refused", async |it: Backend| {
+            let (token, _) = it.lease("k").await;
+            assert!(it.put_version("k", "newer", 7).await);
+            assert_eq!(it.fill("k", token, "older").await, Settled::Refused);
+            assert_eq!(it.get("k").await.as_deref(), Some("newer"));
+            let (token, _) = it.lease("j").await;
+            assert!(it.invalidate_version("j", 7).await);
+            assert_eq!(it.fill("j", token, "older").await, Settled::Refused);
+            assert_eq!(it.get("j").await, None);
+        })
+        .case("an older version disturbs nobody who loads", async |it: Backend| {
+            assert!(it.invalidate_version("k", 7).await);
+            let (token, _) = it.lease("k").await;
+            assert!(!it.put_version("k", "6", 6).await);
+            assert!(!it.invalidate_version("k", 6).await);
+            assert_eq!(it.fill("k", token, "1").await, Settled::Done);
+        })
+        .case("versions outlive writes without one", async |it: Backend| {
+            assert!(it.put_version("k", "2", 2).await);
+            it.put("k", entry("set", LONG)).await;
+            it.invalidate("k").await;
+            assert!(!it.put_version("k", "1", 1).await);
+            assert!(it.put_version("k", "3", 3).await);
         })
 }
 
@@ -374,6 +428,14 @@ impl Backend {
 
     async fn put(&self, name: &str, entry: Entry) {
         answered(self.store.put(&[(key(name), entry)]).await);
+    }
+
+    async fn put_version(&self, name: &str, text: &str, version: u64) -> bool {
+        answered(self.store.put_if_newer(key(name), entry(text, LONG), version).await)
+    }
+
+    async fn invalidate_version(&self, name: &str, version: u64) -> bool {
+        answered(self.store.invalidate(Target::Version { key: key(name), version }).await)
     }
 
     async fn lookup(&self, name: &str, token: Token) -> Lookup {

@@ -47,6 +47,15 @@ impl Store for FaultyStore {
         Reply::pending(self.faults.around(on_its_way(move || self.store.put(entries))))
     }
 
+    fn put_if_newer<'a>(
+        &'a self,
+        key: Key<'a>,
+        entry: Entry,
+        version: u64,
+    ) -> Reply<'a, Result<bool, StoreError>> {
+        Reply::pending(self.faults.around(on_its_way(move || self.store.put_if_newer(key, entry, version))))
+    }
+
     fn settle<'a>(
         &'a self,
         key: Key<'a>,

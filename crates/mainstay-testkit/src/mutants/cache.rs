@@ -36,11 +36,15 @@ pub enum Bug {
     StaleIsDropped,
     /// A lease that is to be kept is given back at once: a failing source is asked without a pause.
     KeepGivesBack,
+    /// A value of any version is stored: a replica that lags brings old ones back.
+    OlderVersionsWin,
+    /// The deletion of a version is not remembered.
+    DeletionForgetsItsVersion,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::DeleteKeepsTheLease,
         Self::AnyoneMayFill,
         Self::SetKeepsTheLease,
@@ -51,6 +55,8 @@ impl Bug {
         Self::NobodyIsWoken,
         Self::StaleIsDropped,
         Self::KeepGivesBack,
+        Self::OlderVersionsWin,
+        Self::DeletionForgetsItsVersion,
     ];
 }
 
@@ -159,6 +165,21 @@ impl Store for Mutant {
         })
     }
 
+    fn put_if_newer<'a>(
+        &'a self,
+        key: Key<'a>,
+        entry: Entry,
+        version: u64,
+    ) -> Reply<'a, Result<bool, StoreError>> {
+        Reply::pending(async move {
+            self.held.lock().await.remove(key.name());
+            if self.bug == Bug::OlderVersionsWin {
+                return self.store.put(&[(key, entry)]).await.map(|()| true);
+            }
+            self.store.put_if_newer(key, entry, version).await
+        })
+    }
+
     fn settle<'a>(
         &'a self,
         key: Key<'a>,
@@ -171,6 +192,9 @@ impl Store for Mutant {
     fn invalidate<'a>(&'a self, target: Target<'a>) -> Reply<'a, Result<bool, StoreError>> {
         Reply::pending(async move {
             let held = self.held.lock().await;
+            if let (Bug::DeletionForgetsItsVersion, Target::Version { key, .. }) = (self.bug, target) {
+                return self.store.invalidate(Target::Key(key)).await.map(|_| true);
+            }
             let had = self.store.invalidate(target).await?;
             if let (Bug::DeleteKeepsTheLease, Target::Key(key)) = (self.bug, target) {
                 self.restore(key, held.get(key.name())).await?;

@@ -33,6 +33,8 @@ pub struct Memory {
     /// Epochs by tag. To invalidate a tag is to forget it: no epoch is given twice.
     tags: Map<String, u64>,
     next_epoch: AtomicU64,
+    /// Versions by key.
+    versions: Map<String, u64>,
     /// Held over every change, so that a value and its lease change together. Readers do not take it.
     leases: Mutex<Leases>,
 }
@@ -62,6 +64,7 @@ impl Memory {
             evictions,
             tags: Map::new(options.max_tags),
             next_epoch: AtomicU64::new(1),
+            versions: Map::new(options.max_versions),
             leases: Mutex::default(),
         }
     }
@@ -172,7 +175,19 @@ impl Memory {
     }
 
     fn put_now(&self, key: Key<'_>, entry: &Entry) {
-        let mut leases = self.leases();
+        self.put_under(self.leases(), key, entry);
+    }
+
+    fn put_if_newer_now(&self, key: Key<'_>, entry: &Entry, version: u64) -> bool {
+        let leases = self.leases();
+        let newer = self.is_newer(key, version);
+        if newer {
+            self.put_under(leases, key, entry);
+        }
+        newer
+    }
+
+    fn put_under(&self, mut leases: MutexGuard<'_, Leases>, key: Key<'_>, entry: &Entry) {
         let displaced = self.insert(key, entry, self.clock.now());
         let wake = leases.end(key);
         drop(leases);
@@ -202,8 +217,29 @@ impl Memory {
         if held { Settled::Done } else { Settled::Refused }
     }
 
+    /// Remembers a version if it is newer than what is known. Under the lock of the leases.
+    fn is_newer(&self, key: Key<'_>, version: u64) -> bool {
+        let newer = self.versions.get(key.name()).is_none_or(|known| known < version);
+        if newer {
+            self.versions.insert(key.name().into(), version);
+        }
+        newer
+    }
+
     fn invalidate_now(&self, key: Key<'_>) -> bool {
-        let mut leases = self.leases();
+        self.invalidate_under(self.leases(), key)
+    }
+
+    fn invalidate_version_now(&self, key: Key<'_>, version: u64) -> bool {
+        let leases = self.leases();
+        let newer = self.is_newer(key, version);
+        if newer {
+            self.invalidate_under(leases, key);
+        }
+        newer
+    }
+
+    fn invalidate_under(&self, mut leases: MutexGuard<'_, Leases>, key: Key<'_>) -> bool {
         let removed = self.space.remove(key.name());
         let now = self.clock.now();
         let was_there = removed.as_ref().is_some_and(|(_, record)| {
@@ -236,6 +272,15 @@ impl Store for Memory {
         Reply::ready(Ok(()))
     }
 
+    fn put_if_newer<'a>(
+        &'a self,
+        key: Key<'a>,
+        entry: Entry,
+        version: u64,
+    ) -> Reply<'a, Result<bool, StoreError>> {
+        Reply::ready(Ok(self.put_if_newer_now(key, &entry, version)))
+    }
+
     fn settle<'a>(
         &'a self,
         key: Key<'a>,
@@ -252,6 +297,7 @@ impl Store for Memory {
                 self.tags.remove(tag.name());
                 false
             }
+            Target::Version { key, version } => self.invalidate_version_now(key, version),
         }))
     }
 
