@@ -5,6 +5,7 @@
 //! stores of the primitives, one Lua script for each verb of their contracts.
 
 mod answer;
+pub mod cache;
 mod command;
 mod connection;
 mod error;

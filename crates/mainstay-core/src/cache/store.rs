@@ -1,6 +1,8 @@
 //! The contract of a cache's store.
 
 use std::fmt;
+use std::num::ParseIntError;
+use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -203,6 +205,15 @@ impl Token {
     #[inline]
     pub fn random() -> Self {
         Self(rand::random())
+    }
+}
+
+/// As it is [displayed](fmt::Display).
+impl FromStr for Token {
+    type Err = ParseIntError;
+
+    fn from_str(digits: &str) -> Result<Self, ParseIntError> {
+        u128::from_str_radix(digits, 16).map(Self)
     }
 }
 

@@ -1,3 +1,4 @@
 //! Black-box tests, against real servers started by the testkit. A new test goes into the file of its part.
 
+mod cache;
 mod rate_limit;
