@@ -69,17 +69,23 @@ impl TaskGroup {
     ///
     /// A panic is logged under `name` and ends this task only.
     pub fn spawn(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+        drop(tokio::spawn(self.track(name, task)));
+    }
+
+    /// A task as [`TaskGroup::spawn`] runs it, for the caller to run: on a thread of its own, say. It counts from now
+    /// until it has ended or was dropped.
+    pub fn track<F>(&self, name: &'static str, task: F) -> impl Future<Output = ()> + Send + use<F>
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
         let entry = Running::enter(&self.running, name);
-        let span = tracing::debug_span!("task", name);
-        self.tracker.spawn(
-            async move {
-                let _entry = entry;
-                if AssertUnwindSafe(task).catch_unwind().await.is_err() {
-                    tracing::error!(task = name, "background task panicked");
-                }
+        let task = async move {
+            let _entry = entry;
+            if AssertUnwindSafe(task).catch_unwind().await.is_err() {
+                tracing::error!(task = name, "background task panicked");
             }
-            .instrument(span),
-        );
+        };
+        self.tracker.track_future(task.instrument(tracing::debug_span!("task", name)))
     }
 
     /// Runs `task`, which is dropped at its next await once [`TaskGroup::token`] is cancelled: for work that has

@@ -23,6 +23,10 @@ pub struct Options {
     /// Most keys held at once in the store of this process, for [`Locks::in_memory`](super::Locks::in_memory); a
     /// lock beyond is refused as [`Error::Unavailable`](super::Error::Unavailable). Default 100,000.
     pub max_keys: usize,
+    /// Whether what is held is renewed on a thread of its own, so that a runtime whose workers are all blocked neither
+    /// loses its locks nor hears late that it has. Default true. Where false, the work is done by a task of the
+    /// runtime in which the first lock is asked for: for tests that hold tokio's time in their hand.
+    pub keeper_thread: bool,
 }
 
 impl Default for Options {
@@ -33,6 +37,7 @@ impl Default for Options {
             max_hold: Duration::from_secs(3600),
             op_timeout: Duration::from_millis(500),
             max_keys: super::memory::MAX_KEYS,
+            keeper_thread: true,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Keeps what is held: renews it, says when it is lost, and releases what could not be released at once.
 //!
-//! One task for all locks of a handle. Everything else talks to it through its schedule, and never waits.
+//! One task for all locks of a handle, as a rule on a thread of its own. Everything else talks to it through its
+//! schedule, and never waits.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -209,8 +210,9 @@ impl Keeper {
     /// The task. Ends when `closing` is cancelled and all it knows of is released or has had its last chance.
     pub(super) async fn run(&self, closing: CancellationToken) {
         let mut work: FuturesUnordered<BoxFuture<'_, ()>> = FuturesUnordered::new();
+        let mut called = false;
         loop {
-            let due = self.due();
+            let due = self.due(called);
             work.extend(due.renew.into_iter().map(|hold| self.renew(hold).boxed()));
             work.extend(due.release.into_iter().map(|parting| self.part(parting, &closing).boxed()));
             due.lost.iter().for_each(|hold| self.lose(hold));
@@ -224,16 +226,17 @@ impl Keeper {
                     None => std::future::pending().await,
                 }
             };
+            called = false;
             tokio::select! {
                 Some(()) = work.next() => {}
-                () = self.bell.notified() => {}
+                () = self.bell.notified() => called = true,
                 () = pause => {}
                 () = closing.cancelled(), if !closed => {}
             }
         }
     }
 
-    fn due(&self) -> Due {
+    fn due(&self, called: bool) -> Due {
         let now = self.clock.now();
         let mut due = Due::default();
         // Whoever adds while this looks calls again.
@@ -245,6 +248,9 @@ impl Keeper {
             next = next.into_iter().chain(schedule.0.first_key_value().map(|((due, _), _)| *due)).min();
         }
         self.meters.held.sub(due.lost.len() as f64);
+        // Who was just called for a lock that is gone already expects the next: it looks once more by itself, so that
+        // short holds in a row do not call each time.
+        let next = next.or_else(|| called.then_some(now + LOOK));
         due.next = next.map(|next| next.saturating_since(now).min(LOOK));
         let wakes = due.next.map_or(Moment::NEVER, |pause| now + pause);
         self.wakes.fetch_min(wakes.as_micros(), Ordering::SeqCst);

@@ -70,6 +70,7 @@ mod request;
 mod several;
 mod store;
 mod terms;
+mod thread;
 mod token;
 
 use std::sync::Arc;
@@ -101,9 +102,10 @@ use terms::Terms;
 
 /// Locks things by name. Clones share the store and the lines of those who wait.
 ///
-/// What is held is watched by one task, in the runtime where the first lock was asked for. It ends with
-/// [`stop`](Self::stop), or when the last clone and the last guard are gone. Should its runtime end before, it goes on
-/// in that of the next who asks for a lock.
+/// What is held is watched on one thread, begun when the first lock is asked for (or by a task, see
+/// [`Options::keeper_thread`], which goes on in the runtime of the next who asks should its own end). It ends with
+/// [`stop`](Self::stop), or by itself when the last clone and the last guard are gone; nobody waits for it there. A
+/// process that just exits leaves to the ttl what a far store had not heard of yet: `stop` first.
 #[derive(Debug, Clone)]
 pub struct Locks {
     inner: Arc<Inner>,
@@ -213,10 +215,21 @@ impl Locks {
 }
 
 impl Inner {
+    /// Sees to it that there is a keeper.
     fn start(&self) {
-        if let Some(running) = Running::begin(&self.keeper) {
-            let closing = self.closing.clone();
-            self.tasks.spawn("lock keeper", async move { running.keeper().run(closing).await });
+        let Some(keeping) = self.keeping() else { return };
+        if !self.options.keeper_thread {
+            drop(tokio::spawn(keeping));
+        } else if let Err(error) = thread::run(keeping) {
+            tracing::error!(%error, "no thread for the lock keeper: a blocked runtime can lose its locks");
+            drop(self.keeping().map(tokio::spawn));
         }
+    }
+
+    /// The keeper's work, if nobody does it.
+    fn keeping(&self) -> Option<impl Future<Output = ()> + Send + use<>> {
+        let running = Running::begin(&self.keeper)?;
+        let closing = self.closing.clone();
+        Some(self.tasks.track("lock keeper", async move { running.keeper().run(closing).await }))
     }
 }

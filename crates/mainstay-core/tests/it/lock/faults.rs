@@ -1,10 +1,10 @@
 use std::time::Duration;
 
-use mainstay_core::lock::{Error, Locks, Options, Release, Store};
+use mainstay_core::lock::{Error, Locks, Release, Store};
 use mainstay_testkit::faulty::Fault;
 use tokio::time::Instant;
 
-use super::{Bench, SECOND};
+use super::{Bench, SECOND, on_paused_time};
 use mainstay_testkit::faulty::lock::Faulty;
 use std::sync::Arc;
 
@@ -74,7 +74,7 @@ async fn the_longest_timeout_of_the_store_is_a_day() {
     let memory: Arc<dyn Store> = bench.memory.clone();
     let store = Arc::new(Faulty::new(memory, bench.faults.clone()));
     let locks = |op_timeout| {
-        let mut options = Options::default();
+        let mut options = on_paused_time();
         options.op_timeout = op_timeout;
         Locks::new(Arc::clone(&store) as Arc<dyn Store>, options, &bench.metrics, bench.time.clock())
     };

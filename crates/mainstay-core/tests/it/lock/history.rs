@@ -6,12 +6,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use mainstay_core::lock::{Fence, Guard, Locks, Memory, Options};
+use mainstay_core::lock::{Fence, Guard, Locks, Memory};
 use mainstay_core::metrics::Metrics;
 use mainstay_core::time::{Clock, Moment};
 use mainstay_testkit::faulty::lock::Faulty;
 use mainstay_testkit::faulty::{Fault, Faults};
 use mainstay_testkit::{Rng, Seed, TestClock};
+
+use super::on_paused_time;
 
 const HISTORIES: u64 = 40;
 const PROCESSES: usize = 3;
@@ -99,7 +101,7 @@ async fn history(seed: Seed) -> Vec<Interval> {
     let time = TestClock::new();
     let memory = Arc::new(Memory::new(time.clock()));
     let world = Arc::new(World::default());
-    let mut options = Options::default();
+    let mut options = on_paused_time();
     options.op_timeout = millis(30);
     let processes: Vec<_> = (0..PROCESSES)
         .map(|_| {

@@ -12,6 +12,7 @@ mod leaks;
 mod metrics;
 mod renewal;
 mod several;
+mod thread;
 mod waiting;
 
 use std::sync::Arc;
@@ -24,6 +25,13 @@ use mainstay_testkit::faulty::Faults;
 use mainstay_testkit::faulty::lock::Faulty;
 
 const SECOND: Duration = Duration::from_secs(1);
+
+/// The keeper's thread does not know of time that a test has paused.
+fn on_paused_time() -> Options {
+    let mut options = Options::default();
+    options.keeper_thread = false;
+    options
+}
 
 /// Locks over a store that fails when told to, on a clock in the test's hand.
 struct Bench {
@@ -51,7 +59,7 @@ impl Bench {
         let faults = Faults::none();
         let metrics = Metrics::new();
         let store = wrap(Arc::clone(&memory), &faults);
-        let locks = Locks::new(store, Options::default(), &metrics, time.clock());
+        let locks = Locks::new(store, on_paused_time(), &metrics, time.clock());
         Self { time, memory, faults, metrics, locks }
     }
 
@@ -62,6 +70,6 @@ impl Bench {
     /// Another process on the same store.
     fn another(&self) -> Locks {
         let store = Arc::clone(&self.memory) as Arc<dyn mainstay_core::lock::Store>;
-        Locks::new(store, Options::default(), &Metrics::new(), self.time.clock())
+        Locks::new(store, on_paused_time(), &Metrics::new(), self.time.clock())
     }
 }

@@ -2,12 +2,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use mainstay_core::lock::{Locks, Lost, Options, Release};
+use mainstay_core::lock::{Locks, Lost, Release};
 use mainstay_core::metrics::Metrics;
 use mainstay_core::time::{Clock, Moment, Source};
 use mainstay_testkit::faulty::Fault;
 
-use super::{Bench, SECOND};
+use super::{Bench, SECOND, on_paused_time};
 
 #[tokio::test(start_paused = true)]
 async fn a_guard_is_renewed_for_as_long_as_it_lives() {
@@ -25,7 +25,7 @@ fn guards_are_renewed_though_the_runtime_of_the_first_one_has_ended() {
     let runtime =
         || tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     let time = ByHand::default();
-    let locks = Locks::in_memory(Options::default(), &Metrics::new(), Clock::of(Arc::new(time.clone())));
+    let locks = Locks::in_memory(on_paused_time(), &Metrics::new(), Clock::of(Arc::new(time.clone())));
     for _ in 0..3 {
         runtime().block_on(async {
             let guard = locks.lock("k").ttl(3 * SECOND).acquire().await.unwrap();
