@@ -98,6 +98,33 @@ impl Space {
         written.push_str(suffix);
         written
     }
+
+    /// A glob that matches every key written with this suffix, and no other.
+    #[must_use]
+    pub fn pattern(&self, suffix: &str) -> String {
+        format!("{}*}}:{suffix}", self.prefix)
+    }
+
+    /// The name that was written as `key`; of a long one its digest. `None` if it is not of this space.
+    #[must_use]
+    pub fn name(&self, key: &str) -> Option<String> {
+        let (written, _suffix) = key.strip_prefix(&*self.prefix)?.split_once("}:")?;
+        if written.starts_with("%-") {
+            return Some(written.into());
+        }
+        decode(written)
+    }
+}
+
+fn decode(written: &str) -> Option<String> {
+    let mut parts = written.split('%');
+    let mut name = Vec::from(parts.next()?);
+    for part in parts {
+        let (digits, rest) = part.split_at_checked(2)?;
+        name.push(u8::from_str_radix(digits, 16).ok()?);
+        name.extend_from_slice(rest.as_bytes());
+    }
+    String::from_utf8(name).ok()
 }
 
 fn encode(name: &str, into: &mut String) {
@@ -137,6 +164,22 @@ mod tests {
         assert_eq!(long.len(), "ms:{svc:cache:%-}:v".len() + 64);
         assert_ne!(long, written(&"x".repeat(258)));
         assert!(written(&"x".repeat(256)).contains("xxx"));
+    }
+
+    #[test]
+    fn a_written_name_is_read_as_it_was() {
+        let space = Space::new("s:1", "lock");
+        for name in ["a", "}:{*?\r\n\0%..%2f/é", "%-x"] {
+            let written = space.written(Key::new(name).unwrap(), "x:1");
+            assert_eq!(space.name(&written).as_deref(), Some(name));
+        }
+        let digest = space.name(&space.written(Key::new(&"x".repeat(257)).unwrap(), "l")).unwrap();
+        assert!(digest.starts_with("%-"), "{digest}");
+        for foreign in
+            ["", "ms:{s:lock:a}:l", "ms:{s%3A1:lock:a", "ms:{s%3A1:lock:%}:l", "ms:{s%3A1:lock:%é}:l"]
+        {
+            assert_eq!(space.name(foreign), None, "{foreign}");
+        }
     }
 
     #[test]

@@ -60,6 +60,13 @@ impl Command {
         self
     }
 
+    /// Sends a command without keys to the server that has this slot.
+    #[must_use]
+    pub fn in_slot(mut self, slot: u16) -> Self {
+        self.slot = Some(slot);
+        self
+    }
+
     /// Adds a word.
     #[must_use]
     pub fn arg(mut self, word: impl Arg) -> Self {

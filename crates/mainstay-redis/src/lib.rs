@@ -13,6 +13,9 @@ mod options;
 pub mod rate_limit;
 mod script;
 
+pub mod fence;
+pub mod lock;
+
 pub use answer::Answer;
 pub use command::{Arg, Class, Command, Lane};
 pub use connection::{Bell, Invalidation, Redis, ServerTime, Witness};

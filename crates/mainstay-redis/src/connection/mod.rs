@@ -149,6 +149,12 @@ impl Redis {
         matches!(self.inner.context.options.deployment, Deployment::Cluster { .. })
     }
 
+    /// A slot of each server that has keys, for commands that ask all of them.
+    #[must_use]
+    pub fn primaries(&self) -> Vec<u16> {
+        vec![0]
+    }
+
     /// The clock that [`ServerTime`] and [`Witness`] are measured by.
     #[must_use]
     pub fn clock(&self) -> &Clock {

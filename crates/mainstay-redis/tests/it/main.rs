@@ -1,4 +1,5 @@
 //! Black-box tests, against real servers started by the testkit. A new test goes into the file of its part.
 
 mod cache;
+mod lock;
 mod rate_limit;

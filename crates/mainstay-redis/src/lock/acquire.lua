@@ -1,0 +1,35 @@
+-- KEYS holders, last fence, tombstone   ARGV attempt, permits, ttl, floor, owner
+local DAY, WEEK_MS = 86400000000, 604800000
+local attempt, permits, ttl = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
+local written, last, buried = unpack(redis.call('MGET', KEYS[1], KEYS[2], KEYS[3]))
+local holders, stepped = read(written)
+
+local least, first, latest = permits, math.huge, nil
+for _, holder in ipairs(holders) do
+  if holder.attempt == attempt then
+    holder.ttl, holder.till = ttl, now + ttl
+    write(KEYS[1], holders)
+    return {'GRANTED', holder.fence}
+  end
+  least = math.min(least, tonumber(holder.permits))
+  first = math.min(first, holder.till)
+  latest = holder.fence
+end
+if buried then
+  return {'CANCELLED'}
+end
+if #holders >= least then
+  if stepped then
+    write(KEYS[1], holders)
+  end
+  return {'HELD', whole(first - now), latest}
+end
+
+local floor = math.min(tonumber(ARGV[4]), now + DAY)
+local fence = whole(math.max(tonumber(last or 0) + 1, now, floor + 1))
+redis.call('SET', KEYS[2], fence, 'PX', WEEK_MS)
+holders[#holders + 1] = {
+  attempt = attempt, fence = fence, permits = ARGV[2], ttl = ttl, till = now + ttl, since = whole(now), owner = ARGV[5],
+}
+write(KEYS[1], holders)
+return {'GRANTED', fence}
