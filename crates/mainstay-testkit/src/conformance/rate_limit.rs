@@ -238,6 +238,18 @@ fn gcra(suite: Suite<Backend>) -> Suite<Backend> {
             at.refund("k", SMOOTH, receipt).await;
             assert!(!at.take("k", SMOOTH, 1).await.fits, "it was earned long ago");
         })
+        .case(
+            "a refund under GCRA that comes late gives nothing, whatever was refunded before it",
+            async |at: Backend| {
+                let receipt = at.charge("k", SMOOTH, 3).await;
+                at.refund("k", SMOOTH, receipt).await;
+                let receipt = at.charge("k", SMOOTH, 3).await;
+                at.elapse(Duration::from_millis(310)).await;
+                at.charge("k", SMOOTH, 3).await;
+                at.refund("k", SMOOTH, receipt).await;
+                assert!(!at.take("k", SMOOTH, 1).await.fits);
+            },
+        )
 }
 
 fn window(limit: u32) -> Quota {

@@ -1,6 +1,9 @@
 //! `mainstay_redis::rate_limit`.
 
 mod contract;
+mod lane;
+mod mutants;
+mod schedules;
 
 use std::time::Duration;
 
