@@ -55,13 +55,18 @@ pub(super) struct Arrival {
     now: u64,
     /// By how much refunds have moved the time back: an older receipt ends that much earlier.
     moved: u64,
-    /// When this state began: a receipt of a forgotten one is worth nothing.
+    /// Which state this is: a receipt of another one is worth nothing here.
     life: u64,
 }
 
 impl Arrival {
-    pub(super) const fn new(rule: Gcra, now: Moment) -> Self {
-        Self { rule, time: 0, now: now.as_micros(), moved: 0, life: now.as_micros() }
+    pub(super) const fn new(rule: Gcra, life: u64) -> Self {
+        Self { rule, time: 0, now: 0, moved: 0, life }
+    }
+
+    /// The same under another name: receipts of the original are worth nothing here, and none of these there.
+    pub(super) const fn reborn(self, life: u64) -> Self {
+        Self { life, ..self }
     }
 
     fn next(&self, now: Moment, cost: u64) -> u64 {
@@ -109,9 +114,8 @@ impl Meter for Arrival {
         }
     }
 
-    /// Strictly past: the next life of this key begins in another microsecond.
     fn is_idle(&self, now: Moment) -> bool {
-        self.time < now.as_micros() && self.life < now.as_micros()
+        self.time <= now.as_micros()
     }
 }
 
@@ -147,7 +151,7 @@ mod tests {
         ) {
             let rule = Gcra::new(7, 100, burst);
             let mut time = 1_000_u64;
-            let mut arrival = Arrival::new(rule, Moment::from_micros(time));
+            let mut arrival = Arrival::new(rule, 1);
             // When, how much time it takes to earn, and its receipt.
             let mut charges: Vec<(u64, u64, Option<Receipt>)> = Vec::new();
             for step in steps {
@@ -187,7 +191,7 @@ mod tests {
     #[test]
     fn a_refund_at_once_is_as_if_nothing_had_been() {
         let (rule, now) = (Gcra::new(10, 1_000, 5), Moment::from_micros(7_000));
-        let mut arrival = Arrival::new(rule, now);
+        let mut arrival = Arrival::new(rule, 1);
         arrival.settle(now);
         arrival.charge(now, 2);
         let before = arrival.room(now);
@@ -199,7 +203,7 @@ mod tests {
     #[test]
     fn a_refund_after_another_gives_back_only_what_is_not_earned_yet() {
         let (rule, begin) = (Gcra::new(10, 1_000, 5), Moment::from_micros(7_000));
-        let mut arrival = Arrival::new(rule, begin);
+        let mut arrival = Arrival::new(rule, 1);
         let (first, second) = (arrival.charge(begin, 2), arrival.charge(begin, 2));
         arrival.refund(first);
         // By now the second is earned, and the third must not pay for it.

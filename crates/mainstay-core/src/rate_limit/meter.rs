@@ -34,11 +34,19 @@ pub(super) enum State {
 }
 
 impl State {
-    /// Nothing charged yet.
-    pub(super) fn new(policy: &Policy, now: Moment) -> Self {
+    /// Nothing charged yet. `life` tells this state from others that the same receipt might come to.
+    pub(super) fn new(policy: &Policy, life: u64) -> Self {
         match policy.rule() {
             Rule::Window(rule) => Self::Window(Counts::new(rule)),
-            Rule::Gcra(rule) => Self::Gcra(Arrival::new(rule, now)),
+            Rule::Gcra(rule) => Self::Gcra(Arrival::new(rule, life)),
+        }
+    }
+
+    /// What was charged, as a state of its own. A window needs no life: its receipts name a bucket of the calendar.
+    pub(super) fn reborn(self, life: u64) -> Self {
+        match self {
+            Self::Window(counts) => Self::Window(counts),
+            Self::Gcra(arrival) => Self::Gcra(arrival.reborn(life)),
         }
     }
 

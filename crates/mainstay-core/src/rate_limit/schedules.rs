@@ -71,7 +71,7 @@ fn no_window_of_any_schedule_holds_more_than_the_limit() {
 
         // True time goes on; the clock shows `behind` less.
         let (mut time, mut behind) = (10 * window + rng.below(window), 0);
-        let mut state = State::new(&policy, Moment::from_micros(time));
+        let mut state = State::new(&policy, 0);
         let mut log = Log { window, admitted: VecDeque::new(), sum: 0, most: 0 };
         for _ in 0..REQUESTS {
             time += step(&mut rng, shape, time, window, limit);
@@ -112,7 +112,7 @@ fn under_saturation_k_of_k_plus_one_parts_of_the_limit_are_usable() {
     {
         let quota = Quota::new(limit, Duration::from_micros(window)).buckets(buckets);
         let policy = quota.policy().unwrap();
-        let mut state = State::new(&policy, Moment::default());
+        let mut state = State::new(&policy, 0);
         let end = 200 * window;
         let mut admitted = 0_u64;
         for time in (0..end).step_by(usize::try_from((window / 1_000).max(1)).unwrap()) {
@@ -145,7 +145,7 @@ fn refunds_and_times_of_any_size_never_panic() {
 }
 
 fn judge_at_random(policy: &Policy, rng: &mut Rng, times: &[u64]) {
-    let mut state = State::new(policy, Moment::from_micros(*rng.pick(times)));
+    let mut state = State::new(policy, 0);
     for _ in 0..6 {
         let now = Moment::from_micros(*rng.pick(times));
         let cost = *rng.pick(&[0, 1, 2, u32::MAX]);

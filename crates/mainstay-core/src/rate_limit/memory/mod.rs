@@ -116,7 +116,7 @@ impl Memory {
         let shard = self.shard(query);
         let slot = shard.with(query, Arc::clone).or_else(|| {
             self.sweep();
-            shard.slot_or_insert(query, &self.clock, || self.reserve())
+            shard.slot_or_insert(query, || self.reserve())
         });
         if slot.is_none() {
             self.overflows.fetch_add(1, Ordering::Relaxed);

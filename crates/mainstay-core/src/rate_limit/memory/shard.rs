@@ -12,7 +12,7 @@ use crate::rate_limit::meter::State;
 use crate::rate_limit::policy::Policy;
 use crate::rate_limit::store::Debit;
 use crate::store::StoreError;
-use crate::time::{Clock, Moment};
+use crate::time::Moment;
 
 /// Most policies whose keys can share a state, per shard.
 const MAX_SHARED: usize = 64;
@@ -30,7 +30,11 @@ pub(super) struct Shard {
 
 /// What keys without a slot share: one state for each policy.
 #[derive(Debug, Default)]
-pub(super) struct Shared(HashMap<Policy, State, Random>);
+pub(super) struct Shared {
+    states: HashMap<Policy, State, Random>,
+    /// Lives given out, to slots, too.
+    lives: u64,
+}
 
 impl Shard {
     /// Calls `with` with the key's slot, if it has one.
@@ -48,10 +52,9 @@ impl Shard {
     pub(super) fn slot_or_insert(
         &self,
         query: Query<'_>,
-        clock: &Clock,
         reserve: impl FnOnce() -> bool,
     ) -> Option<Arc<Slot>> {
-        let shared = self.lock();
+        let mut shared = self.lock();
         if let Some(slot) = self.with(query, Arc::clone) {
             return Some(slot);
         }
@@ -59,10 +62,9 @@ impl Shard {
             return None;
         }
         let Query { hash, debit } = query;
-        let state = shared.0.get(&debit.policy).cloned();
-        // Read under the lock, so that no life of a state begins before the last one ended.
-        let slot = Slot::new(state.unwrap_or_else(|| State::new(&debit.policy, clock.now())));
-        let slot = Arc::new(slot);
+        let life = shared.next_life();
+        let state = shared.states.get(&debit.policy).cloned().map(|state| state.reborn(life));
+        let slot = Arc::new(Slot::new(state.unwrap_or_else(|| State::new(&debit.policy, life))));
         let owned = Owned { hash, policy: debit.policy, name: debit.key.name().into() };
         self.slots.pin().insert(owned, Arc::clone(&slot));
         Some(slot)
@@ -72,7 +74,7 @@ impl Shard {
     pub(super) fn sweep(&self, now: Moment) -> usize {
         let mut shared = self.lock();
         self.swept.store(now.as_micros(), Ordering::Relaxed);
-        shared.0.retain(|_, state| !state.is_idle(now));
+        shared.states.retain(|_, state| !state.is_idle(now));
         let before = self.slots.len();
         self.slots.pin().retain(|_, slot| !slot.retire(now));
         before - self.slots.len()
@@ -80,25 +82,31 @@ impl Shard {
 
     /// Number of policies with a shared state.
     pub(super) fn shared(&self) -> usize {
-        self.lock().0.len()
+        self.lock().states.len()
     }
 }
 
 impl Shared {
     /// The state that keys of this policy share.
     pub(super) fn state(&mut self, policy: &Policy, now: Moment) -> Result<&mut State, StoreError> {
-        if self.0.len() >= MAX_SHARED && !self.0.contains_key(policy) {
-            self.0.retain(|_, state| !state.is_idle(now));
-            if self.0.len() >= MAX_SHARED {
+        if self.states.len() >= MAX_SHARED && !self.states.contains_key(policy) {
+            self.states.retain(|_, state| !state.is_idle(now));
+            if self.states.len() >= MAX_SHARED {
                 return Err(StoreError::rejected("too many rate limit policies"));
             }
         }
-        Ok(self.0.entry(*policy).or_insert_with(|| State::new(policy, now)))
+        let life = self.next_life();
+        Ok(self.states.entry(*policy).or_insert_with(|| State::new(policy, life)))
     }
 
     /// The same, if there is one.
     pub(super) fn existing(&mut self, policy: &Policy) -> Option<&mut State> {
-        self.0.get_mut(policy)
+        self.states.get_mut(policy)
+    }
+
+    fn next_life(&mut self) -> u64 {
+        self.lives += 1;
+        self.lives
     }
 }
 
@@ -162,5 +170,36 @@ impl Hasher for Hashed {
     #[inline]
     fn write_u64(&mut self, hash: u64) {
         self.0 = hash;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::key::Key;
+    use crate::rate_limit::quota::Quota;
+
+    #[test]
+    fn a_receipt_of_a_slot_is_worth_nothing_in_the_state_it_came_from() {
+        let quota = Quota::new(10, Duration::from_micros(1_000)).gcra(5);
+        let debit = Debit { key: Key::new("k").unwrap(), policy: quota.policy().unwrap(), cost: 1 };
+        let (shard, begin) = (Shard::default(), Moment::from_micros(7_000));
+        shard.lock().state(&debit.policy, begin).unwrap().charge(begin, 1);
+
+        let slot = shard.slot_or_insert(Query { hash: 1, debit: &debit }, || true).unwrap();
+        let mut locked = slot.lock().unwrap();
+        assert_eq!(locked.state(begin).judge(begin, 0, 0).remaining, 4, "it begins with what was shared");
+        let first = locked.state(begin).charge(begin, 3).receipt.unwrap();
+        locked.state(begin).refund(begin, first);
+        let second = locked.state(begin).charge(begin, 3).receipt.unwrap();
+
+        let later = Moment::from_micros(7_500);
+        let mut shared = shard.lock();
+        let state = shared.state(&debit.policy, later).unwrap();
+        state.charge(later, 5);
+        state.refund(later, second);
+        assert_eq!(state.judge(later, 0, 0).remaining, 0);
     }
 }
