@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::attempt::Grant;
+use super::election::Leadership;
 use super::hold::Hold;
 use super::store::Release;
 use super::terms::Checked;
@@ -41,6 +42,11 @@ impl Guard {
         guard
     }
 
+    /// What is shown of it while it means that this process leads.
+    pub(super) fn leadership(&self) -> Leadership {
+        Leadership::new(&self.inner.keeper, &self.hold, self.lost_token())
+    }
+
     /// What is locked.
     #[must_use]
     pub fn key(&self) -> &str {
@@ -62,11 +68,7 @@ impl Guard {
     /// Ends when the lock no longer protects: lost or released. After a suspend of the machine it may take a second
     /// to notice; [`check`](Self::check) takes no time.
     pub fn lost(&self) -> impl Future<Output = Lost> + Send + use<> {
-        let token = self.lost_token();
-        async move {
-            token.cancelled().await;
-            Lost
-        }
+        told(self.lost_token())
     }
 
     /// [`lost`](Self::lost) as a token.
@@ -81,11 +83,7 @@ impl Guard {
     /// # Errors
     /// [`Lost`]; from then on always.
     pub fn check(&self) -> Result<(), Lost> {
-        if self.hold.is_valid(self.inner.keeper.clock.now()) {
-            return Ok(());
-        }
-        self.inner.keeper.lose(&self.hold);
-        Err(Lost)
+        self.inner.keeper.check(&self.hold)
     }
 
     /// Runs `future` for as long as the lock is held. `Ok` means that it was held when the future ended.
@@ -122,6 +120,12 @@ impl Drop for Guard {
             keeper.release(self.hold.name(), self.hold.token, self.hold.tombstone, self.hold.ttl);
         }
     }
+}
+
+/// Ends when the token says that the lock is lost.
+pub(super) async fn told(token: CancellationToken) -> Lost {
+    token.cancelled().await;
+    Lost
 }
 
 /// Polls `future` only while `check` says that it may.

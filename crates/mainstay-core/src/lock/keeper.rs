@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::hold::Hold;
 use super::metrics::Meters;
 use super::store::{Renewed, Store};
-use super::{OwnLine, Token};
+use super::{Lost, OwnLine, Token};
 use crate::backoff::Backoff;
 use crate::key::Key;
 use crate::store::StoreError;
@@ -166,6 +166,16 @@ impl Keeper {
         if self.schedule(hold).remove(hold) {
             self.meters.held.sub(1.0);
         }
+    }
+
+    /// Whether it is held now. Reads a clock and asks nobody.
+    #[inline]
+    pub(super) fn check(&self, hold: &Arc<Hold>) -> Result<(), Lost> {
+        if hold.is_valid(self.clock.now()) {
+            return Ok(());
+        }
+        self.lose(hold);
+        Err(Lost)
     }
 
     /// The lock no longer protects.

@@ -17,6 +17,8 @@ pub(super) struct Meters {
     pub(super) hold: Histogram,
     pub(super) held: Gauge,
     pub(super) waiters: Gauge,
+    pub(super) leading: Gauge,
+    pub(super) elected: Counter,
     pub(super) lost: Counter,
     pub(super) renewed: Counter,
     pub(super) renewals_lost: Counter,
@@ -32,6 +34,8 @@ impl Meters {
         metrics.describe_counter("lock_lost_total", Unit::None, "Locks lost while a guard held them.");
         metrics.describe_gauge("lock_held", Unit::None, "Guards that hold a lock.");
         metrics.describe_gauge("lock_waiters", Unit::None, "Tasks in line for a lock.");
+        metrics.describe_gauge("lock_leaderships", Unit::None, "Elections that this process leads.");
+        metrics.describe_counter("lock_elections_won_total", Unit::None, "Elections that this process won.");
         let wait = "lock_wait_duration_seconds";
         metrics.describe_histogram(wait, Unit::Seconds, "From asking for a lock to having it.", &WAITS);
         let hold = "lock_hold_duration_seconds";
@@ -47,6 +51,8 @@ impl Meters {
             hold: metrics.histogram(hold).with(&[]),
             held: metrics.gauge("lock_held").with(&[]),
             waiters: metrics.gauge("lock_waiters").with(&[]),
+            leading: metrics.gauge("lock_leaderships").with(&[]),
+            elected: metrics.counter("lock_elections_won_total").with(&[]),
             lost: metrics.counter("lock_lost_total").with(&[]),
             renewed: renewal("renewed"),
             renewals_lost: renewal("lost"),

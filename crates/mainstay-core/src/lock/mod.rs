@@ -35,7 +35,7 @@
 //! `lock_acquisitions_total{result}` (`acquired`, `contended`, `unavailable`, `unknown`),
 //! `lock_wait_duration_seconds`, `lock_hold_duration_seconds`, `lock_held`, `lock_waiters`, `lock_lost_total`,
 //! `lock_renewals_total{result}` (`renewed`, `lost`, `failed`). Guards only are held, lost and renewed; leases are
-//! acquired.
+//! acquired. See also [`election`].
 //!
 //! ```
 //! # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
@@ -58,6 +58,7 @@
 mod acquire;
 mod attempt;
 mod config;
+pub mod election;
 mod error;
 mod fence;
 mod guard;
@@ -183,6 +184,12 @@ impl Locks {
     /// One of `permits` (1 to 10,000) that can be held on `key` at once.
     pub fn semaphore(&self, key: impl Into<String>, permits: u32) -> Request {
         Request::new(Arc::clone(&self.inner), key.into(), Terms::new(permits))
+    }
+
+    /// A campaign to be the one process that leads under `name`: a key, so that a [`lock`](Self::lock) on it excludes
+    /// leaders, too. Nothing happens before [`start`](election::Campaign::start).
+    pub fn elect(&self, name: impl Into<String>) -> election::Campaign {
+        election::Campaign::new(&self.inner, name.into())
     }
 
     /// Releases what is held under a token, such as a [`Lease`].

@@ -7,7 +7,7 @@ use super::{Error, Fence, Options};
 /// Shorter leases would be over before their safety margin.
 const MIN_TTL: Duration = Duration::from_millis(10);
 const MAX_TTL: Duration = Duration::from_secs(24 * 3600);
-const MAX_WAIT: Duration = Duration::from_secs(24 * 3600);
+pub(super) const MAX_WAIT: Duration = Duration::from_secs(24 * 3600);
 /// A cancelled attempt is remembered for longer than this.
 const MAX_OP_TIMEOUT: Duration = Duration::from_secs(24 * 3600);
 /// Bounds the state of one key.

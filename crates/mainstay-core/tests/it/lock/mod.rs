@@ -3,6 +3,7 @@
 //! random tests: nothing is left behind (`leaks`), and what happened was allowed (`history`).
 
 mod contract;
+mod election;
 mod faults;
 mod guards;
 mod history;
