@@ -6,6 +6,7 @@
 //! - [`Json`], [`Path`], [`Query`]: extractors whose refusals are problems.
 //! - [`ETag`], [`IfMatch`]: conditional requests.
 //! - [`RateLimitLayer`], [`TrustedProxies`]: limits per client, and who that is behind proxies.
+//! - [`ResponseCacheLayer`]: answers of GET routes, kept and given again.
 //! - [`endpoint`]: what every service answers.
 
 pub mod access;
@@ -22,6 +23,7 @@ pub use client::{Client, InvalidNetwork, TrustedProxies};
 pub use etag::{ETag, IfMatch, not_modified};
 pub use extract::{Json, Path, Query};
 pub use layer::{RateLimitFields, RateLimitLayer, RateLimitRule, RateLimited, RequestContext};
+pub use layer::{ResponseCacheLayer, ResponseCacheRule, ResponseCached, ResponseTarget};
 pub use probe::{ProbeError, http_check, probe, send_once};
 pub use problem::{FieldError, PROBLEM_JSON, Problem, ProblemBody};
 pub use server::{BindError, Connection, Host, Limits, Listening, Unfinished};

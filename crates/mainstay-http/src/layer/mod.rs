@@ -10,6 +10,7 @@ mod metrics;
 mod negotiate;
 mod rate_limit;
 mod request_context;
+mod response_cache;
 mod security;
 mod span;
 mod standard;
@@ -19,6 +20,7 @@ pub(crate) use metrics::HttpMetrics;
 pub(crate) use rate_limit::ask;
 pub use rate_limit::{RateLimitFields, RateLimitLayer, RateLimitRule, RateLimited};
 pub use request_context::RequestContext;
+pub use response_cache::{ResponseCacheLayer, ResponseCacheRule, ResponseCached, ResponseTarget};
 
 use std::sync::Arc;
 
