@@ -8,6 +8,7 @@ use crate::{Error, PoolStats, Row, Value};
 
 /// SQL text with `?` placeholders and its values, in order. A backend whose placeholders differ rewrites
 /// the text; all text is `&'static`, so the rewritten form can be cached by address.
+#[derive(Clone)]
 pub(crate) struct Statement {
     pub(crate) sql: &'static str,
     pub(crate) label: &'static str,

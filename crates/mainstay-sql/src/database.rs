@@ -32,7 +32,7 @@ impl Database {
     /// Starts a statement with `?` placeholders. Reads (`fetch_*`) run on the read pool and cannot write;
     /// [`Query::execute`] runs on the writer.
     pub fn query(&self, sql: &'static str) -> Query<'_> {
-        Query { target: Target::Database(&*self.backend), statement: Statement::new(sql) }
+        Query::new(self, Statement::new(sql))
     }
 
     /// Begins a transaction that may write. On SQLite it takes the write lock at once
@@ -103,6 +103,10 @@ pub struct Query<'a> {
 }
 
 impl<'a> Query<'a> {
+    pub(crate) fn new(db: &'a Database, statement: Statement) -> Self {
+        Self { target: Target::Database(&*db.backend), statement }
+    }
+
     pub(crate) fn in_transaction(tx: &'a mut Transaction, sql: &'static str) -> Self {
         Self { target: Target::Transaction(tx), statement: Statement::new(sql) }
     }

@@ -1,4 +1,4 @@
-//! Data access: one handle, portable statements, transactions, migrations and idempotency keys.
+//! Data access: one handle, portable statements, transactions, migrations, idempotency keys and cached queries.
 //!
 //! A [`Database`] is a cheap clone without type parameters. It speaks SQL text with `?` placeholders and
 //! portable [`Value`]s, so a repository written against it runs unchanged on every backend. SQLite is the
@@ -52,6 +52,7 @@
 //! Statements slower than [`Options::slow_query`] are logged under the target `mainstay_sql`.
 
 mod backend;
+pub mod cached;
 mod database;
 mod error;
 pub mod idempotency;

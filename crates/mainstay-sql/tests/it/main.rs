@@ -1,6 +1,7 @@
 //! Black-box tests of `mainstay-sql`, one module per promise. A new test goes into the module whose
 //! promise it proves.
 #![allow(missing_docs, clippy::unwrap_used)]
+mod cached;
 mod faults;
 mod idempotency;
 mod migrations;
