@@ -52,6 +52,10 @@ pub struct Options {
     pub username: Option<String>,
     /// Password.
     pub password: Option<Secret<String>>,
+    /// User of the sentinels' own access control list.
+    pub sentinel_username: Option<String>,
+    /// Password of the sentinels.
+    pub sentinel_password: Option<Secret<String>>,
     /// Number of the database; 0 on a Cluster.
     pub database: u16,
     /// Whether the connections are encrypted. Needs the feature `tls`: without it every connection is refused.
@@ -85,6 +89,8 @@ impl Options {
             deployment,
             username: None,
             password: None,
+            sentinel_username: None,
+            sentinel_password: None,
             database: 0,
             tls: false,
             tls_ca: None,
