@@ -192,7 +192,7 @@ impl Owed {
 
     fn of<'k>(&mut self, target: Target<'k>) -> (&mut Names, &'k str) {
         match target {
-            Target::Key(key) => (&mut self.keys, key.name()),
+            Target::Key(key) | Target::Version { key, .. } => (&mut self.keys, key.name()),
             Target::Tag(tag) => (&mut self.tags, tag.name()),
         }
     }
@@ -251,6 +251,16 @@ impl Store for Owing {
     fn put<'a>(&'a self, entries: &'a [(Key<'a>, Entry)]) -> Reply<'a, Result<(), StoreError>> {
         let targets = entries.iter().map(|(key, _)| Target::Key(*key));
         Reply::pending(self.change(targets, self.store.put(entries)))
+    }
+
+    fn put_if_newer<'a>(
+        &'a self,
+        key: Key<'a>,
+        entry: Entry,
+        version: u64,
+    ) -> Reply<'a, Result<bool, StoreError>> {
+        let put = self.store.put_if_newer(key, entry, version);
+        Reply::pending(self.change(std::iter::once(Target::Key(key)), put))
     }
 
     /// A load that began before the key was owed is not stored.
