@@ -1,6 +1,7 @@
 //! Real Redis servers on private ports, and the faults they meet in production.
 //!
 //! - [`RedisServer`] is one server that a test kills, freezes, restarts and asks.
+//! - [`Sentinels`] is a master with two replicas under three sentinels, failed over with and without loss.
 //! - [`Proxy`] is a wire between a client and a server that is cut, held, delayed, split.
 //!
 //! Promises: a server listens on 127.0.0.1 only, keeps its files in a temporary directory, answers
@@ -14,9 +15,11 @@ mod port;
 mod process;
 mod proxy;
 mod resp;
+mod sentinels;
 mod server;
 
 pub use proxy::Proxy;
+pub use sentinels::Sentinels;
 pub use server::{RedisServer, RedisServerBuilder};
 
 use std::time::Duration;

@@ -13,16 +13,15 @@ use crate::freeze::freeze;
 #[derive(Debug)]
 pub(super) struct Process {
     program: PathBuf,
-    flags: &'static [&'static str],
     child: Option<Child>,
     dir: TempDir,
 }
 
 impl Process {
     /// Writes the configuration; nothing runs yet.
-    pub(super) fn new(program: PathBuf, flags: &'static [&'static str], config: &str) -> Self {
+    pub(super) fn new(program: PathBuf, config: &str) -> Self {
         let dir = TempDir::new().expect("a temporary directory can be made");
-        let process = Self { program, flags, child: None, dir };
+        let process = Self { program, child: None, dir };
         std::fs::create_dir(process.data()).expect("a directory can be made in it");
         std::fs::write(process.config(), config).expect("a file can be written in it");
         process
@@ -47,7 +46,6 @@ impl Process {
         let log = log.expect("a log can be written in the directory");
         let child = Command::new(&self.program)
             .arg(self.config())
-            .args(self.flags)
             .current_dir(self.data())
             .stdin(Stdio::null())
             .stderr(log.try_clone().expect("a file can be shared"))
@@ -70,8 +68,22 @@ impl Process {
         std::fs::create_dir(self.data()).expect("and made again");
     }
 
+    /// See [`RedisServer::configure`](super::RedisServer::configure).
+    pub(super) fn configure(&self, name: &str, value: &str) {
+        let old = std::fs::read_to_string(self.config()).expect("the configuration can be read");
+        let kept = old.lines().filter(|line| line.split(' ').next() != Some(name));
+        let new: String =
+            kept.chain([format!("{name} {value}").as_str()]).flat_map(|line| [line, "\n"]).collect();
+        std::fs::write(self.config(), new).expect("and written");
+    }
+
+    /// Whether it was started and not killed.
+    pub(super) fn is_started(&self) -> bool {
+        self.child.is_some()
+    }
+
     /// Whether it was started, not killed, and has not ended by itself.
-    pub(super) fn runs(&mut self) -> bool {
+    pub(super) fn is_alive(&mut self) -> bool {
         self.child.as_mut().is_some_and(|child| matches!(child.try_wait(), Ok(None)))
     }
 

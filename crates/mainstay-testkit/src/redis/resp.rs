@@ -1,5 +1,6 @@
 //! As much of RESP2 as a test needs to give an order and read the answer.
 
+use std::collections::HashMap;
 use std::fmt::{self, Display, Formatter};
 use std::io::{Error, ErrorKind};
 use std::net::SocketAddr;
@@ -38,6 +39,19 @@ impl Display for Reply {
                 Ok(())
             }
         }
+    }
+}
+
+impl Reply {
+    /// The elements of a list; of anything else none.
+    pub(super) fn into_list(self) -> Vec<Self> {
+        if let Self::List(items) = self { items } else { Vec::new() }
+    }
+
+    /// A list that is name, value, name, value.
+    pub(super) fn into_map(self) -> HashMap<String, String> {
+        let items: Vec<String> = self.into_list().iter().map(Self::to_string).collect();
+        items.chunks_exact(2).map(|pair| (pair[0].clone(), pair[1].clone())).collect()
     }
 }
 

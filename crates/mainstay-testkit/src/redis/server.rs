@@ -8,6 +8,9 @@ use super::process::Process;
 use super::resp::{Reply, ask};
 use crate::{eventually_async, program};
 
+/// Nothing on disk, and replicas that begin at once.
+const DEFAULTS: &str = "save \"\"\nappendonly no\nrepl-diskless-sync yes\nrepl-diskless-sync-delay 0\n";
+
 /// A `redis-server` on a port of its own. Dropping it kills the process (SIGKILL).
 ///
 /// ```
@@ -32,6 +35,7 @@ pub struct RedisServer {
 #[derive(Debug)]
 #[must_use]
 pub struct RedisServerBuilder {
+    program: &'static str,
     config: String,
     password: Option<String>,
 }
@@ -74,12 +78,9 @@ impl RedisServerBuilder {
     /// or does not answer within half a minute (the message holds its log).
     pub async fn start(self) -> RedisServer {
         let port = Port::reserve();
-        let config = format!(
-            "bind 127.0.0.1\nport {}\nsave \"\"\nappendonly no\nrepl-diskless-sync-delay 0\n{}",
-            port.number(),
-            self.config,
-        );
-        let process = Process::new(program("redis-server", "redis-server"), &[], &config);
+        let config = format!("bind 127.0.0.1\nport {}\n{}", port.number(), self.config);
+        // The Debian packages are named after their programs.
+        let process = Process::new(program(self.program, self.program), &config);
         let mut server = RedisServer { process, port, password: self.password };
         server.restart().await;
         server
@@ -98,7 +99,12 @@ impl RedisServer {
 
     /// A server with more to say about it.
     pub fn builder() -> RedisServerBuilder {
-        RedisServerBuilder { config: String::new(), password: None }
+        RedisServerBuilder { program: "redis-server", config: DEFAULTS.to_owned(), password: None }
+    }
+
+    /// A sentinel: it speaks the same protocol and dies the same deaths.
+    pub(super) fn sentinel() -> RedisServerBuilder {
+        RedisServerBuilder { program: "redis-sentinel", config: String::new(), password: None }
     }
 
     /// Where it listens, and will listen again after a restart.
@@ -170,8 +176,12 @@ impl RedisServer {
     ///
     /// If it cannot be reached or does not answer within ten seconds.
     pub async fn command(&self, args: &[&str]) -> String {
+        self.reply(args).await.to_string()
+    }
+
+    pub(super) async fn reply(&self, args: &[&str]) -> Reply {
         match self.ask(args).await {
-            Ok(reply) => reply.to_string(),
+            Ok(reply) => reply,
             Err(error) => panic!("{args:?} to {}: {error}\n{}", self.address(), self.log()),
         }
     }
@@ -182,13 +192,22 @@ impl RedisServer {
         self.process.log()
     }
 
+    /// Replaces every line of the configuration file that begins with `name`, for the next start.
+    pub(super) fn configure(&self, name: &str, value: &str) {
+        self.process.configure(name, value);
+    }
+
+    pub(super) fn runs(&self) -> bool {
+        self.process.is_started()
+    }
+
     pub(super) async fn ask(&self, args: &[&str]) -> Result<Reply, std::io::Error> {
         ask(self.address(), self.password.as_deref(), args).await
     }
 
     async fn answers(&mut self) {
-        eventually_async("redis-server answers", DEADLINE, async || {
-            assert!(self.process.runs(), "redis-server has ended:\n{}", self.log());
+        eventually_async("the server answers", DEADLINE, async || {
+            assert!(self.process.is_alive(), "the server has ended:\n{}", self.log());
             matches!(self.ask(&["PING"]).await, Ok(Reply::Text(pong)) if pong == "PONG")
         })
         .await;

@@ -1,4 +1,5 @@
 //! Promises of `redis`: the servers, and the faults a test gives them.
 
 mod proxy;
+mod sentinels;
 mod server;

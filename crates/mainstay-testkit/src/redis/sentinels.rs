@@ -1,0 +1,284 @@
+//! A replicated server under sentinels.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use futures_util::future::join_all;
+
+use super::resp::Reply;
+use super::{DEADLINE, RedisServer};
+use crate::eventually_async;
+
+const MASTER: &str = "mainstay";
+
+/// How long a master without replicas goes on to answer before it is killed.
+const LOSS: Duration = Duration::from_millis(300);
+
+/// How often sentinels look and talk: ten times as often as they do by themselves, so that a test
+/// does not wait for it. A server before 7.0 does not know the command, and takes its time.
+const HASTE: [&str; 8] =
+    ["SENTINEL", "DEBUG", "info-period", "200", "publish-period", "200", "ask-period", "100"];
+
+/// One master, two replicas and three sentinels: `down-after-milliseconds` is 500, `failover-timeout`
+/// 2 s. Dropping it kills them all.
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+/// use mainstay_testkit::redis::Sentinels;
+///
+/// let mut sentinels = Sentinels::start().await;
+/// let old = sentinels.master();
+/// sentinels.kill_master().await;
+/// let new = sentinels.wait_for_new_master(old).await;
+/// assert_eq!(sentinels.server(new).command(&["SET", "key", "value"]).await, "OK");
+/// # });
+/// ```
+#[derive(Debug)]
+pub struct Sentinels {
+    servers: Vec<RedisServer>,
+    sentinels: Vec<RedisServer>,
+    /// The master as last seen.
+    master: Mutex<SocketAddr>,
+    /// Replicas that stand still, without a link to their master.
+    cut: Vec<SocketAddr>,
+}
+
+impl Sentinels {
+    /// Starts them and waits until the replicas follow the master and every sentinel knows that and
+    /// the other sentinels.
+    ///
+    /// # Panics
+    ///
+    /// If a program is missing or does not start, or if that is not the case within half a minute.
+    pub async fn start() -> Self {
+        let master = RedisServer::start().await;
+        let address = master.address();
+        let replica = || RedisServer::builder().replica_of(&master).start();
+        let (one, two) = tokio::join!(replica(), replica());
+        let servers = vec![master, one, two];
+        replicas_follow(&servers, address).await;
+        let sentinel = || {
+            RedisServer::sentinel()
+                .arg("sentinel", &format!("monitor {MASTER} {} {} 2", address.ip(), address.port()))
+                .arg("sentinel", &format!("down-after-milliseconds {MASTER} 500"))
+                .arg("sentinel", &format!("failover-timeout {MASTER} 2000"))
+                .start()
+        };
+        let (one, two, three) = tokio::join!(sentinel(), sentinel(), sentinel());
+        let this =
+            Self { servers, sentinels: vec![one, two, three], master: Mutex::new(address), cut: Vec::new() };
+        this.haste().await;
+        this.whole().await;
+        this
+    }
+
+    /// The sentinels' addresses.
+    #[must_use]
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.sentinels.iter().map(RedisServer::address).collect()
+    }
+
+    /// The name the sentinels know the master by.
+    #[must_use]
+    pub fn master_name(&self) -> &str {
+        MASTER
+    }
+
+    /// `redis+sentinel://address,address,address/name`.
+    #[must_use]
+    pub fn url(&self) -> String {
+        let addresses: Vec<String> = self.addresses().iter().map(SocketAddr::to_string).collect();
+        format!("redis+sentinel://{}/{MASTER}", addresses.join(","))
+    }
+
+    /// The master, as the last method here that waited has seen it.
+    #[must_use]
+    pub fn master(&self) -> SocketAddr {
+        *self.master.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The servers other than [`Sentinels::master`], dead ones as well.
+    #[must_use]
+    pub fn replicas(&self) -> Vec<SocketAddr> {
+        let master = self.master();
+        self.servers.iter().map(RedisServer::address).filter(|address| *address != master).collect()
+    }
+
+    /// The server at `address`, whatever its role: to be asked, paused, resumed.
+    ///
+    /// # Panics
+    ///
+    /// If `address` is not one of the three servers.
+    #[must_use]
+    #[track_caller]
+    pub fn server(&self, address: SocketAddr) -> &RedisServer {
+        self.servers.iter().find(|server| server.address() == address).expect("one of the three servers")
+    }
+
+    /// Kills the master (SIGKILL). If its replicas were cut from it, they go on now.
+    pub async fn kill_master(&mut self) {
+        let master = self.master();
+        for server in self.servers.iter_mut().filter(|server| server.address() == master) {
+            server.kill();
+        }
+        for address in std::mem::take(&mut self.cut) {
+            self.server(address).resume();
+        }
+    }
+
+    /// Kills a sentinel (SIGKILL), by its position in [`Sentinels::addresses`].
+    ///
+    /// # Panics
+    ///
+    /// If there is no such sentinel.
+    pub fn kill_sentinel(&mut self, index: usize) {
+        self.sentinels[index].kill();
+    }
+
+    /// Waits until every sentinel that runs names a master other than `old`, and that one takes itself
+    /// for a master.
+    ///
+    /// # Panics
+    ///
+    /// If that is not the case within half a minute.
+    pub async fn wait_for_new_master(&self, old: SocketAddr) -> SocketAddr {
+        let mut new = old;
+        eventually_async("the sentinels agree on a new master", DEADLINE, async || {
+            let named = join_all(self.sentinels.iter().filter(|sentinel| sentinel.runs()).map(named)).await;
+            let Some(Some(first)) = named.first().copied() else { return false };
+            new = first;
+            new != old
+                && named.iter().all(|address| *address == Some(new))
+                && is_master(self.server(new)).await
+        })
+        .await;
+        *self.master.lock().unwrap_or_else(PoisonError::into_inner) = new;
+        new
+    }
+
+    /// Has the sentinels promote a replica (`SENTINEL FAILOVER`) and waits for that. The old master
+    /// runs on, and takes itself for a master until the sentinels tell it otherwise, up to some seconds
+    /// later: what is written to it meanwhile is lost.
+    ///
+    /// # Panics
+    ///
+    /// If there is no new master within half a minute.
+    pub async fn failover(&mut self) -> SocketAddr {
+        let old = self.master();
+        eventually_async("a sentinel begins the failover", DEADLINE, async || {
+            let sentinel = self.sentinels.iter().find(|sentinel| sentinel.runs()).expect("one sentinel runs");
+            sentinel.command(&["SENTINEL", "FAILOVER", MASTER]).await == "OK"
+        })
+        .await;
+        self.wait_for_new_master(old).await
+    }
+
+    /// Cuts the replicas from the master. It goes on to answer, and what it answers from here on is
+    /// lost if it is killed next.
+    ///
+    /// The replicas stand still (SIGSTOP) and their links are closed, in this order: a replica that was
+    /// only stopped still finds in its socket what the master has sent.
+    pub async fn cut_replicas(&mut self) {
+        self.cut = self.replicas().into_iter().filter(|address| self.server(*address).runs()).collect();
+        for address in &self.cut {
+            self.server(*address).pause();
+        }
+        let killed = self.server(self.master()).command(&["CLIENT", "KILL", "TYPE", "replica"]).await;
+        assert_eq!(killed, self.cut.len().to_string(), "each replica had a link");
+    }
+
+    /// [`Sentinels::cut_replicas`], 0.3 s of acknowledging writes to be lost, [`Sentinels::kill_master`],
+    /// and a replica is promoted.
+    ///
+    /// # Panics
+    ///
+    /// If there is no new master within half a minute.
+    pub async fn lossy_failover(&mut self) -> SocketAddr {
+        let old = self.master();
+        self.cut_replicas().await;
+        tokio::time::sleep(LOSS).await;
+        self.kill_master().await;
+        self.wait_for_new_master(old).await
+    }
+
+    /// Starts what was killed, empty and as a replica where there is a new master, and waits until the
+    /// replicas follow the master and all sentinels see it.
+    ///
+    /// # Panics
+    ///
+    /// If that is not the case within half a minute.
+    pub async fn restart_dead(&mut self) {
+        let master = self.master();
+        for server in self.servers.iter_mut().filter(|server| !server.runs()) {
+            if server.address() != master {
+                server.configure("replicaof", &format!("{} {}", master.ip(), master.port()));
+            }
+            server.restart().await;
+        }
+        for sentinel in self.sentinels.iter_mut().filter(|sentinel| !sentinel.runs()) {
+            sentinel.restart().await;
+        }
+        self.haste().await;
+        replicas_follow(&self.servers, master).await;
+        self.whole().await;
+    }
+
+    async fn haste(&self) {
+        for sentinel in &self.sentinels {
+            sentinel.command(&HASTE).await;
+        }
+    }
+
+    async fn whole(&self) {
+        for sentinel in &self.sentinels {
+            eventually_async("the sentinel sees everybody", DEADLINE, async || {
+                sees_everybody(sentinel).await
+            })
+            .await;
+        }
+    }
+}
+
+async fn sees_everybody(sentinel: &RedisServer) -> bool {
+    let master = map(sentinel, "MASTER").await;
+    let replicas = maps(sentinel, "REPLICAS").await;
+    let sentinels = maps(sentinel, "SENTINELS").await;
+    master["flags"] == "master"
+        && replicas.len() == 2
+        && replicas.iter().all(|it| it["flags"] == "slave" && it["master-link-status"] == "ok")
+        && sentinels.len() == 2
+        && sentinels.iter().all(|it| it["flags"] == "sentinel")
+}
+
+async fn map(sentinel: &RedisServer, what: &str) -> HashMap<String, String> {
+    sentinel.reply(&["SENTINEL", what, MASTER]).await.into_map()
+}
+
+async fn maps(sentinel: &RedisServer, what: &str) -> Vec<HashMap<String, String>> {
+    let reply = sentinel.reply(&["SENTINEL", what, MASTER]).await;
+    reply.into_list().into_iter().map(Reply::into_map).collect()
+}
+
+/// The master's address, as a sentinel tells it.
+async fn named(sentinel: &RedisServer) -> Option<SocketAddr> {
+    let address = sentinel.command(&["SENTINEL", "GET-MASTER-ADDR-BY-NAME", MASTER]).await;
+    address.replace('\n', ":").parse().ok()
+}
+
+async fn is_master(server: &RedisServer) -> bool {
+    let role = server.ask(&["ROLE"]).await;
+    role.is_ok_and(|role| role.to_string().starts_with("master\n"))
+}
+
+/// Waits until the servers other than `master` are connected to it and have its data.
+pub(super) async fn replicas_follow(servers: &[RedisServer], master: SocketAddr) {
+    let expected = format!("slave\n{}\n{}\nconnected\n", master.ip(), master.port());
+    for replica in servers.iter().filter(|server| server.address() != master) {
+        eventually_async("the replica follows the master", DEADLINE, async || {
+            replica.command(&["ROLE"]).await.starts_with(&expected)
+        })
+        .await;
+    }
+}
