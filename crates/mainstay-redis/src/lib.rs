@@ -12,6 +12,7 @@ mod error;
 mod options;
 pub mod rate_limit;
 mod script;
+mod status;
 
 pub mod fence;
 pub mod lock;
@@ -22,3 +23,4 @@ pub use connection::{Bell, Invalidation, Redis, ServerTime, Witness};
 pub use error::CallError;
 pub use options::{Address, Deployment, Options};
 pub use script::Script;
+pub use status::{Finding, Primitive, ServerStatus, Severity, Status};

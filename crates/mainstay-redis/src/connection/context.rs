@@ -11,6 +11,7 @@ use mainstay_core::time::Clock;
 
 use super::Invalidation;
 use super::instruments::Instruments;
+use super::tls::Tls;
 use crate::Options;
 
 /// What every [`Node`](super::node::Node) and the subscriptions are opened with.
@@ -19,6 +20,7 @@ pub(crate) struct Context {
     pub(crate) clock: Clock,
     pub(crate) instruments: Instruments,
     pub(crate) listeners: Listeners,
+    pub(crate) tls: Tls,
     /// Counts connections that were lost or made anew.
     pub(crate) epoch: watch::Sender<u64>,
 }
@@ -28,6 +30,7 @@ impl Context {
         Arc::new(Self {
             instruments: Instruments::new(metrics),
             listeners: Listeners::default(),
+            tls: Tls::new(&options),
             epoch: watch::Sender::new(0),
             options,
             clock,

@@ -1,32 +1,35 @@
 //! One connection to one server, made anew whenever it is lost.
 
-use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use bytes::Bytes;
-use redis::aio::{MultiplexedConnection, SendError};
-use redis::{AsyncConnectionConfig, ProtocolVersion, PushInfo, PushKind, RedisConnectionInfo, Value};
-use tokio::net::TcpStream;
+use redis::aio::MultiplexedConnection;
+use redis::{PushInfo, PushKind, Value};
 use tokio::sync::Notify;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
+use tokio_util::task::AbortOnDropHandle;
 
 use mainstay_core::backoff::Backoff;
+use mainstay_core::time::{Moment, micros as micros_of};
 
 use super::context::{Context, Listeners};
+use super::dial::{Dialled, answer, ask, dial, greet, login, must_be_primary};
+use super::guard::{Guard, PROBE};
+use super::places::Places;
+use super::record::Record;
+use super::refusal::Refusal;
+use super::verdict::{Verdict, judge};
 use super::witness::Beat;
 use super::{ServerTime, Witness};
-use crate::{Address, Answer, CallError, Command};
+use crate::{Answer, CallError, Command};
 
 /// Pause between two questions whether the server is there.
-const BEAT: Duration = Duration::from_secs(1);
+pub(crate) const BEAT: Duration = Duration::from_secs(1);
 /// Longest wait for their answer.
-const BEAT_TIMEOUT: Duration = Duration::from_secs(2);
-
-/// Reads and writes the bytes of a connection.
-pub(crate) type Driver = Pin<Box<dyn Future<Output = ()> + Send>>;
+pub(crate) const BEAT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// What a connection is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,36 +37,67 @@ pub(crate) enum Purpose {
     Commands,
     /// The server says when what was read over it changes.
     Tracked,
+    /// Renewals.
+    Keeper,
 }
 
 /// See the module.
 pub(crate) struct Link {
     purpose: Purpose,
-    address: Address,
     context: Arc<Context>,
-    live: ArcSwapOption<MultiplexedConnection>,
-    in_flight: AtomicUsize,
+    /// Of the server.
+    record: Arc<Record>,
+    guard: Arc<Guard>,
+    live: ArcSwapOption<Live>,
+    /// Whether this connection or the next one is live changes under this lock.
+    turn: Mutex<()>,
     beat: Arc<Beat>,
     time: ArcSwapOption<ServerTime>,
-    lost: Arc<Notify>,
+    /// Microseconds to the last sign of life.
+    round_trip: AtomicU64,
+}
+
+/// A connection that commands can be sent over.
+struct Live {
+    connection: MultiplexedConnection,
+    generation: u64,
+    places: Places,
+    lost: Notify,
 }
 
 impl Link {
-    pub(crate) fn new(purpose: Purpose, address: Address, context: Arc<Context>) -> Self {
-        Self {
+    pub(crate) fn new(
+        purpose: Purpose,
+        context: &Arc<Context>,
+        record: &Arc<Record>,
+        guard: &Arc<Guard>,
+    ) -> Arc<Self> {
+        let link = Arc::new(Self {
             purpose,
-            address,
-            context,
+            context: Arc::clone(context),
+            record: Arc::clone(record),
+            guard: Arc::clone(guard),
             live: ArcSwapOption::empty(),
-            in_flight: AtomicUsize::new(0),
+            turn: Mutex::default(),
             beat: Arc::default(),
             time: ArcSwapOption::empty(),
-            lost: Arc::new(Notify::new()),
-        }
+            round_trip: AtomicU64::new(0),
+        });
+        context.instruments.watch(&link);
+        link
     }
 
     pub(crate) fn is_up(&self) -> bool {
         self.live.load().is_some()
+    }
+
+    /// There is one such link to each server.
+    pub(crate) fn stands_for_server(&self) -> bool {
+        self.purpose == Purpose::Tracked
+    }
+
+    pub(crate) fn guard(&self) -> &Guard {
+        &self.guard
     }
 
     pub(crate) fn witness(&self) -> Option<Witness> {
@@ -74,60 +108,140 @@ impl Link {
         self.time.load().as_deref().copied()
     }
 
-    /// Sends a command once.
+    pub(crate) fn in_flight(&self) -> usize {
+        self.live.load().as_ref().map_or(0, |live| live.places.taken())
+    }
+
+    /// Of the last sign of life.
+    pub(crate) fn round_trip(&self) -> Option<Duration> {
+        Some(self.round_trip.load(Ordering::Relaxed)).filter(|micros| *micros > 0).map(Duration::from_micros)
+    }
+
+    /// Sends a command once, and waits for its answer for at most the deadline of commands.
     pub(crate) async fn call(&self, command: &Command) -> Result<Answer, CallError> {
+        let answer = self.carry(command, false).await;
+        self.context.instruments.count(command.class, &answer);
+        answer
+    }
+
+    /// The same for a key that is on its way to this server.
+    pub(crate) async fn call_asking(&self, command: &Command) -> Result<Answer, CallError> {
+        let answer = self.carry(command, true).await;
+        self.context.instruments.count(command.class, &answer);
+        answer
+    }
+
+    async fn carry(&self, command: &Command, asking: bool) -> Result<Answer, CallError> {
+        if self.guard.is_open() {
+            return Err(CallError::not_sent("the server does not answer"));
+        }
         let Some(live) = self.live.load_full() else {
             return Err(CallError::not_sent("no connection"));
         };
-        let _place = InFlight::enter(&self.in_flight, self.context.options.max_in_flight)?;
-        let mut connection = MultiplexedConnection::clone(&live);
-        let mut answer = self.send(&mut connection, &command.words).await;
-        if let (Err(CallError::Rejected { code, .. }), Some(words)) = (&answer, command.spelled_out())
-            && &**code == "NOSCRIPT"
-        {
-            answer = self.send(&mut connection, &words).await;
-        }
+        let place = live.places.enter(self.context.options.max_in_flight)?;
+        let sent = self.context.clock.now();
+        let Ok(value) = timeout(self.context.options.command_timeout, live.send(command, asking)).await
+        else {
+            self.guard.missed();
+            return Err(CallError::unknown("no answer in time"));
+        };
+        place.settle();
+        let answer = match value.map(Answer::of) {
+            Ok(answer) => answer,
+            Err(error) => return Err(CallError::unknown(error.category().to_owned())),
+        };
+        self.guard.answered();
+        self.context.instruments.took(self.context.clock.now().saturating_since(sent));
         match answer {
-            Err(CallError::Rejected { code, .. })
-                if matches!(&*code, "READONLY" | "LOADING" | "MASTERDOWN" | "CLUSTERDOWN") =>
-            {
-                self.lost.notify_one();
-                Err(CallError::not_sent(format!("the server answered {code}")))
-            }
+            Err(CallError::Rejected { code, message }) => match judge(&code, &message) {
+                Verdict::Failed => Err(CallError::Rejected { code, message }),
+                Verdict::Refused(reason) => Err(CallError::not_sent(reason)),
+                Verdict::Lost(reason) => {
+                    self.down(live.generation, reason);
+                    Err(CallError::not_sent(reason))
+                }
+            },
             answer => answer,
         }
     }
 
-    async fn send(
-        &self,
-        connection: &mut MultiplexedConnection,
-        words: &redis::Cmd,
-    ) -> Result<Answer, CallError> {
-        match timeout(self.context.options.command_timeout, connection.send_packed_command(words)).await {
-            Ok(Ok(value)) => Answer::of(value),
-            Ok(Err(error)) => Err(CallError::unknown(error.to_string())),
-            Err(_) => Err(CallError::unknown("no answer in time")),
+    /// Asks something that no caller waits for.
+    pub(crate) async fn inquire(&self, words: &redis::Cmd) -> Result<Answer, Refusal> {
+        let Some(live) = self.live.load_full() else {
+            return Err(Refusal::Unreachable("no connection".into()));
+        };
+        timeout(BEAT_TIMEOUT, ask(&mut live.connection.clone(), words))
+            .await
+            .map_err(|_| Refusal::Timeout(BEAT_TIMEOUT))?
+    }
+
+    /// Gives the connection up; a new one is made at once.
+    pub(crate) fn renew(&self, reason: &str) {
+        self.down(self.beat.generation(), reason);
+    }
+
+    /// The connection of this generation is of no more use. Whoever asks a witness knows before anybody else does.
+    fn down(&self, generation: u64, reason: &str) {
+        let turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.beat.generation() != generation {
+            return;
+        }
+        self.beat.next();
+        let live = self.live.swap(None);
+        drop(turn);
+        let Some(live) = live else { return };
+        if self.purpose == Purpose::Tracked {
+            self.context.listeners.tell(None);
+        }
+        live.lost.notify_one();
+        self.context.instruments.lost.increment(1);
+        self.record.lost(self.purpose, reason);
+        self.guard.link_down();
+        self.context.next_epoch();
+    }
+
+    /// From now on commands are sent over this connection, unless it was lost meanwhile.
+    fn up(&self, live: &Arc<Live>) -> bool {
+        let turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.beat.generation() != live.generation {
+            return false;
+        }
+        self.live.store(Some(Arc::clone(live)));
+        drop(turn);
+        self.context.instruments.connected.increment(1);
+        self.record.found(&self.context.clock);
+        self.guard.link_up();
+        self.context.next_epoch();
+        true
+    }
+}
+
+impl Live {
+    async fn send(&self, command: &Command, asking: bool) -> redis::RedisResult<Value> {
+        let mut connection = self.connection.clone();
+        let value = exchange(&mut connection, &command.words, asking).await?;
+        match &value {
+            Value::ServerError(error) if error.code() == "NOSCRIPT" => match command.spelled_out() {
+                Some(words) => exchange(&mut connection, &words, asking).await,
+                None => Ok(value),
+            },
+            _ => Ok(value),
         }
     }
 }
 
-/// A command on its way.
-struct InFlight<'a>(&'a AtomicUsize);
-
-impl<'a> InFlight<'a> {
-    fn enter(count: &'a AtomicUsize, most: usize) -> Result<Self, CallError> {
-        let place = Self(count);
-        if count.fetch_add(1, Ordering::Relaxed) >= most {
-            return Err(CallError::not_sent("too many commands wait for an answer"));
-        }
-        Ok(place)
+async fn exchange(
+    connection: &mut MultiplexedConnection,
+    words: &redis::Cmd,
+    asking: bool,
+) -> redis::RedisResult<Value> {
+    if !asking {
+        return connection.send_packed_command(words).await;
     }
-}
-
-impl Drop for InFlight<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
+    let mut both = redis::Pipeline::with_capacity(2);
+    both.cmd("ASKING").add_command(words.clone());
+    let mut answers = connection.send_packed_commands(&both, 1, 1).await?;
+    Ok(answers.pop().unwrap_or(Value::Nil))
 }
 
 /// Keeps the connection up for as long as it is polled.
@@ -135,100 +249,130 @@ pub(crate) async fn keep_up(link: Arc<Link>) {
     let backoff = Backoff::new(Duration::from_millis(20), Duration::from_millis(500));
     let mut failures = 0;
     loop {
-        match timeout(link.context.options.connect_timeout, link.connect()).await {
-            Ok(Ok((connection, driver))) => {
-                failures = 0;
-                let driver = tokio::spawn(driver);
-                let outcome = link.serve(connection).await;
-                driver.abort();
-                link.beat.end();
-                link.live.store(None);
-                link.context.listeners.tell(None);
-                link.context.next_epoch();
-                tracing::warn!(address = ?link.address, reason = %outcome, "connection to Redis lost");
+        match link.attempt().await {
+            Ok(()) => failures = 0,
+            Err(refusal) => {
+                link.context.instruments.refused.increment(1);
+                link.record.refused(&refusal);
             }
-            Ok(Err(error)) => tracing::debug!(address = ?link.address, %error, "no connection to Redis"),
-            Err(_) => tracing::debug!(address = ?link.address, "no connection to Redis in time"),
         }
-        tokio::time::sleep(backoff.delay(failures)).await;
-        failures += 1;
+        sleep(backoff.delay(failures)).await;
+        failures = failures.saturating_add(1);
+    }
+}
+
+/// Ends a connection with the future that serves it, also where that is dropped.
+struct End<'a>(&'a Link, u64);
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        self.0.down(self.1, "closed");
     }
 }
 
 impl Link {
-    async fn connect(&self) -> Result<(MultiplexedConnection, Driver), redis::RedisError> {
-        let stream = TcpStream::connect((self.address.host.as_str(), self.address.port)).await?;
-        stream.set_nodelay(true)?;
-        let mut info = RedisConnectionInfo::default()
-            .set_protocol(ProtocolVersion::RESP3)
-            .set_skip_set_lib_name()
-            .set_db(i64::from(self.context.options.database));
-        if let Some(name) = &self.context.options.username {
-            info = info.set_username(name);
-        }
-        if let Some(password) = &self.context.options.password {
-            info = info.set_password(password.expose());
-        }
-        let (context, lost) = (Arc::clone(&self.context), Arc::clone(&self.lost));
-        let push = move |push: PushInfo| {
-            match push.kind {
-                PushKind::Invalidate => tell(&context.listeners, push.data),
-                PushKind::Disconnection => lost.notify_one(),
-                _ => {}
-            }
-            Ok::<_, SendError>(())
+    /// Connects, and returns when the connection was lost.
+    async fn attempt(self: &Arc<Self>) -> Result<(), Refusal> {
+        let generation = {
+            // Whatever an older connection still says concerns nobody.
+            let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+            self.beat.next()
         };
-        let config = AsyncConnectionConfig::new()
-            .set_response_timeout(None)
-            .set_connection_timeout(None)
-            .set_pipeline_buffer_size(1024)
-            .set_push_sender(push);
-        let (connection, driver) = MultiplexedConnection::new_with_config(&info, stream, config).await?;
-        Ok((connection, Box::pin(driver)))
+        let _end = End(self, generation);
+        let within = self.context.options.connect_timeout;
+        let connected = timeout(within, self.connect(generation)).await;
+        let (live, _driver) = connected.unwrap_or(Err(Refusal::Timeout(within)))?;
+        if !self.up(&live) {
+            return Err(Refusal::Unreachable("lost at once".into()));
+        }
+        let reason = self.serve(&live).await;
+        self.down(generation, &reason);
+        Ok(())
     }
 
-    /// Ends when the connection is of no more use, and says why.
-    async fn serve(&self, mut connection: MultiplexedConnection) -> CallError {
-        if self.purpose == Purpose::Tracked
-            && let Err(error) =
-                self.send(&mut connection, redis::cmd("CLIENT").arg("TRACKING").arg("ON")).await
-        {
-            return error;
+    async fn connect(
+        self: &Arc<Self>,
+        generation: u64,
+    ) -> Result<(Arc<Live>, AbortOnDropHandle<()>), Refusal> {
+        let link = Arc::clone(self);
+        let push = move |push: PushInfo| match push.kind {
+            PushKind::Invalidate => tell(&link.context.listeners, push.data),
+            PushKind::Disconnection => link.down(generation, "disconnected"),
+            _ => {}
+        };
+        let options = &self.context.options;
+        let Dialled { mut connection, driver } =
+            dial(&self.record.address, &login(options), &self.context, push).await?;
+        let hello = greet(&mut connection, &options.client_name).await?;
+        self.record.greeted(hello);
+        if self.purpose == Purpose::Tracked {
+            ask(&mut connection, redis::cmd("CLIENT").arg("TRACKING").arg("ON")).await?;
         }
+        let live = Live { connection, generation, places: Places::default(), lost: Notify::new() };
+        self.sign_of_life(&live).await?;
+        Ok((Arc::new(live), driver))
+    }
+
+    /// Asks for signs of life until there is none, and says why.
+    async fn serve(&self, live: &Live) -> String {
         loop {
-            let sent = self.context.clock.now();
-            match timeout(BEAT_TIMEOUT, connection.send_packed_command(&redis::cmd("TIME"))).await {
-                Ok(Ok(Value::Array(time))) => {
-                    let time = Answer::of(Value::Array(time)).and_then(server_micros);
-                    let Ok(micros) = time else { return CallError::unexpected("no time") };
-                    self.time.store(Some(Arc::new(ServerTime::measured(
-                        micros,
-                        sent,
-                        self.context.clock.now(),
-                    ))));
-                    self.beat.begin(sent + BEAT + BEAT_TIMEOUT);
-                    if self.live.load().is_none() {
-                        self.live.store(Some(Arc::new(connection.clone())));
-                        self.context.next_epoch();
-                    }
+            let wait = async {
+                if !self.guard.is_open() {
+                    let _opened = timeout(BEAT, self.guard.opened()).await;
                 }
-                Ok(Ok(value)) => {
-                    return Answer::of(value).err().unwrap_or_else(|| CallError::unexpected("no time"));
+                if self.guard.is_open() {
+                    sleep(PROBE).await;
                 }
-                Ok(Err(error)) => return CallError::unknown(error.to_string()),
-                Err(_) => return CallError::unknown("no sign of life"),
+            };
+            tokio::select! {
+                () = wait => {}
+                () = live.lost.notified() => return "given up".into(),
             }
             tokio::select! {
-                () = tokio::time::sleep(BEAT) => {}
-                () = self.lost.notified() => return CallError::unknown("closed"),
+                answer = timeout(BEAT_TIMEOUT, self.sign_of_life(live)) => match answer {
+                    Ok(Ok(())) => {}
+                    Ok(Err(refusal)) => return refusal.to_string(),
+                    Err(_) => return "no sign of life".into(),
+                },
+                () = live.lost.notified() => return "given up".into(),
             }
+        }
+    }
+
+    /// Asks for the time, and whether the server is still a primary: one that was made a replica goes on answering.
+    async fn sign_of_life(&self, live: &Live) -> Result<(), Refusal> {
+        let (given_up, sent) = (live.places.given_up(), self.context.clock.now());
+        let mut questions = redis::Pipeline::with_capacity(2);
+        questions.cmd("TIME").cmd("HELLO").arg("3");
+        let answers = live.connection.clone().send_packed_commands(&questions, 0, 2).await?;
+        let heard = self.context.clock.now();
+        let took = heard.saturating_since(sent);
+        let [time, hello] = <[Value; 2]>::try_from(answers)
+            .map_err(|_| Refusal::Unexpected("one answer to two questions".into()))?
+            .map(answer);
+        let micros = server_micros(time?).map_err(|error| Refusal::Unexpected(error.to_string().into()))?;
+        must_be_primary(&hello?)?;
+        self.time.store(Some(Arc::new(ServerTime::measured(micros, sent, heard))));
+        self.round_trip.store(micros_of(took).max(1), Ordering::Relaxed);
+        live.places.answered(given_up);
+        self.extend(live.generation, sent + BEAT + BEAT_TIMEOUT);
+        if took <= self.context.options.command_timeout {
+            self.guard.probed();
+        }
+        Ok(())
+    }
+
+    fn extend(&self, generation: u64, until: Moment) {
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.beat.generation() == generation {
+            self.beat.extend(until);
         }
     }
 }
 
 fn server_micros(time: Answer) -> Result<u64, CallError> {
     let [seconds, micros] = time.into_array()?;
-    Ok(seconds.uint()? * 1_000_000 + micros.uint()?)
+    Ok(seconds.uint()?.saturating_mul(1_000_000).saturating_add(micros.uint()?))
 }
 
 fn tell(listeners: &Listeners, data: Vec<Value>) {

@@ -1,13 +1,22 @@
 //! The connections, and which of them has which key.
 
+mod audit;
 mod bell;
 mod context;
+mod dial;
+mod guard;
 mod instruments;
 mod link;
 mod node;
+mod places;
+mod record;
+mod refusal;
 mod server_time;
 mod slot;
 mod thread;
+#[cfg_attr(not(feature = "tls"), path = "tls_absent.rs")]
+mod tls;
+mod verdict;
 mod witness;
 
 use std::fmt;
@@ -24,7 +33,7 @@ use mainstay_core::store::StoreError;
 use mainstay_core::task::{Overrun, TaskGroup};
 use mainstay_core::time::Clock;
 
-use crate::{Answer, CallError, Class, Command, Deployment, Options};
+use crate::{Answer, CallError, Class, Command, Deployment, Options, Status};
 use context::Context;
 use node::Node;
 use thread::KeeperThread;
@@ -57,7 +66,7 @@ struct Inner {
     /// Where subscriptions are made.
     _place: watch::Sender<Option<crate::Address>>,
     next: AtomicUsize,
-    _thread: KeeperThread,
+    thread: KeeperThread,
 }
 
 impl Redis {
@@ -72,8 +81,7 @@ impl Redis {
         let node = Arc::new(Node::open(address.clone(), &context, &tasks, thread.handle()));
         let place = watch::Sender::new(Some(address));
         let subscriptions = bell::Subscriptions::open(place.subscribe(), &context, &tasks);
-        let inner =
-            Inner { context, node, subscriptions, _place: place, next: AtomicUsize::new(0), _thread: thread };
+        let inner = Inner { context, node, subscriptions, _place: place, next: AtomicUsize::new(0), thread };
         Self { inner: Arc::new(inner), tasks }
     }
 
@@ -161,12 +169,21 @@ impl Redis {
         &self.inner.context.clock
     }
 
+    /// What is known of the servers. Asks nothing.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        Status::new(self.inner.node.is_up(), "standalone", vec![self.inner.node.status()])
+    }
+
     /// Closes the connections.
     ///
     /// # Errors
     /// [`Overrun`] if a task does not end within `deadline`.
     pub async fn stop(&self, deadline: Duration) -> Result<(), Overrun> {
-        self.tasks.stop(deadline).await
+        self.inner.node.close();
+        let stopped = self.tasks.stop(deadline).await;
+        self.inner.thread.stop().await;
+        stopped
     }
 }
 
