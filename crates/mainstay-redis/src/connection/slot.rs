@@ -1,8 +1,11 @@
 //! Which of a Cluster's 16,384 slots a key lies in.
 
+/// How many there are.
+pub(crate) const SLOTS: u16 = 16_384;
+
 /// The slot of a key: CRC16 of its hash tag, as the Redis Cluster specification has it.
 pub(crate) fn slot(key: &[u8]) -> u16 {
-    crc16(tag(key)) & 0x3fff
+    crc16(tag(key)) % SLOTS
 }
 
 /// What lies between the first `{` and the next `}`, if it is not empty; else all.

@@ -1,0 +1,282 @@
+//! The primary that sentinels name.
+//!
+//! Every sentinel is asked on a connection of its own: at once, when it tells of a switch (`+switch-master`), when
+//! the primary is lost, and each second. Of their answers the one with the highest configuration epoch counts, the
+//! number that sentinels agree on for each switch, if the server it names says that it is a primary. So a sentinel
+//! that is down, slow or cut off from the others delays nobody, and one with old news is overruled by any other.
+//!
+//! Not promised: a primary that is cut off from the sentinels' majority, but reached from here together with
+//! sentinels of the minority, is used until one of the others is reached. `min-replicas-to-write` on the servers
+//! bounds what is lost then.
+
+use std::collections::HashMap;
+use std::future::pending;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use redis::{ProtocolVersion, PushKind, RedisConnectionInfo};
+use tokio::sync::{Notify, mpsc, watch};
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::{sleep, timeout};
+
+use mainstay_core::backoff::Backoff;
+
+use super::Topology;
+use super::map::Map;
+use crate::connection::context::Context;
+use crate::connection::dial::{ask, dial, greet, login};
+use crate::connection::refusal::Refusal;
+use crate::{Address, Answer, Options};
+
+/// Pause between two questions to a sentinel while all is well.
+const PERIOD: Duration = Duration::from_secs(1);
+/// Pause while there is no primary.
+const HURRY: Duration = Duration::from_millis(100);
+/// Longest wait for a server to say that it is a primary.
+const CHECK: Duration = Duration::from_millis(300);
+
+/// What a sentinel says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct View {
+    primary: Address,
+    /// Of the configuration: grows with each switch.
+    epoch: u64,
+    /// The other sentinels that it knows.
+    peers: Vec<Address>,
+}
+
+/// A sentinel's last word; `None`: it cannot be asked.
+type News = (Address, Option<View>);
+
+struct Sentinel {
+    view: Option<View>,
+    task: AbortHandle,
+}
+
+struct Watch {
+    topology: Arc<Topology>,
+    master: Arc<str>,
+    seeds: Vec<Address>,
+    known: HashMap<Address, Sentinel>,
+    tasks: JoinSet<()>,
+    news: mpsc::Sender<News>,
+    /// Tells all to ask again.
+    again: watch::Sender<()>,
+    /// Under which the present primary was named.
+    epoch: u64,
+}
+
+pub(super) async fn follow(topology: Arc<Topology>, sentinels: Vec<Address>, master: String) {
+    let (news, mut inbox) = mpsc::channel(64);
+    let mut epochs = topology.context.epoch.subscribe();
+    let mut watch = Watch {
+        topology,
+        master: master.into(),
+        known: HashMap::new(),
+        seeds: sentinels,
+        tasks: JoinSet::new(),
+        news,
+        again: watch::Sender::new(()),
+        epoch: 0,
+    };
+    watch.meet();
+    loop {
+        let hurry = async {
+            match watch.topology.is_up() {
+                true => pending().await,
+                false => sleep(HURRY).await,
+            }
+        };
+        tokio::select! {
+            Some((sentinel, view)) = inbox.recv() => {
+                if let Some(known) = watch.known.get_mut(&sentinel) {
+                    known.view = view;
+                }
+                watch.meet();
+                watch.decide().await;
+            }
+            () = hurry => { watch.again.send_replace(()); }
+            _changed = epochs.changed() => { watch.again.send_replace(()); }
+        }
+    }
+}
+
+impl Watch {
+    /// Watches the sentinels that others tell of, and no longer those that nobody tells of any more.
+    fn meet(&mut self) {
+        let views: Vec<_> = self.known.values().filter_map(|sentinel| sentinel.view.as_ref()).collect();
+        let mut present = self.seeds.clone();
+        present.extend(views.iter().flat_map(|view| view.peers.iter().cloned()));
+        if !views.is_empty() {
+            self.known.retain(|address, sentinel| {
+                let stays = sentinel.view.is_some() || present.contains(address);
+                if !stays {
+                    sentinel.task.abort();
+                }
+                stays
+            });
+        }
+        for address in present {
+            if !self.known.contains_key(&address) {
+                let context = Arc::clone(&self.topology.context);
+                let (news, again) = (self.news.clone(), self.again.subscribe());
+                let task = keep_asking(address.clone(), Arc::clone(&self.master), context, again, news);
+                let sentinel = Sentinel { view: None, task: self.tasks.spawn(task) };
+                self.known.insert(address, sentinel);
+            }
+        }
+    }
+
+    /// Goes over to the primary that is named, if it is another one.
+    async fn decide(&mut self) {
+        let mut named: HashMap<&Address, u64> = HashMap::new();
+        for view in self.known.values().filter_map(|sentinel| sentinel.view.as_ref()) {
+            let epoch = named.entry(&view.primary).or_default();
+            *epoch = view.epoch.max(*epoch);
+        }
+        let present = self.topology.nodes().first().map(|node| node.address().clone());
+        let present_epoch = present.as_ref().and_then(|present| named.get(present)).copied();
+        // Without its server the present primary counts for no more than its sentinels say.
+        let least = if self.topology.is_up() { Some(self.epoch) } else { present_epoch };
+        let better = named.into_iter().filter(|(server, epoch)| {
+            Some(*server) != present.as_ref() && least.is_none_or(|least| *epoch > least)
+        });
+        let context = &self.topology.context;
+        let checks = better.map(async |(server, epoch)| match primary(server, context).await {
+            Ok(()) => Some((epoch, server.clone())),
+            Err(error) => {
+                tracing::debug!(address = %server, %error, "sentinels name a server that is no primary");
+                None
+            }
+        });
+        let best = join_all(checks).await.into_iter().flatten().max_by_key(|(epoch, _)| *epoch);
+        match best {
+            Some((epoch, server)) => {
+                tracing::info!(address = %server, epoch, "the primary, say the sentinels");
+                self.epoch = epoch;
+                self.topology.change(|map| *map = Map::single(server.clone()));
+                self.topology.place.send_replace(Some(server));
+            }
+            None => self.epoch = self.epoch.max(present_epoch.unwrap_or_default()),
+        }
+    }
+}
+
+/// Whether a server says that it is a primary.
+async fn primary(server: &Address, context: &Context) -> Result<(), Refusal> {
+    let check = async {
+        let mut dialled = dial(server, &login(&context.options), context, |_| {}).await?;
+        greet(&mut dialled.connection, &context.options.client_name).await.map(|_| ())
+    };
+    timeout(CHECK, check).await.map_err(|_| Refusal::Timeout(CHECK))?
+}
+
+async fn keep_asking(
+    sentinel: Address,
+    master: Arc<str>,
+    context: Arc<Context>,
+    mut again: watch::Receiver<()>,
+    news: mpsc::Sender<News>,
+) {
+    let backoff = Backoff::new(HURRY, PERIOD);
+    let mut failures = 0;
+    loop {
+        let mut answered = false;
+        let Err(error) = session(&sentinel, &master, &context, &mut again, async |view| {
+            answered = true;
+            let _ended = news.send((sentinel.clone(), Some(view))).await;
+        })
+        .await;
+        failures = if answered { 0 } else { failures + 1 };
+        tracing::debug!(address = %sentinel, %error, "a sentinel");
+        if news.send((sentinel.clone(), None)).await.is_err() {
+            return;
+        }
+        sleep(backoff.delay(failures)).await;
+    }
+}
+
+enum Never {}
+
+/// Asks until that fails.
+async fn session(
+    sentinel: &Address,
+    master: &str,
+    context: &Context,
+    again: &mut watch::Receiver<()>,
+    mut tell: impl AsyncFnMut(View),
+) -> Result<Never, Refusal> {
+    let options = &context.options;
+    let switched = Arc::new(Notify::new());
+    let push = {
+        let switched = Arc::clone(&switched);
+        move |news: redis::PushInfo| {
+            if matches!(news.kind, PushKind::Message | PushKind::Disconnection) {
+                switched.notify_one();
+            }
+        }
+    };
+    let login = sentinel_login(options);
+    let dialled = dial(sentinel, &login, context, push);
+    let late = |_| Refusal::Timeout(options.connect_timeout);
+    let mut dialled = timeout(options.connect_timeout, dialled).await.map_err(late)??;
+    let subscribed = dialled.connection.subscribe("+switch-master");
+    timeout(options.connect_timeout, subscribed).await.map_err(late)??;
+    loop {
+        again.mark_unchanged();
+        let questions = questions(&mut dialled.connection, master);
+        let view = timeout(options.connect_timeout, questions).await.map_err(late)??;
+        tell(view.ok_or_else(|| Refusal::Unexpected("about its primary".into()))?).await;
+        tokio::select! {
+            () = switched.notified() => {}
+            _ = again.changed() => {}
+            () = sleep(PERIOD) => {}
+        }
+    }
+}
+
+async fn questions(
+    connection: &mut redis::aio::MultiplexedConnection,
+    master: &str,
+) -> Result<Option<View>, Refusal> {
+    let question = |verb| {
+        let (mut connection, mut words) = (connection.clone(), redis::cmd("SENTINEL"));
+        words.arg(verb).arg(master);
+        async move { ask(&mut connection, &words).await }
+    };
+    // The first names a server that was promoted before the second does.
+    let (primary, state, peers) =
+        tokio::try_join!(question("GET-MASTER-ADDR-BY-NAME"), question("MASTER"), question("SENTINELS"))?;
+    Ok(view(primary, &state, peers))
+}
+
+fn view(primary: Answer, state: &Answer, peers: Answer) -> Option<View> {
+    let [host, port] = primary.into_array().ok()?;
+    let port = u16::try_from(port.int().ok()?).ok()?;
+    let peers = peers.into_list().ok()?;
+    let peer = |peer: &Answer| Some(Address::new(field(peer, "ip")?, field(peer, "port")?.parse().ok()?));
+    Some(View {
+        primary: Address::new(host.text().ok()?, port),
+        epoch: field(state, "config-epoch")?.parse().ok()?,
+        peers: peers.iter().filter_map(peer).collect(),
+    })
+}
+
+/// A value of a map, which is a flat list here.
+fn field<'a>(fields: &'a Answer, name: &str) -> Option<&'a str> {
+    let Answer::List(fields) = fields else { return None };
+    fields.chunks_exact(2).find(|pair| pair[0].text() == Ok(name)).and_then(|pair| pair[1].text().ok())
+}
+
+fn sentinel_login(options: &Options) -> RedisConnectionInfo {
+    let mut login =
+        RedisConnectionInfo::default().set_protocol(ProtocolVersion::RESP3).set_skip_set_lib_name();
+    if let Some(name) = &options.sentinel_username {
+        login = login.set_username(name);
+    }
+    if let Some(password) = &options.sentinel_password {
+        login = login.set_password(password.expose());
+    }
+    login
+}
