@@ -9,6 +9,7 @@ use crate::metrics::{Counter, Metrics, Unit};
 
 const DECISIONS: &str = "rate_limit_decisions_total";
 const DEGRADED: &str = "rate_limit_degraded_total";
+const REMEMBERED: &str = "rate_limit_deny_cache_hits_total";
 const KEYS: &str = "rate_limit_keys";
 const SHARED: &str = "rate_limit_shared_states";
 const OVERFLOW: &str = "rate_limit_overflow_total";
@@ -32,12 +33,18 @@ struct Counters {
     denied: Counter,
     never: Counter,
     degraded: Counter,
+    remembered: Counter,
 }
 
 impl Instruments {
     pub(super) fn new(metrics: &Metrics) -> Self {
         metrics.describe_counter(DECISIONS, Unit::None, "Rate limit decisions, by policy and result.");
         metrics.describe_counter(DEGRADED, Unit::None, "Rate limit decisions made without the store.");
+        metrics.describe_counter(
+            REMEMBERED,
+            Unit::None,
+            "Rate limit refusals for which a far store was not asked again.",
+        );
         metrics.describe_gauge(KEYS, Unit::None, "Keys with a rate limit state in this process.");
         metrics.describe_gauge(SHARED, Unit::None, "Rate limit states shared by keys without one.");
         metrics.describe_counter(OVERFLOW, Unit::None, "Rate limit decisions over a shared state.");
@@ -58,16 +65,29 @@ impl Instruments {
 
     #[inline]
     pub(super) fn count(&self, policy: &Policy, refusal: Option<Refusal>, degraded: bool) {
+        self.with(policy, |counters| counters.count(refusal, degraded));
+    }
+
+    /// A refusal that was remembered.
+    pub(super) fn count_remembered(&self, policy: &Policy) {
+        self.with(policy, |counters| {
+            counters.denied.increment(1);
+            counters.remembered.increment(1);
+        });
+    }
+
+    #[inline]
+    fn with(&self, policy: &Policy, count: impl FnOnce(&Counters)) {
         #[expect(clippy::cast_possible_truncation, reason = "only its low bits are used")]
         let first = policy.digest as usize;
         for place in (first..).take(TRIES) {
             let place = &self.kept[place % PLACES];
             let (kept, counters) = place.get_or_init(|| (*policy, Counters::new(&self.metrics, policy)));
             if kept == policy {
-                return counters.count(refusal, degraded);
+                return count(counters);
             }
         }
-        Counters::new(&self.metrics, policy).count(refusal, degraded);
+        count(&Counters::new(&self.metrics, policy));
     }
 }
 
@@ -80,6 +100,7 @@ impl Counters {
             denied: result("denied"),
             never: result("never"),
             degraded: metrics.counter(DEGRADED).with(&[("policy", &name)]),
+            remembered: metrics.counter(REMEMBERED).with(&[("policy", &name)]),
         }
     }
 

@@ -1,19 +1,20 @@
 //! The handle.
 
 use std::fmt;
-use std::hash::{BuildHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use smallvec::SmallVec;
+use smallvec::{SmallVec, smallvec};
 use tracing::Instrument;
 
 use super::config::Options;
 use super::decision::{Charged, Decision, Decisions, Refusal};
+use super::denied::Denied;
 use super::error::Error;
 use super::instruments::Instruments;
 use super::memory::Memory;
+use super::named::{Query, Random};
 use super::outage::RETRY_AFTER;
 use super::quota::Quota;
 use super::store::{Debit, Mode, Store, Verdict, Verdicts};
@@ -37,7 +38,9 @@ pub(super) struct Core {
     pub(super) local: Arc<Memory>,
     pub(super) options: Options,
     instruments: Instruments,
-    random: foldhash::fast::RandomState,
+    random: Random,
+    /// What a far store refused lately.
+    denied: Denied,
     /// Whether the last decision was made without the store.
     degraded: AtomicBool,
 }
@@ -73,11 +76,11 @@ impl RateLimiter {
     /// answer.
     #[must_use]
     pub fn new(store: Arc<dyn Store>, options: Options, metrics: &Metrics, clock: Clock) -> Self {
-        let local = Arc::new(Memory::new(options.max_keys, clock));
+        let local = Arc::new(Memory::new(options.max_keys, clock.clone()));
         let instruments = Instruments::new(metrics);
         instruments.watch("local", Arc::downgrade(&local));
-        let (random, degraded) = (foldhash::fast::RandomState::default(), AtomicBool::new(false));
-        Self { core: Arc::new(Core { store, local, options, instruments, random, degraded }) }
+        let (random, degraded, denied) = (Random::default(), AtomicBool::new(false), Denied::new(clock));
+        Self { core: Arc::new(Core { store, local, options, instruments, random, denied, degraded }) }
     }
 
     /// Limits kept in this process.
@@ -154,6 +157,9 @@ impl Core {
     ) -> impl Future<Output = Result<Decision, Error>> + Send {
         async move {
             let debit = Debit { key: Key::new(key)?, policy: quota.policy()?, cost };
+            if let Some(decision) = self.denied_before(&debit, mode) {
+                return Ok(decision);
+            }
             let pending = {
                 let reply = self.store.decide(std::slice::from_ref(&debit), mode);
                 // Read where it is: most checks end here, and moving a verdict costs as much as deciding.
@@ -188,8 +194,21 @@ impl Core {
             return Err(Error::Quota { field: "charges", reason: "must be at most 16" });
         }
         let debits: SmallVec<[Debit<'_>; 2]> = charges.iter().map(debit).collect::<Result<_, _>>()?;
+        if let [debit] = &*debits
+            && let Some(decision) = self.denied_before(debit, Mode::Take)
+        {
+            return Ok(Decisions(smallvec![decision]));
+        }
         let reply = self.store.decide(&debits, Mode::Take);
         Ok(Decisions(self.settle(reply, charges, &debits, Mode::Take).await))
+    }
+
+    /// The refusal of a charge by itself that the store would only repeat.
+    #[inline]
+    fn denied_before(&self, debit: &Debit<'_>, mode: Mode) -> Option<Decision> {
+        let verdict = if mode == Mode::Take { self.denied.verdict(debit) } else { None }?;
+        self.instruments.count_remembered(&debit.policy);
+        Some(self.decision(debit, &verdict, false, false))
     }
 
     /// One decision for each charge: by the store, or else by the outage policies.
@@ -200,8 +219,14 @@ impl Core {
         debits: &[Debit<'_>],
         mode: Mode,
     ) -> SmallVec<[Decision; 1]> {
+        let asked = reply.get().is_none().then(|| self.denied.asked());
         let decisions = match self.ask(reply).await {
-            Ok(verdicts) if verdicts.len() == debits.len() => self.decisions(debits, &verdicts, false),
+            Ok(verdicts) if verdicts.len() == debits.len() => {
+                if let (Mode::Take, Some(asked), [debit], [verdict]) = (mode, asked, debits, &*verdicts) {
+                    self.denied.learn(debit, verdict, asked);
+                }
+                self.decisions(debits, &verdicts, false)
+            }
             _ => self.without_store(charges, debits, mode),
         };
         debits.iter().zip(&decisions).for_each(|(debit, decision)| self.count(debit, decision, mode));
@@ -298,6 +323,7 @@ impl Core {
             return Err(Error::OtherDecision);
         }
         let Some(receipt) = charged.redeem() else { return Ok(()) };
+        let _forgets = self.denied.refunding(&debit);
         let done = if charged.local {
             self.local.refund(self.local_debit(&quota, &debit), receipt).within(self.options.op_timeout).await
         } else {
@@ -314,10 +340,7 @@ impl Core {
 
     #[inline]
     fn owner(&self, debit: &Debit<'_>) -> u64 {
-        let mut hasher = self.random.build_hasher();
-        debit.policy.hash(&mut hasher);
-        hasher.write(debit.key.name().as_bytes());
-        hasher.finish()
+        Query::new(&self.random, debit).hash
     }
 }
 

@@ -21,6 +21,9 @@
 //! - That a denied call among several says what it would have got alone: waiting the longest
 //!   `retry_after` of its decisions suffices.
 //! - Cancelling a check takes no charge back.
+//! - That a refund made by another process is noticed at once. A store that has to be waited for is not asked again
+//!   about a key and cost that it refused, until the wait it told is over; a refund through this limiter ends that.
+//!   Without refunds the answer is the one the store would give.
 //!
 //! # If the store is down
 //! The word is `local`: each process goes on with its share of the limit, the limit divided by
@@ -32,13 +35,14 @@
 //!
 //! # Defaults
 //! Ten buckets per window, 100,000 keys, 500 ms for the store, one instance, outage policy `local`. See
-//! [`Options`] and [`Quota`]. A key in memory takes about 300 bytes, its name and 4·(k+1) bytes until
+//! [`Options`] and [`Quota`]. Of a far store's refusals 10,000 are remembered. A key in memory takes about 300 bytes, its name and 4·(k+1) bytes until
 //! its last charge has left the window and new keys come.
 //!
 //! # Metrics
 //! - `rate_limit_decisions_total{policy, result}`: `allowed`, `denied` or `never` (costs more than ever
 //!   fits). In a refused call of several only those that refused are counted. Peeks are not.
 //! - `rate_limit_degraded_total{policy}`: those of them that were made without the store.
+//! - `rate_limit_deny_cache_hits_total{policy}`: those that were refused without asking a far store again.
 //! - `rate_limit_keys{place}`, `rate_limit_shared_states{place}`: states in this process; `place` is `store`, or
 //!   `local` for the outage.
 //! - `rate_limit_overflow_total{place}`: decisions over a shared state, for want of room: raise
@@ -66,12 +70,14 @@
 
 mod config;
 mod decision;
+mod denied;
 mod error;
 mod gcra;
 mod instruments;
 mod limiter;
 mod memory;
 mod meter;
+mod named;
 mod outage;
 mod policy;
 mod quota;

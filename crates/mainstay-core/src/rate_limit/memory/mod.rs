@@ -4,16 +4,16 @@ mod shard;
 mod slot;
 mod transaction;
 
-use std::hash::{BuildHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use smallvec::SmallVec;
 
+use super::named::{Query, Random};
 use super::store::{Debit, Mode, Receipt, Store, Verdict, Verdicts};
 use crate::store::{Reply, StoreError};
 use crate::time::Clock;
-use shard::{Query, Shard};
+use shard::Shard;
 use slot::Slot;
 use transaction::Place;
 
@@ -34,7 +34,7 @@ const PATIENCE_FULL: u64 = 100_000;
 pub struct Memory {
     clock: Clock,
     max_keys: usize,
-    random: foldhash::fast::RandomState,
+    random: Random,
     shards: Box<[Shard]>,
     keys: AtomicUsize,
     /// Which shard is searched next.
@@ -61,7 +61,7 @@ impl Memory {
         Self {
             clock,
             max_keys,
-            random: foldhash::fast::RandomState::default(),
+            random: Random::default(),
             shards: (0..SHARDS).map(|_| Shard::default()).collect(),
             keys: AtomicUsize::new(0),
             next: AtomicUsize::new(0),
@@ -81,10 +81,7 @@ impl Memory {
 
     #[inline]
     fn query<'a>(&self, debit: &'a Debit<'a>) -> Query<'a> {
-        let mut hasher = self.random.build_hasher();
-        debit.policy.hash(&mut hasher);
-        hasher.write(debit.key.name().as_bytes());
-        Query { hash: hasher.finish(), debit }
+        Query::new(&self.random, debit)
     }
 
     /// By bits of the hash that the maps make little of.

@@ -1,28 +1,23 @@
 //! A part of the keys: those with a slot of their own, and what the rest shares.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hash, Hasher};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use papaya::Equivalent;
-
 use super::slot::Slot;
 use crate::rate_limit::meter::State;
+use crate::rate_limit::named::{Map, Query, Random};
 use crate::rate_limit::policy::Policy;
-use crate::rate_limit::store::Debit;
 use crate::store::StoreError;
 use crate::time::Moment;
 
 /// Most policies whose keys can share a state, per shard.
 const MAX_SHARED: usize = 64;
 
-type Random = foldhash::fast::RandomState;
-
 /// The keys of one shard. Reading takes no lock; a slot comes and goes only under the lock of `shared`.
 #[derive(Debug, Default)]
 pub(super) struct Shard {
-    slots: papaya::HashMap<Owned, Arc<Slot>, BuildHasherDefault<Hashed>>,
+    slots: Map<Arc<Slot>>,
     shared: Mutex<Shared>,
     /// When idle slots were last looked for, in microseconds.
     pub(super) swept: AtomicU64,
@@ -61,12 +56,11 @@ impl Shard {
         if !reserve() {
             return None;
         }
-        let Query { hash, debit } = query;
+        let policy = query.debit.policy;
         let life = shared.next_life();
-        let state = shared.states.get(&debit.policy).cloned().map(|state| state.reborn(life));
-        let slot = Arc::new(Slot::new(state.unwrap_or_else(|| State::new(&debit.policy, life))));
-        let owned = Owned { hash, policy: debit.policy, name: debit.key.name().into() };
-        self.slots.pin().insert(owned, Arc::clone(&slot));
+        let state = shared.states.get(&policy).cloned().map(|state| state.reborn(life));
+        let slot = Arc::new(Slot::new(state.unwrap_or_else(|| State::new(&policy, life))));
+        self.slots.pin().insert(query.owned(), Arc::clone(&slot));
         Some(slot)
     }
 
@@ -110,69 +104,6 @@ impl Shared {
     }
 }
 
-/// A key under a policy, as the map holds it.
-#[derive(Debug)]
-struct Owned {
-    hash: u64,
-    policy: Policy,
-    name: Box<str>,
-}
-
-/// The same, as it is asked for, hashed once.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Query<'a> {
-    pub(super) hash: u64,
-    pub(super) debit: &'a Debit<'a>,
-}
-
-impl PartialEq for Owned {
-    fn eq(&self, other: &Self) -> bool {
-        self.name == other.name && self.policy == other.policy
-    }
-}
-
-impl Eq for Owned {}
-
-impl Hash for Owned {
-    fn hash<H: Hasher>(&self, into: &mut H) {
-        into.write_u64(self.hash);
-    }
-}
-
-impl Hash for Query<'_> {
-    #[inline]
-    fn hash<H: Hasher>(&self, into: &mut H) {
-        into.write_u64(self.hash);
-    }
-}
-
-impl Equivalent<Owned> for Query<'_> {
-    #[inline]
-    fn equivalent(&self, owned: &Owned) -> bool {
-        *owned.name == *self.debit.key.name() && owned.policy == self.debit.policy
-    }
-}
-
-/// Hands on what was hashed before.
-#[derive(Debug, Default, Clone, Copy)]
-struct Hashed(u64);
-
-impl Hasher for Hashed {
-    #[inline]
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, _bytes: &[u8]) {
-        unreachable!("only a hash is written");
-    }
-
-    #[inline]
-    fn write_u64(&mut self, hash: u64) {
-        self.0 = hash;
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
@@ -180,6 +111,7 @@ mod tests {
     use super::*;
     use crate::key::Key;
     use crate::rate_limit::quota::Quota;
+    use crate::rate_limit::store::Debit;
 
     #[test]
     fn a_receipt_of_a_slot_is_worth_nothing_in_the_state_it_came_from() {
@@ -188,7 +120,7 @@ mod tests {
         let (shard, begin) = (Shard::default(), Moment::from_micros(7_000));
         shard.lock().state(&debit.policy, begin).unwrap().charge(begin, 1);
 
-        let slot = shard.slot_or_insert(Query { hash: 1, debit: &debit }, || true).unwrap();
+        let slot = shard.slot_or_insert(Query::new(&Random::default(), &debit), || true).unwrap();
         let mut locked = slot.lock().unwrap();
         assert_eq!(locked.state(begin).judge(begin, 0, 0).remaining, 4, "it begins with what was shared");
         let first = locked.state(begin).charge(begin, 3).receipt.unwrap();

@@ -4,9 +4,10 @@ use std::sync::{Arc, MutexGuard};
 
 use smallvec::SmallVec;
 
-use super::shard::{Query, Shard, Shared};
+use super::shard::{Shard, Shared};
 use super::slot::{Locked, Slot};
 use crate::rate_limit::meter::State;
+use crate::rate_limit::named::Query;
 use crate::rate_limit::store::{Mode, Verdict, Verdicts};
 use crate::store::StoreError;
 use crate::time::{Clock, Moment};

@@ -2,6 +2,7 @@
 
 mod checks;
 mod contract;
+mod denied;
 mod keys;
 mod outage;
 mod threads;
