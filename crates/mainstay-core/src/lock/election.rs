@@ -145,8 +145,8 @@ impl Election {
         leading.wait_for(leads).await.ok()?.clone()
     }
 
-    /// Waits until this process begins or ceases to lead, since this clone last saw it. False once the campaign is
-    /// over. Has no deadline of its own; may be dropped at any time.
+    /// Waits until this process begins or ceases to lead, since this clone last saw it; changes that came between are
+    /// told as one. False once the campaign is over. Has no deadline of its own; may be dropped at any time.
     pub async fn changed(&mut self) -> bool {
         self.leading.changed().await.is_ok()
     }
@@ -220,6 +220,8 @@ async fn campaign(request: Request, leader: watch::Sender<Option<Leadership>>, r
             Ok(guard) => {
                 failures = 0;
                 lead(guard, &leader, &resigned).await;
+                // Those who wait come first.
+                resigned.run_until_cancelled(tokio::time::sleep(PAUSE.0)).await;
             }
             // After a day in line.
             Err(Error::Contended { .. }) => {}
