@@ -9,13 +9,13 @@ pub mod cache;
 mod command;
 mod connection;
 mod error;
+pub mod fence;
+pub mod lock;
 mod options;
 pub mod rate_limit;
 mod script;
 mod status;
-
-pub mod fence;
-pub mod lock;
+mod url;
 
 pub use answer::Answer;
 pub use command::{Arg, Class, Command, Lane};
@@ -24,3 +24,4 @@ pub use error::CallError;
 pub use options::{Address, Deployment, Options};
 pub use script::Script;
 pub use status::{Finding, Primitive, ServerStatus, Severity, Status};
+pub use url::InvalidUrl;

@@ -146,7 +146,10 @@ fn address(text: &str, default: u16) -> Result<Address, InvalidUrl> {
         return Err(invalid("host", "is missing"));
     }
     if !host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._:".contains(&byte)) {
-        return Err(invalid("host", "has a character that no host name has; those of a password are encoded"));
+        return Err(invalid(
+            "host",
+            "has a character that no host name has; those of a password are encoded",
+        ));
     }
     match port.strip_prefix(':') {
         None if port.is_empty() => Ok(Address::new(host, default)),

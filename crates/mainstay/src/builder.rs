@@ -107,9 +107,10 @@ impl Builder {
         };
         let health_settings = config.get::<config::Health>();
         let health = Health::new(wiring::options(&health_settings), wiring::identity(&config, self.version));
-        wiring::register_checks(&health, storage.as_ref())?;
+        let redis = wiring::open_redis(&config, &metrics).await?;
+        wiring::register_checks(&health, storage.as_ref(), redis.as_ref())?;
         wiring::export_health(&metrics, &health);
-        let primitives = Primitives::in_memory(&config, &metrics);
+        let primitives = Primitives::new(&config, &metrics, redis.as_ref());
 
         let mut bindings = container::Container::builder();
         bindings.value(config.clone());
@@ -142,7 +143,7 @@ impl Builder {
         if let Some(traces) = traces {
             traces.flush_at_the_end(&lifecycle);
         }
-        let info = wiring::info(&config, self.version, storage.is_some());
+        let info = wiring::info(&config, self.version, storage.is_some(), redis.as_ref());
         Ok(Mainstay(Arc::new(Parts {
             config,
             metrics,

@@ -17,6 +17,9 @@ pub enum StartError {
     /// The database cannot be opened or migrated.
     #[error("database: {0}")]
     Database(#[from] mainstay_sql::Error),
+    /// Redis is addressed wrongly, or set up so that locks could be lost.
+    #[error("redis: {0}")]
+    Redis(String),
     /// A component is missing, misused, or failed to build or start.
     #[error("{0}")]
     Container(#[from] container::Error),

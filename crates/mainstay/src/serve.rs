@@ -99,7 +99,7 @@ impl Mainstay {
             config: parts.config.clone(),
             info: parts.info.clone(),
             access,
-            redis: parts.primitives.status.clone(),
+            redis: wiring::store_status(parts.primitives.redis.as_ref()),
             cache: parts.primitives.cache.clone(),
             locks: parts.primitives.locks.clone(),
             rate_limiter: parts.primitives.rate_limiter.clone(),

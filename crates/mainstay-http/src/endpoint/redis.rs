@@ -22,9 +22,9 @@ impl StoreStatus {
     /// Nothing is shared: everything runs in the process.
     #[must_use]
     pub fn embedded() -> Self {
-        Self::new(|| {
-            json!({"connected": false, "health": "disabled", "mode": "embedded", "info": null, "memory": null})
-        })
+        Self::new(
+            || json!({"connected": false, "health": "disabled", "mode": "embedded", "info": null, "memory": null}),
+        )
     }
 }
 

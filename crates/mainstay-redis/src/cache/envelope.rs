@@ -49,8 +49,7 @@ pub(super) enum Rejected {
 }
 
 impl Rejected {
-    pub(super) const ALL: [Self; 5] =
-        [Self::Format, Self::Checksum, Self::Key, Self::Schema, Self::Size];
+    pub(super) const ALL: [Self; 5] = [Self::Format, Self::Checksum, Self::Key, Self::Schema, Self::Size];
 
     pub(super) const fn reason(self) -> &'static str {
         match self {

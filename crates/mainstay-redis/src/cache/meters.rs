@@ -27,7 +27,8 @@ impl Meters {
         );
         Self {
             near_hits: counter("cache_near_hits_total", "Values that were found in this process.").with(&[]),
-            near_misses: counter("cache_near_misses_total", "Values that the server was asked for.").with(&[]),
+            near_misses: counter("cache_near_misses_total", "Values that the server was asked for.")
+                .with(&[]),
             invalidations: counter(
                 "cache_near_invalidations_total",
                 "Keys of which the server said that they changed.",

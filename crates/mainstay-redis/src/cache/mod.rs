@@ -56,9 +56,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use mainstay_core::cache::{
-    Claim, Entry, Found, Lookup, Options, Outcome, Settled, Store, Target, Token,
-};
+use mainstay_core::cache::{Claim, Entry, Found, Lookup, Options, Outcome, Settled, Store, Target, Token};
 use mainstay_core::key::Key;
 use mainstay_core::metrics::Metrics;
 use mainstay_core::store::{Reply, StoreError};

@@ -57,7 +57,8 @@ impl Names {
 
     /// Whether a server key has its name in it: a long name is a digest there, and there is no way back.
     pub(super) fn is_spelled_out(&self, written: &str) -> bool {
-        let name = written.strip_prefix(&*self.value_prefix).or_else(|| written.strip_prefix(&*self.tag_prefix));
+        let name =
+            written.strip_prefix(&*self.value_prefix).or_else(|| written.strip_prefix(&*self.tag_prefix));
         name.is_some_and(|name| !name.starts_with("%-"))
     }
 

@@ -46,14 +46,7 @@ pub(super) struct Kept<V> {
 
 /// A place for an answer that is on its way.
 pub(super) struct Place<'a, V: Bulk> {
-    guard: PlaceholderGuard<
-        'a,
-        Box<str>,
-        Arc<Kept<V>>,
-        Weigh,
-        foldhash::fast::RandomState,
-        Evictions,
-    >,
+    guard: PlaceholderGuard<'a, Box<str>, Arc<Kept<V>>, Weigh, foldhash::fast::RandomState, Evictions>,
     witness: Witness,
     era: u64,
 }

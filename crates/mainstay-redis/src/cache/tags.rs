@@ -55,18 +55,14 @@ impl Shared {
     }
 
     /// The epochs of tags.
-    pub(super) async fn epochs(
-        &self,
-        names: impl Iterator<Item = &Arc<str>>,
-    ) -> Result<Epochs, StoreError> {
+    pub(super) async fn epochs(&self, names: impl Iterator<Item = &Arc<str>>) -> Result<Epochs, StoreError> {
         self.ask_epochs(names, |written| Command::new(Class::Read, "GET").key(written)).await
     }
 
     /// The epochs of tags; the server begins to know those that it does not.
     pub(super) async fn opened(&self, names: impl Iterator<Item = &Arc<str>>) -> Result<Epochs, StoreError> {
-        let open = |written: &str| {
-            self.scripts.tag_open.call(Class::Idem, &[written]).arg(millis(TAG_MEMORY))
-        };
+        let open =
+            |written: &str| self.scripts.tag_open.call(Class::Idem, &[written]).arg(millis(TAG_MEMORY));
         self.ask_epochs(names, open).await
     }
 

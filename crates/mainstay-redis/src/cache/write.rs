@@ -131,10 +131,8 @@ impl Shared {
         entry: &Entry,
         epochs: &Epochs,
     ) -> Command {
-        let with_epoch = |tag: &Tag| Tag {
-            name: tag.name.clone(),
-            epoch: tag.epoch.or_else(|| epochs.of(&tag.name)),
-        };
+        let with_epoch =
+            |tag: &Tag| Tag { name: tag.name.clone(), epoch: tag.epoch.or_else(|| epochs.of(&tag.name)) };
         let tags: Vec<Tag> = entry.tags.iter().map(with_epoch).collect();
         let envelope = envelope::seal(key.name(), entry, &tags, &self.options);
         let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
@@ -163,6 +161,8 @@ fn together(answers: Vec<Result<Answer, CallError>>) -> Result<(), StoreError> {
         (_, 0) => Ok(()),
         (Some(at), _) => Err(errors.swap_remove(at)),
         (None, failed) if failed == all => Err(errors.swap_remove(0)),
-        (None, failed) => Err(StoreError::unknown(format!("{failed} of {all} were not stored: {}", errors[0]))),
+        (None, failed) => {
+            Err(StoreError::unknown(format!("{failed} of {all} were not stored: {}", errors[0])))
+        }
     }
 }

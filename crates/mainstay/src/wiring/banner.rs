@@ -12,8 +12,13 @@ pub(crate) fn banner(parts: &Parts, addrs: &[SocketAddr], landing: Option<&str>)
     let url = format!("http://{main}");
     let environment = parts.config.get::<Server>().env.as_str();
     let data = parts.storage.as_ref().map_or("none", |storage| &storage.location);
+    let mode = parts.primitives.redis.as_ref().map_or("embedded", |redis| redis.status().mode);
+    let shared = match mode {
+        "embedded" => "everything in this process",
+        _ => "cache, locks and limits on Redis",
+    };
     if parts.config.get::<Log>().format == Format::Json {
-        tracing::info!(address = url, mode = "embedded", environment, data, "started");
+        tracing::info!(address = url, mode, environment, data, "started");
         return;
     }
     let (health, metrics) = (parts.config.get::<Health>(), parts.config.get::<Metrics>());
@@ -25,7 +30,7 @@ pub(crate) fn banner(parts: &Parts, addrs: &[SocketAddr], landing: Option<&str>)
     {
         println!(
             "\n  {name} {version} on {url}\n  \
-             mode    embedded: everything in this process ({environment})\n  \
+             mode    {mode}: {shared} ({environment})\n  \
              data    {data}\n  \
              open    {open}\n",
             name = parts.info.service,

@@ -1,38 +1,41 @@
-use mainstay_core::config::{Config, Identity, Server};
+use mainstay_core::config::{Cache, CacheDegrade, Config, Identity, RateLimit, RateLimitOutage, Server};
 use mainstay_http::endpoint::{Component, Info};
+use mainstay_redis::Redis;
 
 /// What `/distributed/info` says: the parts of this app and their degrade rules. A part that comes to
 /// the chassis adds its line here.
-pub(crate) fn info(config: &Config, version: &str, has_database: bool) -> Info {
+pub(crate) fn info(config: &Config, version: &str, has_database: bool, redis: Option<&Redis>) -> Info {
     let identity = config.get::<Identity>();
+    let shared = redis.map_or("memory", |redis| match redis.status().mode {
+        "sentinel" => "redis (sentinel)",
+        "cluster" => "redis (cluster)",
+        _ => "redis",
+    });
+    let cache = match config.get::<Cache>().degrade {
+        CacheDegrade::Refuse => "refuse: everything fails at once, get_or_load too",
+        _ => {
+            "local: get and set fail at once, get_or_load loads by itself, a bounded number at a time; what was not taken away is taken away when the store is back"
+        }
+    };
+    let limits = match config.get::<RateLimit>().outage {
+        RateLimitOutage::Deny => "deny: 503 for everybody, unless the quota says local or allow",
+        RateLimitOutage::Allow => "allow: nobody is limited, unless the quota says local or deny",
+        _ => "local: each instance admits its share, unless the quota says deny or allow",
+    };
+    // Where the state is in this process, it is as near as the code: the rules matter with a shared store.
     let mut components = vec![
         Component::new("config", "files, environment", "keeps the last good configuration"),
         Component::new("metrics", "memory", "needs no store"),
         Component::new("health", "memory", "needs no store; a failed dependency does not stop liveness"),
-    ];
-    // In this process their state is as near as the code: the rules begin to matter with a shared store.
-    components.extend([
-        Component::new(
-            "cache",
-            "memory",
-            "local: get and set fail at once, get_or_load loads by itself, a bounded number at a time",
-        ),
-        Component::new(
-            "lock",
-            "memory",
-            "refuse: nobody gets a lock; guards stay valid until their time ends",
-        ),
-        Component::new(
-            "rate_limit",
-            "memory",
-            "local: each instance admits its share, unless the quota says deny or allow",
-        ),
+        Component::new("cache", shared, cache),
+        Component::new("lock", shared, "refuse: nobody gets a lock; guards stay valid until their time ends"),
+        Component::new("rate_limit", shared, limits),
         Component::new(
             "events",
             "memory",
             "refuse: publishing fails at once; consumers go on when it is back",
         ),
-    ]);
+    ];
     if has_database {
         components.push(Component::new(
             "database",

@@ -2,7 +2,10 @@ use mainstay_core::config::{self, Config};
 use mainstay_core::health::checks::{self, DiskOptions, EventLoopOptions, MemoryOptions};
 use mainstay_core::health::{Check, Error, Health, Identity, Options};
 
+use mainstay_redis::Redis;
+
 use super::Storage;
+use super::redis::register_check;
 
 pub(crate) fn options(health: &config::Health) -> Options {
     let mut options = Options::default();
@@ -24,8 +27,16 @@ pub(crate) fn identity(config: &Config, version: &str) -> Identity {
 }
 
 /// The checks every app has. The database is critical, but does not gate readiness: every instance
-/// shares it, and taking them all out of the balancer would turn a slow answer into none.
-pub(crate) fn register_checks(health: &Health, storage: Option<&Storage>) -> Result<(), Error> {
+/// shares it, and taking them all out of the balancer would turn a slow answer into none. Redis is not
+/// critical: every primitive has a rule for its absence.
+pub(crate) fn register_checks(
+    health: &Health,
+    storage: Option<&Storage>,
+    redis: Option<&Redis>,
+) -> Result<(), Error> {
+    if let Some(redis) = redis {
+        register_check(health, redis)?;
+    }
     health.register(checks::memory(MemoryOptions::default()))?;
     health.register(checks::event_loop_lag(EventLoopOptions::default()))?;
     let Some(storage) = storage else { return Ok(()) };

@@ -13,6 +13,7 @@ mod otlp;
 #[cfg(feature = "otlp")]
 mod otlp;
 mod primitives;
+mod redis;
 mod reload;
 mod shutdown;
 mod telemetry;
@@ -26,6 +27,7 @@ pub(crate) use metrics::{export_health, metrics};
 pub(crate) use notices::notices;
 pub(crate) use otlp::{Traces, section};
 pub(crate) use primitives::Primitives;
+pub(crate) use redis::{open as open_redis, store_status};
 pub(crate) use reload::{follow_limits, follow_settings};
 pub(crate) use shutdown::{lifecycle, stop_components};
 pub(crate) use telemetry::start_telemetry;

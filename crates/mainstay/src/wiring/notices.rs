@@ -4,7 +4,9 @@ use mainstay_core::config::{Config, Environment, Redis, Server};
 pub(crate) fn notices(config: &Config) {
     let redis = config.get::<Redis>();
     if redis.host.is_some() || redis.url.is_some() {
-        tracing::warn!("Redis is configured, but this version keeps everything in the process");
+        tracing::warn!(
+            "events stay in the process that published them: this version shares cache, locks and limits"
+        );
     }
     if config.get::<Server>().env == Environment::Production {
         tracing::warn!(

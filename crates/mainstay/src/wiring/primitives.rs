@@ -1,18 +1,25 @@
+use std::sync::Arc;
 use std::time::Duration;
 
 use mainstay_core::cache::{self, Cache};
 use mainstay_core::codec::Codec;
-use mainstay_core::config::{self, CacheCodec, Config};
+use mainstay_core::config::{self, CacheCodec, CacheDegrade, Config, RateLimitOutage};
 use mainstay_core::container;
 use mainstay_core::event::{self, Events};
 use mainstay_core::lifecycle::{Lifecycle, Step};
 use mainstay_core::lock::{self, Locks};
 use mainstay_core::metrics::Metrics;
-use mainstay_core::rate_limit::{self, Quota, RateLimiter};
+use mainstay_core::rate_limit::{self, Outage, Quota, RateLimiter};
+use mainstay_core::store::Degrade;
 use mainstay_core::task::TaskGroup;
 use mainstay_core::time::Clock;
-use mainstay_http::endpoint::StoreStatus;
 use mainstay_http::{RateLimitLayer, RateLimitRule, TrustedProxies};
+use mainstay_redis::Redis;
+use mainstay_redis::cache::RedisCache;
+use mainstay_redis::lock::RedisLocks;
+use mainstay_redis::rate_limit::RedisLimits;
+
+use super::redis::{close_with, namespace};
 
 /// For a primitive to let go of what it holds.
 const LET_GO: Duration = Duration::from_secs(5);
@@ -25,25 +32,45 @@ pub(crate) struct Primitives {
     pub(crate) events: Events,
     /// What one client may ask of the service's routes.
     pub(crate) client_limit: RateLimitLayer,
-    /// What `/distributed/redis/status` says.
-    pub(crate) status: StoreStatus,
+    /// What cache, locks and limits share, where it is configured.
+    pub(crate) redis: Option<Redis>,
 }
 
 impl Primitives {
-    /// All four, with their state in this process.
-    pub(crate) fn in_memory(config: &Config, metrics: &Metrics) -> Self {
+    /// All four: on Redis where there is one, else in this process.
+    pub(crate) fn new(config: &Config, metrics: &Metrics, redis: Option<&Redis>) -> Self {
         let clock = Clock::system();
-        let rate_limiter = RateLimiter::in_memory(limit_options(config), metrics, clock.clone());
+        let (cache, locks, rate_limiter) = match redis {
+            None => (
+                Cache::in_memory(cache_options(config), metrics, clock.clone()),
+                Locks::in_memory(lock_options(config), metrics, clock.clone()),
+                RateLimiter::in_memory(limit_options(config), metrics, clock.clone()),
+            ),
+            Some(redis) => {
+                let space = namespace(config);
+                let owner = config.get::<config::Identity>().instance_id.clone();
+                let near =
+                    RedisCache::new(redis.clone(), &space, cache_options(config), metrics, clock.clone());
+                let held = RedisLocks::new(redis.clone(), &space, &owner);
+                let limits = RedisLimits::new(redis.clone(), &space);
+                (
+                    Cache::new(Arc::new(near), cache_options(config), metrics, clock.clone()),
+                    Locks::new(Arc::new(held), lock_options(config), metrics, clock.clone()),
+                    RateLimiter::new(Arc::new(limits), limit_options(config), metrics, clock.clone()),
+                )
+            }
+        };
         Self {
-            cache: Cache::in_memory(cache_options(config), metrics, clock.clone()),
-            locks: Locks::in_memory(lock_options(config), metrics, clock.clone()),
+            cache,
+            locks,
+            // Until they have a store of their own, events stay in the process that published them.
             events: Events::in_memory(event_options(config), metrics, clock),
             client_limit: RateLimitLayer::new(
                 rate_limiter.clone(),
                 client_rule(&config.get::<config::RateLimit>()),
             ),
             rate_limiter,
-            status: StoreStatus::embedded(),
+            redis: redis.cloned(),
         }
     }
 
@@ -65,8 +92,12 @@ impl Primitives {
         });
     }
 
-    /// Hands cache and locks to the shutdown: they end after the components that lean on them.
+    /// Hands cache and locks to the shutdown: they end after the components that lean on them, and before the
+    /// connection that they lean on.
     pub(crate) fn stop_with(&self, lifecycle: &Lifecycle) {
+        if let Some(redis) = &self.redis {
+            close_with(redis, lifecycle);
+        }
         let (cache, locks) = (self.cache.clone(), self.locks.clone());
         lifecycle.on(Step::StopComponents, "cache", LET_GO, async move || cache.stop(LET_GO).await);
         lifecycle.on(Step::StopComponents, "locks", LET_GO, async move || locks.stop(LET_GO).await);
@@ -91,6 +122,13 @@ fn cache_options(config: &Config) -> cache::Options {
         CacheCodec::MessagePack => Codec::MessagePack,
         _ => Codec::Json,
     };
+    options.near_ttl = settings.near_ttl;
+    options.compress_above = settings.compress_above as usize;
+    options.schema = settings.schema;
+    options.degrade = match settings.degrade {
+        CacheDegrade::Refuse => Degrade::Refuse,
+        _ => Degrade::Local,
+    };
     options
 }
 
@@ -104,8 +142,15 @@ fn lock_options(config: &Config) -> lock::Options {
 }
 
 fn limit_options(config: &Config) -> rate_limit::Options {
+    let settings = config.get::<config::RateLimit>();
     let mut options = rate_limit::Options::default();
-    options.max_keys = config.get::<config::RateLimit>().max_keys as usize;
+    options.max_keys = settings.max_keys as usize;
+    options.instances = settings.instances;
+    options.on_outage = match settings.outage {
+        RateLimitOutage::Deny => Outage::Deny,
+        RateLimitOutage::Allow => Outage::Allow,
+        _ => Outage::Local { share: None },
+    };
     options
 }
 

@@ -11,7 +11,10 @@ use super::*;
 fn backend(redis: &Redis, options: Options, edit: impl Fn(&'static str) -> &'static str) -> Backend {
     let (metrics, clock) = (Metrics::new(), Clock::system());
     let store = RedisCache::with_scripts(redis.clone(), &namespace(), options, &metrics, clock, edit);
-    Backend { store: Arc::new(store) as Arc<dyn Store>, elapse: Elapse::of(|time| tokio::time::sleep(time + 2 * MS)) }
+    Backend {
+        store: Arc::new(store) as Arc<dyn Store>,
+        elapse: Elapse::of(|time| tokio::time::sleep(time + 2 * MS)),
+    }
 }
 
 #[tokio::test]
