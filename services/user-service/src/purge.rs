@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use mainstay::config::Config;
-use mainstay::lock::{self, Locks};
+use mainstay::config::{self, Config};
+use mainstay::lock::{self, Locks, election::Leadership};
 use mainstay::metrics::{Counter, Metrics, Unit};
 use mainstay::task::{Overrun, TaskGroup};
 
@@ -14,17 +14,17 @@ use crate::users::{self, UserService, now};
 const BATCH: usize = 500;
 const PURGED: &str = "users_purged_total";
 
-/// A purge at start and after each interval. The lock spares instances the same work; were it lost
-/// half-way, two of them would share it and no harm be done.
+/// A purge at once and after each interval, on the one instance that leads. A leader that stopped for a while and
+/// does not know yet that another leads could purge beside it: two would share the work, and no harm be done.
 pub(crate) struct Purge {
     work: Work,
+    locks: Locks,
     tasks: TaskGroup,
 }
 
 #[derive(Clone)]
 struct Work {
     users: UserService,
-    locks: Locks,
     config: Config,
     purged: Counter,
 }
@@ -33,12 +33,16 @@ impl Purge {
     pub(crate) fn new(users: UserService, locks: Locks, config: Config, metrics: &Metrics) -> Self {
         metrics.describe_counter(PURGED, Unit::None, "Deleted users removed for good.");
         let purged = metrics.counter(PURGED).with(&[]);
-        Self { work: Work { users, locks, config, purged }, tasks: TaskGroup::new() }
+        Self { work: Work { users, config, purged }, locks, tasks: TaskGroup::new() }
     }
 
-    pub(crate) fn start(&self) {
-        let work = self.work.clone();
-        self.tasks.spawn_until_cancelled("purge of users", async move { work.repeat().await });
+    pub(crate) fn start(&self) -> Result<(), lock::Error> {
+        let ttl = self.work.config.get::<config::Lock>().ttl;
+        let (election, work) = (self.locks.elect("users:purge").ttl(ttl).start()?, self.work.clone());
+        self.tasks.spawn_until_cancelled("purge of users", async move {
+            election.run(|leadership| work.clone().repeat(leadership)).await;
+        });
+        Ok(())
     }
 
     pub(crate) async fn stop(&self) -> Result<(), Overrun> {
@@ -47,11 +51,11 @@ impl Purge {
 }
 
 impl Work {
-    async fn repeat(self) {
+    async fn repeat(self, leadership: Leadership) {
         let mut settings = self.config.watch::<settings::Users>();
         loop {
             let users = settings.current();
-            if let Err(error) = self.round(users.purge_after).await {
+            if let Err(error) = self.round(&leadership, users.purge_after).await {
                 tracing::warn!(%error, "deleted users not purged; trying again next time");
             }
             // Changed settings count at once.
@@ -61,34 +65,24 @@ impl Work {
         }
     }
 
-    async fn round(&self, keep: Duration) -> Result<(), Error> {
-        let guard = match self.locks.lock("users:purge").try_acquire().await {
-            Ok(guard) => guard,
-            // Another instance is at it.
-            Err(lock::Error::Contended { .. }) => return Ok(()),
-            Err(error) => return Err(error.into()),
-        };
+    async fn round(&self, leadership: &Leadership, keep: Duration) -> Result<(), Error> {
         let deleted_before = now() - keep;
         loop {
-            guard.check()?;
+            leadership.check()?;
             let removed = self.users.purge(deleted_before, BATCH).await?;
             if removed > 0 {
                 self.purged.increment(removed as u64);
                 tracing::info!(removed, "deleted users removed for good");
             }
             if removed < BATCH {
-                break;
+                return Ok(());
             }
         }
-        guard.release().await?;
-        Ok(())
     }
 }
 
 #[derive(Debug, thiserror::Error)]
 enum Error {
-    #[error(transparent)]
-    Lock(#[from] lock::Error),
     #[error(transparent)]
     Lost(#[from] lock::Lost),
     #[error(transparent)]
@@ -111,7 +105,7 @@ mod tests {
     /// A thousand and some users, deleted when time began.
     const DELETED: i64 = 1_234;
 
-    async fn work() -> (Work, Database) {
+    async fn purge() -> (Purge, Database) {
         let db = Database::connect(Options::sqlite_in_memory()).await.unwrap();
         db.migrate(&migrations()).await.unwrap();
         db.query(
@@ -129,7 +123,7 @@ mod tests {
         let locks = Locks::in_memory(lock::Options::default(), &metrics, clock);
         let users = UserService::new(Arc::new(SqlUserRepository::new(db.clone())), cache, events, &metrics);
         let config = Config::builder().section::<settings::Users>().no_files().load().unwrap();
-        (Purge::new(users, locks, config, &metrics).work, db)
+        (Purge::new(users, locks, config, &metrics), db)
     }
 
     async fn left(db: &Database) -> i64 {
@@ -139,20 +133,21 @@ mod tests {
 
     #[tokio::test]
     async fn a_round_removes_all_who_are_due_in_batches() {
-        let (work, db) = work().await;
-        work.round(Duration::from_hours(24)).await.unwrap();
-        assert_eq!((left(&db).await, work.purged.get()), (0, DELETED.unsigned_abs()));
-        work.round(Duration::ZERO).await.unwrap();
+        let (purge, db) = purge().await;
+        let election = purge.locks.elect("users:purge").start().unwrap();
+        let leadership = election.elected().await.unwrap();
+        purge.work.round(&leadership, Duration::from_hours(24)).await.unwrap();
+        assert_eq!((left(&db).await, purge.work.purged.get()), (0, DELETED.unsigned_abs()));
+        purge.work.round(&leadership, Duration::ZERO).await.unwrap();
     }
 
     #[tokio::test]
-    async fn a_round_leaves_the_work_to_whoever_holds_the_lock() {
-        let (work, db) = work().await;
-        let other = work.locks.lock("users:purge").try_acquire().await.unwrap();
-        work.round(Duration::ZERO).await.unwrap();
+    async fn who_leads_no_more_removes_nobody() {
+        let (purge, db) = purge().await;
+        let election = purge.locks.elect("users:purge").start().unwrap();
+        let leadership = election.elected().await.unwrap();
+        election.resign(Duration::from_secs(5)).await.unwrap();
+        assert!(matches!(purge.work.round(&leadership, Duration::ZERO).await, Err(Error::Lost(_))));
         assert_eq!(left(&db).await, DELETED);
-        other.release().await.unwrap();
-        work.round(Duration::ZERO).await.unwrap();
-        assert_eq!(left(&db).await, 0);
     }
 }

@@ -8,8 +8,9 @@ use tracing::{Instrument, Span};
 
 use super::{Error, User, UserRepository};
 
-/// How old, a tenth more or less, a user may be for whom an invalidation failed, or was made on an instance
-/// with a cache of its own: without a common store, each instance hears of its own writes only.
+/// How old, a tenth more or less, a user may be who was changed on an instance with a cache of its own: without a
+/// common store, each instance hears of its own writes only. With one, it hears of all within 3 s, and of those made
+/// while the store was away when the writer has reached it again.
 const TTL: Ttl = Ttl::seconds(60);
 /// How long after that a user is still served while the database fails,
 const STALE: Duration = Duration::from_secs(300);
@@ -29,7 +30,8 @@ impl CachedUsers {
         Self { users, cache }
     }
 
-    /// The user as of the last write on this instance, and of at most [`TTL`] ago otherwise.
+    /// The user as of the last write on this instance, and of at most 3 s (without a common store, [`TTL`]) ago
+    /// otherwise.
     pub(super) async fn get(&self, id: &str) -> Result<Option<User>, Error> {
         let policy = TTL.stale_for(STALE).soft_timeout(PATIENCE).negative_ttl(UNKNOWN);
         let (users, wanted) = (self.users.clone(), id.to_owned());
@@ -52,11 +54,12 @@ impl CachedUsers {
     }
 
     /// To be called after the commit of every write: what is read next is what was written, and a load that
-    /// began before is not kept. The write stands even if this fails; the old version is then served for at
-    /// most [`TTL`], or [`STALE`] longer if the database fails as well.
+    /// began before is not kept. The write stands even if this fails; the cache then repeats it until its store is
+    /// back, and only if this process dies before is the old version served elsewhere, for at most [`TTL`], or
+    /// [`STALE`] longer if the database fails as well.
     pub(super) async fn forget(&self, id: &str) {
         if let Err(error) = self.cache.delete(&key(id)).await {
-            tracing::warn!(%error, user = id, "user not removed from the cache; it may be served stale");
+            tracing::warn!(%error, user = id, "user not removed from the cache yet");
         }
     }
 }

@@ -172,7 +172,7 @@ async fn a_database_that_is_gone_is_said_and_whom_the_cache_knows_is_served() {
 }
 
 #[tokio::test]
-async fn a_cache_that_is_down_breaks_nothing_and_is_behind_for_no_longer_than_its_ttl() {
+async fn a_cache_that_is_down_breaks_nothing_and_is_not_behind_when_it_is_back() {
     let (clock, faults) = (TestClock::new(), Faults::none());
     let memory = cache::Memory::new(&cache::Options::default(), clock.clock());
     let store = FaultyStore::new(Arc::new(memory), faults.clone());
@@ -187,9 +187,7 @@ async fn a_cache_that_is_down_breaks_nothing_and_is_behind_for_no_longer_than_it
     assert_eq!(service.current(&user.id).await.unwrap(), changed);
 
     faults.mend();
-    assert_eq!(service.get(&user.id).await.unwrap(), user, "the cache did not hear of the change");
-    clock.suspend(Duration::from_secs(67));
-    assert_eq!(service.get(&user.id).await.unwrap(), changed);
+    assert_eq!(service.get(&user.id).await.unwrap(), changed, "what it knew before is not read");
 }
 
 #[test]

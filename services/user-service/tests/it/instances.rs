@@ -41,7 +41,9 @@ impl Instances {
 
 fn on(redis: &RedisServer) -> ServiceCommand {
     let address = redis.address();
-    service().env("REDIS_HOST", &address.ip().to_string()).env("REDIS_PORT", &address.port().to_string())
+    let on_redis =
+        service().env("REDIS_HOST", address.ip().to_string()).env("REDIS_PORT", address.port().to_string());
+    on_redis.env("HEALTH_CHECK_INTERVAL", "100ms").env("APP_ENV", "development")
 }
 
 async fn status(service: &Service) -> Value {
@@ -118,8 +120,11 @@ async fn without_redis_both_serve_and_with_it_they_share_again() {
         assert_eq!(written.status, 200, "{}", written.text());
         assert_eq!(get(&it.one, &path).await.json(), written.json(), "the writer reads its write");
     }
-    let health = get(&it.one, "/distributed/health").await;
-    assert_eq!((health.status, &health.json()["status"]), (200, &json!("degraded")));
+    eventually_async("the health check sees it", PATIENCE, async || {
+        let health = get(&it.one, "/distributed/health").await;
+        (health.status, &health.json()["status"]) == (200, &json!("degraded"))
+    })
+    .await;
     assert!(!connected(&it.one).await);
     it.redis.restart_empty().await;
     it.wait_until_connected().await;
@@ -132,7 +137,7 @@ async fn without_redis_both_serve_and_with_it_they_share_again() {
 
 #[tokio::test]
 async fn what_was_written_while_redis_was_gone_is_read_when_it_is_back() {
-    let mut it = Instances::start().await;
+    let it = Instances::start().await;
     let user = created(&it.one, "ada@example.org", "Ada").await;
     let path = path_of(&user);
     for service in [&it.one, &it.other] {
