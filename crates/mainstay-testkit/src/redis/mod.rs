@@ -2,6 +2,7 @@
 //!
 //! - [`RedisServer`] is one server that a test kills, freezes, restarts and asks.
 //! - [`Sentinels`] is a master with two replicas under three sentinels, failed over with and without loss.
+//! - [`Cluster`] is three masters with a replica each, whose slots move.
 //! - [`Proxy`] is a wire between a client and a server that is cut, held, delayed, split.
 //!
 //! Promises: a server listens on 127.0.0.1 only, keeps its files in a temporary directory, answers
@@ -11,6 +12,7 @@
 //! Not promised: a value in a `static` is never dropped, and its server outlives the test. And
 //! nothing here reads the clock a test pauses: these are real processes, their time is real.
 
+mod cluster;
 mod port;
 mod process;
 mod proxy;
@@ -18,6 +20,7 @@ mod resp;
 mod sentinels;
 mod server;
 
+pub use cluster::Cluster;
 pub use proxy::Proxy;
 pub use sentinels::Sentinels;
 pub use server::{RedisServer, RedisServerBuilder};

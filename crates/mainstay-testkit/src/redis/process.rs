@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
@@ -14,6 +15,7 @@ use crate::freeze::freeze;
 pub(super) struct Process {
     program: PathBuf,
     child: Option<Child>,
+    paused: AtomicBool,
     dir: TempDir,
 }
 
@@ -21,7 +23,7 @@ impl Process {
     /// Writes the configuration; nothing runs yet.
     pub(super) fn new(program: PathBuf, config: &str) -> Self {
         let dir = TempDir::new().expect("a temporary directory can be made");
-        let process = Self { program, child: None, dir };
+        let process = Self { program, child: None, paused: AtomicBool::new(false), dir };
         std::fs::create_dir(process.data()).expect("a directory can be made in it");
         std::fs::write(process.config(), config).expect("a file can be written in it");
         process
@@ -60,6 +62,7 @@ impl Process {
         if let Some(mut child) = self.child.take() {
             child.kill().expect("a child that was not waited for can be killed");
             child.wait().expect("a child can be waited for");
+            self.paused.store(false, Ordering::SeqCst);
         }
     }
 
@@ -77,9 +80,14 @@ impl Process {
         std::fs::write(self.config(), new).expect("and written");
     }
 
-    /// Whether it was started and not killed.
-    pub(super) fn is_started(&self) -> bool {
-        self.child.is_some()
+    /// Whether it was killed.
+    pub(super) fn is_killed(&self) -> bool {
+        self.child.is_none()
+    }
+
+    /// Whether it can answer: neither killed nor paused.
+    pub(super) fn is_up(&self) -> bool {
+        !self.is_killed() && !self.paused.load(Ordering::SeqCst)
     }
 
     /// Whether it was started, not killed, and has not ended by itself.
@@ -92,6 +100,7 @@ impl Process {
     /// If it does not run.
     pub(super) fn pause(&self) {
         freeze(self.pid());
+        self.paused.store(true, Ordering::SeqCst);
     }
 
     /// # Panics
@@ -99,6 +108,7 @@ impl Process {
     /// If it does not run.
     pub(super) fn resume(&self) {
         kill_process(self.pid(), Signal::CONT).expect("a process that was not waited for can be signalled");
+        self.paused.store(false, Ordering::SeqCst);
     }
 
     fn pid(&self) -> Pid {

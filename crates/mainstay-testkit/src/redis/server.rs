@@ -197,8 +197,12 @@ impl RedisServer {
         self.process.configure(name, value);
     }
 
-    pub(super) fn runs(&self) -> bool {
-        self.process.is_started()
+    pub(super) fn is_killed(&self) -> bool {
+        self.process.is_killed()
+    }
+
+    pub(super) fn is_up(&self) -> bool {
+        self.process.is_up()
     }
 
     pub(super) async fn ask(&self, args: &[&str]) -> Result<Reply, std::io::Error> {
