@@ -12,6 +12,7 @@
 //! Not promised: a value in a `static` is never dropped, and its server outlives the test. And
 //! nothing here reads the clock a test pauses: these are real processes, their time is real.
 
+mod clock_shim;
 mod cluster;
 mod port;
 mod process;

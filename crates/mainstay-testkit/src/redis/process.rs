@@ -8,12 +8,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
+use super::clock_shim::ClockShim;
 use crate::freeze::freeze;
 
 /// A program with a configuration file, in a directory of its own. Dropping it kills the process.
 #[derive(Debug)]
 pub(super) struct Process {
     program: PathBuf,
+    clock: Option<ClockShim>,
     child: Option<Child>,
     paused: AtomicBool,
     dir: TempDir,
@@ -23,7 +25,7 @@ impl Process {
     /// Writes the configuration; nothing runs yet.
     pub(super) fn new(program: PathBuf, config: &str) -> Self {
         let dir = TempDir::new().expect("a temporary directory can be made");
-        let process = Self { program, child: None, paused: AtomicBool::new(false), dir };
+        let process = Self { program, clock: None, child: None, paused: AtomicBool::new(false), dir };
         std::fs::create_dir(process.data()).expect("a directory can be made in it");
         std::fs::write(process.config(), config).expect("a file can be written in it");
         process
@@ -48,6 +50,7 @@ impl Process {
         let log = log.expect("a log can be written in the directory");
         let child = Command::new(&self.program)
             .arg(self.config())
+            .envs(self.clock.iter().flat_map(ClockShim::env))
             .current_dir(self.data())
             .stdin(Stdio::null())
             .stderr(log.try_clone().expect("a file can be shared"))
@@ -69,6 +72,15 @@ impl Process {
     pub(super) fn remove_data(&self) {
         std::fs::remove_dir_all(self.data()).expect("the server's directory can be removed");
         std::fs::create_dir(self.data()).expect("and made again");
+    }
+
+    /// Gives it a calendar clock of its own, from the next start.
+    pub(super) fn shim_clock(&mut self) {
+        self.clock = Some(ClockShim::compile(self.dir()));
+    }
+
+    pub(super) fn clock(&self) -> Option<&ClockShim> {
+        self.clock.as_ref()
     }
 
     /// See [`RedisServer::configure`](super::RedisServer::configure).

@@ -38,6 +38,7 @@ pub struct RedisServerBuilder {
     program: &'static str,
     config: String,
     password: Option<String>,
+    clock_shim: bool,
 }
 
 impl RedisServerBuilder {
@@ -64,6 +65,12 @@ impl RedisServerBuilder {
         self.arg("user", &format!("{user} {rules}"))
     }
 
+    /// A calendar clock of its own, for [`RedisServer::step_clock`]. Needs a C compiler.
+    pub fn clock_shim(mut self) -> Self {
+        self.clock_shim = true;
+        self
+    }
+
     /// Makes it a replica. `master` must have no password, or the same one.
     pub fn replica_of(self, master: &RedisServer) -> Self {
         let address = master.address();
@@ -80,7 +87,10 @@ impl RedisServerBuilder {
         let port = Port::reserve();
         let config = format!("bind 127.0.0.1\nport {}\n{}", port.number(), self.config);
         // The Debian packages are named after their programs.
-        let process = Process::new(program(self.program, self.program), &config);
+        let mut process = Process::new(program(self.program, self.program), &config);
+        if self.clock_shim {
+            process.shim_clock();
+        }
         let mut server = RedisServer { process, port, password: self.password };
         server.restart().await;
         server
@@ -99,12 +109,22 @@ impl RedisServer {
 
     /// A server with more to say about it.
     pub fn builder() -> RedisServerBuilder {
-        RedisServerBuilder { program: "redis-server", config: DEFAULTS.to_owned(), password: None }
+        RedisServerBuilder {
+            program: "redis-server",
+            config: DEFAULTS.to_owned(),
+            password: None,
+            clock_shim: false,
+        }
     }
 
     /// A sentinel: it speaks the same protocol and dies the same deaths.
     pub(super) fn sentinel() -> RedisServerBuilder {
-        RedisServerBuilder { program: "redis-sentinel", config: String::new(), password: None }
+        RedisServerBuilder {
+            program: "redis-sentinel",
+            config: String::new(),
+            password: None,
+            clock_shim: false,
+        }
     }
 
     /// Where it listens, and will listen again after a restart.
@@ -167,6 +187,17 @@ impl RedisServer {
     /// If it was killed.
     pub fn resume(&self) {
         self.process.resume();
+    }
+
+    /// Sets the server's calendar clock forward or back, for all that it computes from it: `TIME`,
+    /// `EXPIRE`, scripts. The step stays over a restart; steps add up.
+    ///
+    /// # Panics
+    ///
+    /// If it was started without [`RedisServerBuilder::clock_shim`].
+    #[track_caller]
+    pub fn step_clock(&self, by_seconds: f64) {
+        self.process.clock().expect("started with `clock_shim`").step(by_seconds);
     }
 
     /// Gives an order on a connection of its own, as the default user. The text of the answer: of a

@@ -1,5 +1,6 @@
 //! Promises of `redis`: the servers, and the faults a test gives them.
 
+mod clock;
 mod cluster;
 mod proxy;
 mod sentinels;
