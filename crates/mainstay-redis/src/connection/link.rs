@@ -21,6 +21,7 @@ use super::guard::{Guard, PROBE};
 use super::places::Places;
 use super::record::Record;
 use super::refusal::Refusal;
+use super::trip::BLIP;
 use super::verdict::{Verdict, judge};
 use super::witness::Beat;
 use super::{ServerTime, Witness};
@@ -55,6 +56,8 @@ pub(crate) struct Link {
     time: ArcSwapOption<ServerTime>,
     /// Microseconds to the last sign of life.
     round_trip: AtomicU64,
+    /// Microseconds of the [`Moment`] when the connection was lost, or there was none yet.
+    lost: AtomicU64,
 }
 
 /// A connection that commands can be sent over.
@@ -82,6 +85,7 @@ impl Link {
             beat: Arc::default(),
             time: ArcSwapOption::empty(),
             round_trip: AtomicU64::new(0),
+            lost: AtomicU64::new(context.clock.now().as_micros()),
         });
         context.instruments.watch(&link);
         link
@@ -89,6 +93,12 @@ impl Link {
 
     pub(crate) fn is_up(&self) -> bool {
         self.live.load().is_some()
+    }
+
+    /// Whether the connection was lost so short a time ago that it is worth waiting for the next one.
+    pub(crate) fn lost_lately(&self) -> bool {
+        let lost = Moment::from_micros(self.lost.load(Ordering::Relaxed));
+        self.context.clock.now().saturating_since(lost) < BLIP
     }
 
     /// There is one such link to each server.
@@ -188,6 +198,9 @@ impl Link {
         }
         self.beat.next();
         let live = self.live.swap(None);
+        if live.is_some() {
+            self.lost.store(self.context.clock.now().as_micros(), Ordering::Relaxed);
+        }
         drop(turn);
         let Some(live) = live else { return };
         if self.purpose == Purpose::Tracked {

@@ -16,6 +16,8 @@ mod slot;
 mod thread;
 #[cfg_attr(not(feature = "tls"), path = "tls_absent.rs")]
 mod tls;
+mod topology;
+mod trip;
 mod verdict;
 mod witness;
 
@@ -33,10 +35,12 @@ use mainstay_core::store::StoreError;
 use mainstay_core::task::{Overrun, TaskGroup};
 use mainstay_core::time::Clock;
 
-use crate::{Answer, CallError, Class, Command, Deployment, Options, Status};
+use crate::{Answer, CallError, Command, Deployment, Options, Status};
 use context::Context;
-use node::Node;
 use thread::KeeperThread;
+use topology::Topology;
+use trip::{Next, Trip};
+use verdict::CLUSTER_DOWN;
 
 pub use bell::Bell;
 pub use server_time::ServerTime;
@@ -61,10 +65,8 @@ pub struct Redis {
 /// What the tasks share.
 struct Inner {
     context: Arc<Context>,
-    node: Arc<Node>,
+    topology: Arc<Topology>,
     subscriptions: Arc<bell::Subscriptions>,
-    /// Where subscriptions are made.
-    _place: watch::Sender<Option<crate::Address>>,
     next: AtomicUsize,
     thread: KeeperThread,
 }
@@ -73,26 +75,22 @@ impl Redis {
     /// Begins to connect, and returns at once. Called inside a tokio runtime, which then carries the connections.
     #[must_use]
     pub fn open(options: Options, metrics: &Metrics, clock: Clock) -> Self {
-        let Deployment::Standalone(address) = options.deployment.clone() else {
-            todo!("the other deployments")
-        };
         let (tasks, thread) = (Arc::new(TaskGroup::new()), KeeperThread::start());
         let context = Context::new(options, metrics, clock);
-        let node = Arc::new(Node::open(address.clone(), &context, &tasks, thread.handle()));
-        let place = watch::Sender::new(Some(address));
-        let subscriptions = bell::Subscriptions::open(place.subscribe(), &context, &tasks);
-        let inner = Inner { context, node, subscriptions, _place: place, next: AtomicUsize::new(0), thread };
+        let topology = Topology::open(&context, &tasks, thread.handle());
+        let subscriptions = bell::Subscriptions::open(topology.place(), &context, &tasks);
+        let inner = Inner { context, topology, subscriptions, next: AtomicUsize::new(0), thread };
         Self { inner: Arc::new(inner), tasks }
     }
 
-    /// Waits until commands can be sent.
+    /// Waits until commands can be sent: on a Cluster, for every slot.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`] after `deadline`. The attempts go on.
     pub async fn ready(&self, deadline: Duration) -> Result<(), StoreError> {
         let up = async {
             let mut epochs = self.epochs();
-            while !self.inner.node.is_up() {
+            while !self.inner.topology.is_up() {
                 let _changed = epochs.changed().await;
             }
         };
@@ -105,7 +103,7 @@ impl Redis {
     /// not take a command back.
     ///
     /// # Errors
-    /// [`CallError`]. While there is no connection it fails at once.
+    /// [`CallError`]. While its server is gone it fails at once.
     pub fn call(&self, command: Command) -> impl Future<Output = Result<Answer, CallError>> + Send + 'static {
         let inner = Arc::clone(&self.inner);
         async move { inner.call(command).await }
@@ -130,8 +128,8 @@ impl Redis {
     /// Whether what is read now over the tracked connection of this key's server can be kept until its server says
     /// that it changed. `None` while there is no such connection.
     #[must_use]
-    pub fn witness(&self, _key: &str) -> Option<Witness> {
-        self.inner.node.witness()
+    pub fn witness(&self, key: &str) -> Option<Witness> {
+        self.inner.topology.witness(slot(key.as_bytes()))
     }
 
     /// Adds a listener to what changes, for as long as this connection lives.
@@ -141,11 +139,11 @@ impl Redis {
 
     /// The calendar of this key's server. `None` before the first connection.
     #[must_use]
-    pub fn server_time(&self, _key: &str) -> Option<ServerTime> {
-        self.inner.node.server_time()
+    pub fn server_time(&self, key: &str) -> Option<ServerTime> {
+        self.inner.topology.node(Some(slot(key.as_bytes())), 0)?.server_time()
     }
 
-    /// A number that grows with every connection that was lost or made anew.
+    /// A number that grows with every connection that was lost or made anew, and with every change of the servers.
     #[must_use]
     pub fn epochs(&self) -> watch::Receiver<u64> {
         self.inner.context.epoch.subscribe()
@@ -172,7 +170,13 @@ impl Redis {
     /// What is known of the servers. Asks nothing.
     #[must_use]
     pub fn status(&self) -> Status {
-        Status::new(self.inner.node.is_up(), "standalone", vec![self.inner.node.status()])
+        let topology = &self.inner.topology;
+        let mode = match self.inner.context.options.deployment {
+            Deployment::Standalone(_) => "standalone",
+            Deployment::Sentinel { .. } => "sentinel",
+            Deployment::Cluster { .. } => "cluster",
+        };
+        Status::new(topology.is_up(), mode, topology.nodes().iter().map(|node| node.status()).collect())
     }
 
     /// Closes the connections.
@@ -180,7 +184,7 @@ impl Redis {
     /// # Errors
     /// [`Overrun`] if a task does not end within `deadline`.
     pub async fn stop(&self, deadline: Duration) -> Result<(), Overrun> {
-        self.inner.node.close();
+        self.inner.topology.nodes().iter().for_each(|node| node.close());
         let stopped = self.tasks.stop(deadline).await;
         self.inner.thread.stop().await;
         stopped
@@ -188,20 +192,30 @@ impl Redis {
 }
 
 impl Inner {
+    /// Sends a command where it belongs, as often as [`trip`] says.
     async fn call(&self, command: Command) -> Result<Answer, CallError> {
-        let mut sent = 0;
+        let mut trip = Trip::begin(command.class, &self.context.options);
+        let mut asked = None;
         loop {
             let which = self.next.fetch_add(1, Ordering::Relaxed);
-            let answer = self.node.link(command.lane, which).call(&command).await;
-            let again = match &answer {
-                Err(CallError::Unknown { .. }) => command.class != Class::Once,
-                _ => false,
+            let asking = asked.is_some();
+            let Some(node) = asked.take().or_else(|| self.topology.node(command.slot, which)) else {
+                return trip.end(CallError::not_sent("no server is known for this key"));
             };
-            if !again || sent >= self.context.options.max_retries || !self.node.is_up() {
-                return answer;
+            let link = node.link(command.lane, which);
+            let answer = match asking {
+                false => trip.attempt(link.call(&command)).await,
+                true => trip.attempt(link.call_asking(&command)).await,
+            };
+            if matches!(&answer, Err(CallError::NotSent { reason }) if reason == CLUSTER_DOWN) {
+                self.topology.doubt();
             }
-            sent += 1;
-            tokio::time::sleep(self.context.options.retry_delay).await;
+            match trip.next(answer, link.lost_lately()) {
+                Next::Done(answer) => return answer,
+                Next::Again(pause) => tokio::time::sleep(pause).await,
+                Next::Moved(news) => self.topology.moved(news.slot, &news.server(node.address())),
+                Next::Ask(news) => asked = self.topology.asked(news.slot, &news.server(node.address())),
+            }
         }
     }
 }

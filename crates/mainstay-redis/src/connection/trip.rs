@@ -57,6 +57,12 @@ pub(crate) struct Redirection {
 }
 
 impl Redirection {
+    /// The server, named by one at `speaker`.
+    pub(crate) fn server(&self, speaker: &Address) -> Address {
+        let host = if self.to.host.is_empty() { &speaker.host } else { &self.to.host };
+        Address::new(host, self.to.port)
+    }
+
     fn read(text: &str) -> Option<Self> {
         let (slot, to) = text.split_once(' ')?;
         let (host, port) = to.rsplit_once(':')?;
@@ -90,8 +96,8 @@ impl Trip {
         timeout_at(self.until, sending).await.unwrap_or_else(|_| Err(CallError::unknown("no answer in time")))
     }
 
-    /// `returning`: the connection was lost a moment ago, or is back already.
-    pub(crate) fn next(&mut self, answer: Result<Answer, CallError>, returning: bool) -> Next {
+    /// `lost_lately`: the connection was lost no longer than [`BLIP`] ago, whether or not it is back.
+    pub(crate) fn next(&mut self, answer: Result<Answer, CallError>, lost_lately: bool) -> Next {
         let error = match answer {
             Ok(answer) => return Next::Done(Ok(answer)),
             Err(error) => error,
@@ -103,27 +109,34 @@ impl Trip {
                         self.hops -= 1;
                         if &**code == "ASK" { Next::Ask(to) } else { Next::Moved(to) }
                     }
-                    Some(_) => self.end(CallError::not_sent("sent from server to server too often")),
-                    None => self.end(error),
+                    Some(_) => {
+                        Next::Done(self.end(CallError::not_sent("sent from server to server too often")))
+                    }
+                    None => Next::Done(self.end(error)),
                 },
-                "TRYAGAIN" => self
-                    .pause(ON_THE_WAY.min(self.pause))
-                    .unwrap_or_else(|| self.end(CallError::not_sent("the keys are on their way elsewhere"))),
-                _ => self.end(error),
+                "TRYAGAIN" => self.pause(ON_THE_WAY).unwrap_or_else(|| {
+                    Next::Done(self.end(CallError::not_sent("the keys are on their way to another server")))
+                }),
+                _ => Next::Done(self.end(error)),
             },
-            CallError::NotSent { .. } => self.retry(error, returning),
-            CallError::Unknown { .. } if self.class == Class::Once => self.end(error),
-            CallError::Unknown { .. } => {
-                self.doubt = self.class != Class::Read;
-                self.retry(error, returning)
+            CallError::NotSent { .. } if lost_lately => self.retry(error),
+            // It was lost just now, or the time is up.
+            CallError::Unknown { .. } if self.class != Class::Once => {
+                self.doubt = self.class == Class::Idem;
+                self.retry(error)
             }
+            CallError::NotSent { .. } | CallError::Unknown { .. } => Next::Done(self.end(error)),
         }
     }
 
-    fn retry(&mut self, error: CallError, returning: bool) -> Next {
-        let again = if returning && self.retries > 0 { self.pause(self.pause) } else { None };
-        self.retries = self.retries.saturating_sub(1);
-        again.unwrap_or_else(|| self.end(error))
+    fn retry(&mut self, error: CallError) -> Next {
+        match self.retries.checked_sub(1) {
+            Some(left) => {
+                self.retries = left;
+                self.pause(self.pause).unwrap_or_else(|| Next::Done(self.end(error)))
+            }
+            None => Next::Done(self.end(error)),
+        }
     }
 
     /// With jitter, so that those who failed together do not come back together. `None`: it would take too long.
@@ -133,11 +146,8 @@ impl Trip {
     }
 
     /// What the last attempt came to does not tell of the earlier ones.
-    pub(crate) fn end(&self, error: CallError) -> Next {
-        Next::Done(Err(match error {
-            error if self.doubt => CallError::unknown(error.to_string()),
-            error => error,
-        }))
+    pub(crate) fn end(&self, error: CallError) -> Result<Answer, CallError> {
+        Err(if self.doubt { CallError::unknown(error.to_string()) } else { error })
     }
 }
 
@@ -176,7 +186,6 @@ mod tests {
     async fn what_may_have_been_carried_out_is_sent_again_unless_it_is_once() {
         for (class, again) in [(Class::Read, true), (Class::Idem, true), (Class::Once, false)] {
             assert_eq!(matches!(trip(class).next(unknown(), true), Next::Again(_)), again, "{class:?}");
-            assert_eq!(trip(class).next(unknown(), false), Next::Done(unknown()));
         }
     }
 

@@ -3,7 +3,8 @@
 /// What an error means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// The command is at fault, or something in it was: the caller learns what the server said.
+    /// The command is at fault, or something in it was, or it is at the wrong server: the caller learns what this one
+    /// said.
     Failed,
     /// Nothing was done, and later it may be.
     Refused(&'static str),
@@ -23,7 +24,6 @@ pub(crate) fn judge(code: &str, message: &str) -> Verdict {
         "UNBLOCKED" => Verdict::Lost("the server answered UNBLOCKED"),
         // Of one slot, while others are served: the topology is asked anew, the connection stays.
         "CLUSTERDOWN" => Verdict::Refused(CLUSTER_DOWN),
-        "TRYAGAIN" => Verdict::Refused("the server answered TRYAGAIN"),
         "BUSY" => Verdict::Refused("the server answered BUSY"),
         "MISCONF" => Verdict::Refused("the server answered MISCONF"),
         "NOREPLICAS" => Verdict::Refused("the server answered NOREPLICAS"),

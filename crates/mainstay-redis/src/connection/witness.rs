@@ -1,7 +1,7 @@
 //! How long what was read can be kept without asking.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use mainstay_core::time::Moment;
 
@@ -16,6 +16,16 @@ use mainstay_core::time::Moment;
 pub struct Witness {
     beat: Arc<Beat>,
     generation: u64,
+    era: Option<Era>,
+}
+
+/// The time in which a slot stays with one server.
+#[derive(Debug, Clone)]
+struct Era {
+    /// Of each slot.
+    now: Arc<[AtomicU32]>,
+    slot: u16,
+    then: u32,
 }
 
 /// The sign of life of one connection. Written under the lock of its link.
@@ -28,13 +38,27 @@ pub(crate) struct Beat {
 }
 
 impl Witness {
-    /// Whether the connection is the same, and was heard from.
+    /// The same for what lies in this slot, as long as its era is the present one.
+    pub(crate) fn within(self, eras: Arc<[AtomicU32]>, slot: u16, era: u32) -> Self {
+        Self { era: Some(Era { now: eras, slot, then: era }), ..self }
+    }
+
+    /// Whether the connection is the same, and was heard from, and the key is still at its server.
     #[must_use]
     #[inline]
     pub fn holds(&self, now: Moment) -> bool {
         // In this order: if the generation is still ours after it was read, so is the moment.
         let until = self.beat.until.load(Ordering::Acquire);
-        now.as_micros() < until && self.beat.generation.load(Ordering::Acquire) == self.generation
+        now.as_micros() < until
+            && self.beat.generation.load(Ordering::Acquire) == self.generation
+            && self.era.as_ref().is_none_or(Era::is_now)
+    }
+}
+
+impl Era {
+    fn is_now(&self) -> bool {
+        let now = self.now.get(usize::from(self.slot));
+        now.is_some_and(|now| now.load(Ordering::Acquire) == self.then)
     }
 }
 
@@ -57,7 +81,7 @@ impl Beat {
     pub(crate) fn witness(self: &Arc<Self>) -> Option<Witness> {
         let generation = self.generation();
         let up = self.until.load(Ordering::Acquire) != 0;
-        up.then(|| Witness { beat: Arc::clone(self), generation })
+        up.then(|| Witness { beat: Arc::clone(self), generation, era: None })
     }
 }
 

@@ -48,7 +48,7 @@ pub(crate) struct Topology {
     table: ArcSwap<Table>,
     /// Held while the table is changed.
     changing: Mutex<()>,
-    /// Of each slot. The first is that of all keys, if they are on one server.
+    /// Of each slot; empty where all keys are on one server.
     eras: Arc<[AtomicU32]>,
     /// Where subscriptions are made.
     place: watch::Sender<Option<Address>>,
@@ -65,7 +65,7 @@ impl Topology {
     pub(crate) fn open(context: &Arc<Context>, tasks: &Arc<TaskGroup>, keeper: &Handle) -> Arc<Self> {
         let eras = match context.options.deployment {
             Deployment::Cluster { .. } => usize::from(SLOTS),
-            _ => 1,
+            _ => 0,
         };
         let topology = Arc::new(Self {
             table: ArcSwap::default(),
@@ -124,11 +124,13 @@ impl Topology {
 
     /// Of what is read from now on over the tracked connection of this slot's server.
     pub(crate) fn witness(&self, slot: u16) -> Option<Witness> {
-        let era = if self.eras.len() == 1 { 0 } else { slot };
         // Before the table is looked at: a slot that moves in between leaves a witness that never holds.
-        let value = self.eras.get(usize::from(era))?.load(Ordering::Acquire);
+        let era = self.eras.get(usize::from(slot)).map(|era| era.load(Ordering::Acquire));
         let witness = self.node(Some(slot), 0)?.witness()?;
-        Some(witness.within(Arc::clone(&self.eras), era, value))
+        Some(match era {
+            Some(era) => witness.within(Arc::clone(&self.eras), slot, era),
+            None => witness,
+        })
     }
 
     /// A server said that another one has this slot.

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use redis::aio::MultiplexedConnection;
 use redis::{ProtocolVersion, PushKind, RedisConnectionInfo};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
@@ -119,11 +120,15 @@ impl Watch {
         }
         for address in present {
             if !self.known.contains_key(&address) {
-                let context = Arc::clone(&self.topology.context);
-                let (news, again) = (self.news.clone(), self.again.subscribe());
-                let task = keep_asking(address.clone(), Arc::clone(&self.master), context, again, news);
-                let sentinel = Sentinel { view: None, task: self.tasks.spawn(task) };
-                self.known.insert(address, sentinel);
+                let asker = Asker {
+                    sentinel: address.clone(),
+                    master: Arc::clone(&self.master),
+                    context: Arc::clone(&self.topology.context),
+                    again: self.again.subscribe(),
+                    news: self.news.clone(),
+                };
+                let task = self.tasks.spawn(asker.keep_asking());
+                self.known.insert(address, Sentinel { view: None, task });
             }
         }
     }
@@ -172,74 +177,66 @@ async fn primary(server: &Address, context: &Context) -> Result<(), Refusal> {
     timeout(CHECK, check).await.map_err(|_| Refusal::Timeout(CHECK))?
 }
 
-async fn keep_asking(
+/// What one task needs to ask one sentinel.
+struct Asker {
     sentinel: Address,
     master: Arc<str>,
     context: Arc<Context>,
-    mut again: watch::Receiver<()>,
+    again: watch::Receiver<()>,
     news: mpsc::Sender<News>,
-) {
-    let backoff = Backoff::new(HURRY, PERIOD);
-    let mut failures = 0;
-    loop {
-        let mut answered = false;
-        let Err(error) = session(&sentinel, &master, &context, &mut again, async |view| {
-            answered = true;
-            let _ended = news.send((sentinel.clone(), Some(view))).await;
-        })
-        .await;
-        failures = if answered { 0 } else { failures + 1 };
-        tracing::debug!(address = %sentinel, %error, "a sentinel");
-        if news.send((sentinel.clone(), None)).await.is_err() {
-            return;
-        }
-        sleep(backoff.delay(failures)).await;
-    }
 }
 
 enum Never {}
 
-/// Asks until that fails.
-async fn session(
-    sentinel: &Address,
-    master: &str,
-    context: &Context,
-    again: &mut watch::Receiver<()>,
-    mut tell: impl AsyncFnMut(View),
-) -> Result<Never, Refusal> {
-    let options = &context.options;
-    let switched = Arc::new(Notify::new());
-    let push = {
-        let switched = Arc::clone(&switched);
-        move |news: redis::PushInfo| {
-            if matches!(news.kind, PushKind::Message | PushKind::Disconnection) {
-                switched.notify_one();
-            }
+impl Asker {
+    async fn keep_asking(mut self) {
+        let backoff = Backoff::new(HURRY, PERIOD);
+        let mut failures = 0;
+        loop {
+            let Err(error) = self.session(&mut failures).await;
+            tracing::debug!(address = %self.sentinel, %error, "a sentinel");
+            self.tell(None).await;
+            sleep(backoff.delay(failures)).await;
+            failures = failures.saturating_add(1);
         }
-    };
-    let login = sentinel_login(options);
-    let dialled = dial(sentinel, &login, context, push);
-    let late = |_| Refusal::Timeout(options.connect_timeout);
-    let mut dialled = timeout(options.connect_timeout, dialled).await.map_err(late)??;
-    let subscribed = dialled.connection.subscribe("+switch-master");
-    timeout(options.connect_timeout, subscribed).await.map_err(late)??;
-    loop {
-        again.mark_unchanged();
-        let questions = questions(&mut dialled.connection, master);
-        let view = timeout(options.connect_timeout, questions).await.map_err(late)??;
-        tell(view.ok_or_else(|| Refusal::Unexpected("about its primary".into()))?).await;
-        tokio::select! {
-            () = switched.notified() => {}
-            _ = again.changed() => {}
-            () = sleep(PERIOD) => {}
+    }
+
+    async fn tell(&self, view: Option<View>) {
+        let _ended = self.news.send((self.sentinel.clone(), view)).await;
+    }
+
+    /// Asks until that fails.
+    async fn session(&mut self, failures: &mut u32) -> Result<Never, Refusal> {
+        let options = &self.context.options;
+        let switched = Arc::new(Notify::new());
+        let told = Arc::clone(&switched);
+        let push = move |news: redis::PushInfo| {
+            if matches!(news.kind, PushKind::Message | PushKind::Disconnection) {
+                told.notify_one();
+            }
+        };
+        let late = |_| Refusal::Timeout(options.connect_timeout);
+        let login = sentinel_login(options);
+        let dialled = dial(&self.sentinel, &login, &self.context, push);
+        let mut dialled = timeout(options.connect_timeout, dialled).await.map_err(late)??;
+        let subscribed = dialled.connection.subscribe("+switch-master");
+        timeout(options.connect_timeout, subscribed).await.map_err(late)??;
+        loop {
+            self.again.mark_unchanged();
+            let questions = questions(&dialled.connection, &self.master);
+            let view = timeout(options.connect_timeout, questions).await.map_err(late)??;
+            *failures = 0;
+            self.tell(Some(view)).await;
+            tokio::select! {
+                () = switched.notified() => {}
+                _ = self.again.changed() => {}
+                () = sleep(PERIOD) => {}
+            }
         }
     }
 }
 
-async fn questions(
-    connection: &mut redis::aio::MultiplexedConnection,
-    master: &str,
-) -> Result<Option<View>, Refusal> {
+async fn questions(connection: &MultiplexedConnection, master: &str) -> Result<View, Refusal> {
     let question = |verb| {
         let (mut connection, mut words) = (connection.clone(), redis::cmd("SENTINEL"));
         words.arg(verb).arg(master);
@@ -248,7 +245,7 @@ async fn questions(
     // The first names a server that was promoted before the second does.
     let (primary, state, peers) =
         tokio::try_join!(question("GET-MASTER-ADDR-BY-NAME"), question("MASTER"), question("SENTINELS"))?;
-    Ok(view(primary, &state, peers))
+    view(primary, &state, peers).ok_or_else(|| Refusal::Unexpected("about its primary".into()))
 }
 
 fn view(primary: Answer, state: &Answer, peers: Answer) -> Option<View> {
