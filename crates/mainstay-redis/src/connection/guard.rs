@@ -24,7 +24,7 @@ pub(crate) struct Guard {
     open: AtomicBool,
     /// Whether an answer changes anything.
     missed: AtomicBool,
-    opened: Notify,
+    doubted: Notify,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,7 +73,7 @@ impl Guard {
             state: Mutex::default(),
             open: AtomicBool::new(true),
             missed: AtomicBool::new(false),
-            opened: Notify::new(),
+            doubted: Notify::new(),
         }
     }
 
@@ -82,12 +82,17 @@ impl Guard {
         self.open.load(Ordering::Relaxed)
     }
 
-    /// Waits until the guard is open.
-    pub(crate) async fn opened(&self) {
-        let opened = self.opened.notified();
+    /// Waits until the guard is open, or until something else makes one ask whether the server is there.
+    pub(crate) async fn doubted(&self) {
+        let doubted = self.doubted.notified();
         if !self.is_open() {
-            opened.await;
+            doubted.await;
         }
+    }
+
+    /// Lets all links ask at once whether the server is there.
+    pub(crate) fn doubt(&self) {
+        self.doubted.notify_waiters();
     }
 
     #[inline]
@@ -127,7 +132,7 @@ impl Guard {
             (false, true) => {
                 let reason = if links == 0 { "no connection" } else { "no answer in time" };
                 tracing::warn!(address = %self.address, reason, "Redis is gone: calls fail at once");
-                self.opened.notify_waiters();
+                self.doubt();
             }
             (true, false) => tracing::info!(address = %self.address, "Redis answers"),
             _ => {}
@@ -187,7 +192,7 @@ mod tests {
         let guard = Guard::new(Address::new("test", 1));
         guard.link_up();
         let missed = async { (0..MISSES).for_each(|_| guard.missed()) };
-        tokio::join!(guard.opened(), missed);
+        tokio::join!(guard.doubted(), missed);
         assert!(guard.is_open());
     }
 }

@@ -210,6 +210,8 @@ impl Link {
         self.context.instruments.lost.increment(1);
         self.record.lost(self.purpose, reason);
         self.guard.link_down();
+        // What ended this one may concern them all, such as a primary that was made a replica.
+        self.guard.doubt();
         self.context.next_epoch();
     }
 
@@ -331,7 +333,7 @@ impl Link {
         loop {
             let wait = async {
                 if !self.guard.is_open() {
-                    let _opened = timeout(BEAT, self.guard.opened()).await;
+                    let _doubted = timeout(BEAT, self.guard.doubted()).await;
                 }
                 if self.guard.is_open() {
                     sleep(PROBE).await;

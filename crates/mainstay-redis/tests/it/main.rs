@@ -3,3 +3,4 @@
 mod cache;
 mod lock;
 mod rate_limit;
+mod connection;

@@ -1,0 +1,81 @@
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use mainstay_core::metrics::{Format, Metrics};
+use mainstay_core::time::Clock;
+use mainstay_redis::{CallError, Redis};
+use mainstay_testkit::eventually_async;
+use mainstay_testkit::redis::{Proxy, RedisServer};
+use tokio::time::Instant;
+
+use super::*;
+
+/// Calls that nothing answers, until the guard is open.
+async fn open_guard(redis: &Redis) {
+    let answers = join_all((0..8).map(|_| redis.call(incr("ms:n")))).await;
+    assert!(answers.iter().all(|answer| matches!(answer, Err(CallError::Unknown { .. }))), "{answers:?}");
+    assert!(server(redis).guard_open);
+}
+
+#[tokio::test]
+async fn a_silent_wire_opens_the_guard_and_calls_then_fail_at_once_until_it_speaks() {
+    let server = RedisServer::start().await;
+    let proxy = Proxy::start(server.address()).await;
+    let metrics = Metrics::new();
+    let redis = Redis::open(options(proxy.address()), &metrics, Clock::system());
+    redis.ready(SOON).await.unwrap();
+    proxy.blackhole();
+    open_guard(&redis).await;
+    assert!(metrics.render(Format::Prometheus).contains("redis_guard_open 1\n"));
+
+    let begun = Instant::now();
+    for _ in 0..1_000 {
+        assert!(matches!(redis.call(incr("ms:n")).await, Err(CallError::NotSent { .. })));
+    }
+    let each = begun.elapsed() / 1_000;
+    assert!(each < Duration::from_micros(50), "{each:?} for each call, in a debug build");
+
+    proxy.pass();
+    answers_within(&redis, Duration::from_secs(1)).await;
+    let rendered = metrics.render(Format::Prometheus);
+    assert!(rendered.contains("redis_guard_open 0\n"), "{rendered}");
+    assert!(
+        rendered.contains("redis_commands_total{class=\"once\",result=\"not_sent\"} 1000\n"),
+        "{rendered}"
+    );
+    assert!(rendered.contains("redis_commands_total{class=\"once\",result=\"unknown\"} 8\n"), "{rendered}");
+}
+
+#[tokio::test]
+async fn a_frozen_server_opens_the_guard_and_is_used_again_when_it_goes_on() {
+    let server = RedisServer::start().await;
+    let redis = connected(options(server.address())).await;
+    server.pause();
+    open_guard(&redis).await;
+    server.resume();
+    answers_within(&redis, Duration::from_secs(1)).await;
+    // The eight were in its buffers: each may have been done, none was done twice.
+    assert!(count(&redis, "ms:n").await.unwrap() <= 8);
+}
+
+#[tokio::test]
+async fn late_answers_to_commands_that_were_given_up_do_not_close_the_guard() {
+    let server = RedisServer::start().await;
+    let proxy = Proxy::start(server.address()).await;
+    let redis = connected(options(proxy.address())).await;
+    // Every answer comes, and every one comes too late.
+    proxy.delay(Duration::from_millis(300));
+    let opened = async || {
+        join_all((0..8).map(|_| redis.call(get("ms:k")))).await;
+        super::server(&redis).guard_open
+    };
+    eventually_async("the guard opens", SOON, opened).await;
+    let watch = async { tokio::time::sleep(Duration::from_millis(1_500)).await };
+    let closes = async { eventually_async("never", SOON, async || !super::server(&redis).guard_open).await };
+    tokio::select! {
+        () = watch => {}
+        () = closes => panic!("an answer that came too late closed the guard"),
+    }
+    proxy.delay(Duration::ZERO);
+    answers_within(&redis, Duration::from_secs(2)).await;
+}
