@@ -4,3 +4,4 @@ mod cache;
 mod lock;
 mod rate_limit;
 mod connection;
+mod topology;

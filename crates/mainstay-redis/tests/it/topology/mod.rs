@@ -1,0 +1,48 @@
+//! Which server a command goes to, and when it is sent again.
+
+mod retries;
+mod sentinel;
+mod url;
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use mainstay_core::metrics::Metrics;
+use mainstay_core::time::Clock;
+use mainstay_redis::{Address, Answer, CallError, Class, Command, Options, Redis};
+
+const SOON: Duration = Duration::from_secs(10);
+
+async fn connected(url: &str) -> Redis {
+    let redis = open(Options::parse(url).unwrap());
+    redis.ready(SOON).await.unwrap();
+    redis
+}
+
+fn open(options: Options) -> Redis {
+    Redis::open(options, &Metrics::new(), Clock::system())
+}
+
+fn address(of: SocketAddr) -> Address {
+    Address::new(of.ip().to_string(), of.port())
+}
+
+fn incr(class: Class, key: &str) -> Command {
+    Command::new(class, "INCR").key(key)
+}
+
+fn get(key: &str) -> Command {
+    Command::new(Class::Read, "GET").key(key)
+}
+
+fn set(key: &str, value: &str) -> Command {
+    Command::new(Class::Idem, "SET").key(key).arg(value)
+}
+
+/// The number under a key; 0 if there is none.
+async fn count(redis: &Redis, key: &str) -> Result<i64, CallError> {
+    match redis.call(get(key)).await? {
+        Answer::Nil => Ok(0),
+        answer => answer.int(),
+    }
+}
