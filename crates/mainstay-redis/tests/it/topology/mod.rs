@@ -1,5 +1,6 @@
 //! Which server a command goes to, and when it is sent again.
 
+mod cluster;
 mod retries;
 mod sentinel;
 mod url;
