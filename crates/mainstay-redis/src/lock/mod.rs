@@ -23,7 +23,7 @@
 //! - That a lock outlives a step of the server's calendar forward: it ends that much sooner, before its holder knows.
 //! - Locks on a server that evicts keys of its own accord (`maxmemory-policy allkeys-*`), or that are deleted by hand.
 //! - That a message arrives: Redis forgets those of a lost connection. Whoever waits asks again when the
-//!   subscription was lost, and when the holder's ttl is over.
+//!   subscription was lost, every second until there is one again, and when the holder's ttl is over.
 //! - Speed with thousands of holders of one semaphore: each verb reads the line of each holder.
 //!
 //! # If the store is down
@@ -55,6 +55,9 @@ pub use script::Sources;
 
 /// Longest name of an owner.
 const MAX_OWNER: usize = 128;
+
+/// Whoever cannot subscribe now asks again after this time. A server that is gone is not asked: it fails at once.
+const DEAF: Duration = Duration::from_secs(1);
 
 /// Keeps locks on the server of a [`Redis`].
 ///
@@ -150,7 +153,14 @@ impl Store for RedisLocks {
 
     fn changed<'a>(&'a self, key: Key<'a>) -> Reply<'a, Result<Changed, StoreError>> {
         let channel = self.space.written(key, "c").into_bytes();
-        Reply::pending(async move { Ok(Box::pin(self.redis.listen(channel).await?) as Changed) })
+        Reply::pending(async move {
+            let changed: Changed = match self.redis.listen(channel).await {
+                Ok(bell) => Box::pin(bell),
+                Err(error @ CallError::Rejected { .. }) => return Err(error.into()),
+                Err(_) => Box::pin(tokio::time::sleep(DEAF)),
+            };
+            Ok(changed)
+        })
     }
 
     fn holders<'a>(&'a self, key: Key<'a>) -> Reply<'a, Result<Vec<Holder>, StoreError>> {

@@ -1,7 +1,7 @@
-//! The contract of a lock store.
+//! The contract of a lock store, held against every kind of deployment.
 
+use std::cell::Cell;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use mainstay_redis::Redis;
 use mainstay_redis::lock::RedisLocks;
@@ -11,19 +11,18 @@ use mainstay_testkit::redis::RedisServer;
 
 use super::connect;
 
-async fn keeps_the_contract(redis: &Redis) {
-    let cases = AtomicUsize::new(0);
-    suite()
-        .run(async || {
-            let namespace = format!("case-{}", cases.fetch_add(1, Ordering::Relaxed));
-            let store = Arc::new(RedisLocks::new(redis.clone(), &namespace, "test"));
-            Backend { store, elapse: Elapse::of(tokio::time::sleep) }
-        })
-        .await;
+async fn keeps_the_contract(redis: Redis) {
+    let next = Cell::new(0);
+    let backend = async || {
+        next.set(next.get() + 1);
+        let store = Arc::new(RedisLocks::new(redis.clone(), &format!("case-{}", next.get()), "test"));
+        Backend { store, elapse: Elapse::of(tokio::time::sleep) }
+    };
+    suite().run_at_once(backend).await;
 }
 
 #[tokio::test]
 async fn one_server_keeps_the_contract() {
     let server = RedisServer::start().await;
-    keeps_the_contract(&connect(server.address()).await).await;
+    keeps_the_contract(connect(server.address()).await).await;
 }

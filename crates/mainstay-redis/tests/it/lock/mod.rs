@@ -1,18 +1,40 @@
-//! Locks on real servers.
+//! Locks on real servers: the store's contract (`contract`), bugs that it convicts (`mutants`), answers that are lost
+//! (`replies`), futures that are dropped (`dropping`), who waits (`waiting`), calendars and state that change
+//! (`servers`), processes that stand still (`frozen`), a resource that refuses (`fenced`), and all of it at once
+//! (`chaos`).
 
 mod contract;
+mod dropping;
+mod fenced;
+mod mutants;
+mod replies;
+mod waiting;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
+use mainstay_core::key::Key;
+use mainstay_core::lock::{Acquired, Claim, Fence, Locks, Options, Store, Token};
 use mainstay_core::metrics::Metrics;
+use mainstay_core::store::StoreError;
 use mainstay_core::time::Clock;
-use mainstay_redis::{Address, Deployment, Options, Redis};
+use mainstay_redis::lock::RedisLocks;
+use mainstay_redis::{Address, Deployment, Redis};
 
 const SECOND: Duration = Duration::from_secs(1);
+const NAMESPACE: &str = "test";
 
 fn millis(millis: u64) -> Duration {
     Duration::from_millis(millis)
+}
+
+fn name(key: &str) -> Key<'_> {
+    Key::new(key).expect("the tests' keys are valid")
+}
+
+fn claim(attempt: Token, ttl: Duration) -> Claim {
+    Claim { attempt, permits: 1, ttl, floor: Fence::default() }
 }
 
 /// A connection that is up.
@@ -21,7 +43,37 @@ async fn connect(address: SocketAddr) -> Redis {
 }
 
 async fn open(deployment: Deployment) -> Redis {
-    let redis = Redis::open(Options::new(deployment), &Metrics::new(), Clock::system());
+    let redis = Redis::open(mainstay_redis::Options::new(deployment), &Metrics::new(), Clock::system());
     redis.ready(10 * SECOND).await.expect("the servers are there");
     redis
+}
+
+fn store(redis: &Redis) -> RedisLocks {
+    RedisLocks::new(redis.clone(), NAMESPACE, "test")
+}
+
+/// What one process has.
+fn locks(redis: &Redis, options: Options) -> Locks {
+    Locks::new(Arc::new(store(redis)), options, &Metrics::new(), Clock::system())
+}
+
+async fn granted(store: &RedisLocks, key: &str, claim: Claim) -> Fence {
+    match store.acquire(name(key), claim).await.expect("the store answers") {
+        Acquired::Granted { fence } => fence,
+        refused => panic!("refused: {refused:?}"),
+    }
+}
+
+/// Asks until the answer comes: what a caller does whose question may be asked twice.
+async fn until_answered<T>(mut ask: impl AsyncFnMut() -> Result<T, StoreError>) -> T {
+    let asking = async {
+        loop {
+            match ask().await {
+                Ok(answer) => return answer,
+                Err(StoreError::Rejected { reason }) => panic!("refused: {reason}"),
+                Err(_) => tokio::time::sleep(millis(5)).await,
+            }
+        }
+    };
+    tokio::time::timeout(20 * SECOND, asking).await.expect("the server is there")
 }

@@ -1,0 +1,126 @@
+//! Answers that are lost after the server has done what it was asked.
+
+use mainstay_core::lock::{Acquired, Error, Options, Release, Renewed, Store, Token};
+use mainstay_core::store::StoreError;
+use mainstay_redis::Redis;
+use mainstay_redis::lock::RedisLocks;
+use mainstay_testkit::redis::{Proxy, RedisServer};
+use mainstay_testkit::{Seed, eventually_async};
+
+use super::{SECOND, claim, connect, granted, locks, millis, name, store, until_answered};
+
+/// The server knows the scripts: an answer that is lost is not that it does not.
+async fn with_scripts(store: RedisLocks) -> RedisLocks {
+    let attempt = Token::random();
+    let fence = granted(&store, "scripts", claim(attempt, SECOND)).await;
+    store.renew(name("scripts"), attempt, fence, SECOND).await.unwrap();
+    store.release(name("scripts"), attempt, SECOND).await.unwrap();
+    store
+}
+
+/// Asks with the answer cut off, until it was this question's answer that was.
+async fn unanswered<T>(proxy: &Proxy, redis: &Redis, mut ask: impl AsyncFnMut() -> Result<T, StoreError>) {
+    for _ in 0..100 {
+        redis.ready(5 * SECOND).await.unwrap();
+        proxy.cut_after_request(1);
+        match ask().await {
+            Err(StoreError::Unknown { .. }) => return,
+            // The connection's own sign of life was cut.
+            _ => proxy.pass(),
+        }
+    }
+    panic!("the answer was never lost");
+}
+
+#[tokio::test]
+async fn an_acquire_without_an_answer_is_one_grant_with_one_fence_however_often_it_is_asked() {
+    let server = RedisServer::start().await;
+    let proxy = Proxy::start(server.address()).await;
+    let near = with_scripts(store(&connect(server.address()).await)).await;
+    let redis = connect(proxy.address()).await;
+    let far = store(&redis);
+    for round in 0..5 {
+        let (key, attempt) = (format!("k{round}"), Token::random());
+        let claim = claim(attempt, 5 * SECOND);
+        unanswered(&proxy, &redis, async || far.acquire(name(&key), claim).await).await;
+        let fence = granted(&near, &key, claim).await;
+        let again = until_answered(async || far.acquire(name(&key), claim).await).await;
+        assert_eq!(again, Acquired::Granted { fence });
+        assert_eq!(near.holders(name(&key)).await.unwrap().len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_renewal_without_an_answer_has_renewed_and_can_be_asked_again() {
+    let server = RedisServer::start().await;
+    let proxy = Proxy::start(server.address()).await;
+    let near = with_scripts(store(&connect(server.address()).await)).await;
+    let redis = connect(proxy.address()).await;
+    let far = store(&redis);
+    let attempt = Token::random();
+    let fence = granted(&near, "k", claim(attempt, 5 * SECOND)).await;
+    unanswered(&proxy, &redis, async || far.renew(name("k"), attempt, fence, 20 * SECOND).await).await;
+    assert!(near.holders(name("k")).await.unwrap()[0].ends_in > 6 * SECOND);
+    let again = until_answered(async || far.renew(name("k"), attempt, fence, 30 * SECOND).await).await;
+    assert_eq!(again, Renewed::Renewed);
+}
+
+#[tokio::test]
+async fn a_release_without_an_answer_has_released_and_is_not_said_to_have_found_nothing() {
+    let server = RedisServer::start().await;
+    let proxy = Proxy::start(server.address()).await;
+    let near = with_scripts(store(&connect(server.address()).await)).await;
+    let redis = connect(proxy.address()).await;
+    let far = store(&redis);
+    for round in 0..5 {
+        let (key, mut attempt) = (format!("k{round}"), Token::random());
+        unanswered(&proxy, &redis, async || {
+            attempt = Token::random();
+            granted(&near, &key, claim(attempt, 20 * SECOND)).await;
+            let answer = far.release(name(&key), attempt, SECOND).await;
+            assert_ne!(answer, Ok(Release::NotHeld), "sent twice");
+            if matches!(answer, Err(StoreError::Unavailable { .. })) {
+                near.release(name(&key), attempt, SECOND).await.unwrap();
+            }
+            answer
+        })
+        .await;
+        assert_eq!(near.acquire(name(&key), claim(attempt, SECOND)).await, Ok(Acquired::Cancelled));
+    }
+}
+
+/// Any verb, any moment: afterwards nothing is held, at the latest when the ttl is over.
+#[tokio::test]
+async fn whatever_answers_are_lost_no_lock_is_left() {
+    let mut rng = Seed::from_env("MAINSTAY_SEED").rng();
+    let server = RedisServer::start().await;
+    let proxy = Proxy::start(server.address()).await;
+    let near = with_scripts(store(&connect(server.address()).await)).await;
+    let far = connect(proxy.address()).await;
+    let mut options = Options::default();
+    options.ttl = SECOND;
+    options.op_timeout = millis(100);
+    let (mut seen, mut keys) = ([0; 2], Vec::new());
+    let locks = locks(&far, options);
+    for round in 0..40 {
+        let key = format!("k{round}");
+        proxy.cut_after_request(1 + usize::try_from(rng.below(4)).unwrap());
+        match locks.lock(&key).wait(millis(rng.below(400))).acquire().await {
+            Ok(guard) if rng.chance(0.5) => {
+                seen[0] += 1;
+                let _outcome = guard.release().await;
+            }
+            Ok(guard) => drop(guard),
+            Err(Error::Unavailable(_) | Error::Unknown(_)) => seen[1] += 1,
+            Err(other) => panic!("{other:?}"),
+        }
+        keys.push(key);
+    }
+    proxy.pass();
+    assert!(seen.iter().all(|seen| *seen > 0), "{seen:?}: too tame");
+    eventually_async("nothing is held", 3 * SECOND, async || near.list(100).await.unwrap().is_empty()).await;
+    locks.stop(SECOND).await.unwrap();
+    for key in keys {
+        granted(&near, &key, claim(Token::random(), SECOND)).await;
+    }
+}
