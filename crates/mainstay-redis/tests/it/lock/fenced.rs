@@ -56,9 +56,11 @@ async fn without_an_answer_the_outcome_is_unknown_and_writing_again_is_safe() {
     let unknown = value.set(Fence::from(7), b"once").await;
     assert!(matches!(unknown, Err(Error::Store(_))), "{unknown:?}");
     proxy.pass();
-    until_answered(async || match value.set(Fence::from(7), b"once").await {
-        Err(Error::Store(error)) => Err(error),
-        other => Ok(assert_eq!(other, Ok(()))),
+    until_answered(|| async {
+        match value.set(Fence::from(7), b"once").await {
+            Err(Error::Store(error)) => Err(error),
+            other => Ok(assert_eq!(other, Ok(()))),
+        }
     })
     .await;
     assert_eq!(value.get().await.unwrap().value.as_deref(), Some(&b"once"[..]));

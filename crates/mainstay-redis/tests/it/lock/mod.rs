@@ -3,9 +3,11 @@
 //! (`servers`), processes that stand still (`frozen`), a resource that refuses (`fenced`), and all of it at once
 //! (`chaos`).
 
+mod chaos;
 mod contract;
 mod dropping;
 mod fenced;
+mod frozen;
 mod mutants;
 mod replies;
 mod waiting;
@@ -25,7 +27,7 @@ use mainstay_redis::{Address, Deployment, Redis};
 const SECOND: Duration = Duration::from_secs(1);
 const NAMESPACE: &str = "test";
 
-fn millis(millis: u64) -> Duration {
+const fn millis(millis: u64) -> Duration {
     Duration::from_millis(millis)
 }
 
@@ -40,6 +42,10 @@ fn claim(attempt: Token, ttl: Duration) -> Claim {
 /// A connection that is up.
 async fn connect(address: SocketAddr) -> Redis {
     open(Deployment::Standalone(Address::new(address.ip().to_string(), address.port()))).await
+}
+
+async fn by_url(url: &str) -> Redis {
+    open(mainstay_redis::Options::parse(url).expect("the testkit's addresses can be read").deployment).await
 }
 
 async fn open(deployment: Deployment) -> Redis {
@@ -65,7 +71,7 @@ async fn granted(store: &RedisLocks, key: &str, claim: Claim) -> Fence {
 }
 
 /// Asks until the answer comes: what a caller does whose question may be asked twice.
-async fn until_answered<T>(mut ask: impl AsyncFnMut() -> Result<T, StoreError>) -> T {
+async fn until_answered<T, F: Future<Output = Result<T, StoreError>>>(mut ask: impl FnMut() -> F) -> T {
     let asking = async {
         loop {
             match ask().await {

@@ -44,7 +44,7 @@ async fn an_acquire_without_an_answer_is_one_grant_with_one_fence_however_often_
         let claim = claim(attempt, 5 * SECOND);
         unanswered(&proxy, &redis, async || far.acquire(name(&key), claim).await).await;
         let fence = granted(&near, &key, claim).await;
-        let again = until_answered(async || far.acquire(name(&key), claim).await).await;
+        let again = until_answered(|| async { far.acquire(name(&key), claim).await }).await;
         assert_eq!(again, Acquired::Granted { fence });
         assert_eq!(near.holders(name(&key)).await.unwrap().len(), 1);
     }
@@ -61,7 +61,7 @@ async fn a_renewal_without_an_answer_has_renewed_and_can_be_asked_again() {
     let fence = granted(&near, "k", claim(attempt, 5 * SECOND)).await;
     unanswered(&proxy, &redis, async || far.renew(name("k"), attempt, fence, 20 * SECOND).await).await;
     assert!(near.holders(name("k")).await.unwrap()[0].ends_in > 6 * SECOND);
-    let again = until_answered(async || far.renew(name("k"), attempt, fence, 30 * SECOND).await).await;
+    let again = until_answered(|| async { far.renew(name("k"), attempt, fence, 30 * SECOND).await }).await;
     assert_eq!(again, Renewed::Renewed);
 }
 
