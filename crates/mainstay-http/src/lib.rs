@@ -7,6 +7,7 @@
 //! - [`ETag`], [`IfMatch`]: conditional requests.
 //! - [`RateLimitLayer`], [`TrustedProxies`]: limits per client, and who that is behind proxies.
 //! - [`ResponseCacheLayer`]: answers of GET routes, kept and given again.
+//! - [`ConcurrencyLayer`]: how many requests are in flight at once.
 //! - [`endpoint`]: what every service answers.
 
 pub mod access;
@@ -22,6 +23,7 @@ mod server;
 pub use client::{Client, InvalidNetwork, TrustedProxies};
 pub use etag::{ETag, IfMatch, not_modified};
 pub use extract::{Json, Path, Query};
+pub use layer::{ConcurrencyLayer, ConcurrencyLimited, ConcurrencyRule};
 pub use layer::{RateLimitFields, RateLimitLayer, RateLimitRule, RateLimited, RequestContext};
 pub use layer::{ResponseCacheLayer, ResponseCacheRule, ResponseCached, ResponseTarget};
 pub use probe::{ProbeError, http_check, probe, send_once};

@@ -4,8 +4,10 @@
 //! One layer and not seven: each `Router::layer` costs every request a clone of the service and an
 //! allocation.
 
+mod concurrency;
 mod flight;
 mod guard;
+mod identity;
 mod metrics;
 mod negotiate;
 mod rate_limit;
@@ -15,6 +17,7 @@ mod security;
 mod span;
 mod standard;
 
+pub use concurrency::{ConcurrencyLayer, ConcurrencyLimited, ConcurrencyRule};
 pub(crate) use guard::BodyLimit;
 pub(crate) use metrics::HttpMetrics;
 pub(crate) use rate_limit::ask;

@@ -1,9 +1,11 @@
 //! Black-box tests of `mainstay-http`, over real sockets. One module per subject: `server` (sockets,
 //! limits, drain), `layers` (what stands around a route), `extractors`, `endpoints`, `rate_limit`,
 //! `response_cache`. A new test goes
+//! limits, drain), `layers` (what stands around a route), `extractors`, `endpoints`, `rate_limit`, `concurrency`. A new test goes
 //! into the module of the promise it proves; helpers stand here.
 #![allow(missing_docs, clippy::unwrap_used)]
 
+mod concurrency;
 mod endpoints;
 mod extractors;
 mod layers;

@@ -63,7 +63,7 @@ pub(super) fn whole_seconds(time: Duration) -> u64 {
 
 /// Seconds a client is told to wait: rounded up, at least one, after stretching `time` by `jitter`, a share
 /// of it. Clients who were refused together then do not come back together.
-pub(super) fn retry_seconds(time: Duration, jitter: f64) -> u64 {
+pub(in crate::layer) fn retry_seconds(time: Duration, jitter: f64) -> u64 {
     whole_seconds(time.saturating_add(time.mul_f64(jitter))).max(1)
 }
 

@@ -4,8 +4,8 @@ mod fields;
 mod rule;
 mod standing;
 
-pub(super) use fields::EXPOSED;
 pub use fields::RateLimitFields;
+pub(super) use fields::{EXPOSED, retry_seconds};
 pub use rule::RateLimitRule;
 pub(crate) use standing::ask;
 

@@ -1,12 +1,10 @@
-use std::fmt;
-use std::sync::Arc;
-
 use axum::extract::Request;
-use mainstay_core::key::Key;
+use http::HeaderName;
 use mainstay_core::rate_limit::Quota;
 
 use super::RateLimitFields;
 use crate::TrustedProxies;
+use crate::layer::identity::Identity;
 
 /// Whom a [`RateLimitLayer`](super::RateLimitLayer) limits, and to how much.
 ///
@@ -19,23 +17,19 @@ use crate::TrustedProxies;
 ///     .trusting(TrustedProxies::parse(["10.0.0.0/8"])?);
 /// # Ok::<(), mainstay_http::InvalidNetwork>(())
 /// ```
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct RateLimitRule {
     pub(super) quotas: Vec<Quota>,
     pub(super) fields: RateLimitFields,
-    proxies: TrustedProxies,
-    caller: Option<Arc<Caller>>,
+    identity: Identity,
 }
-
-type Caller = dyn Fn(&Request) -> Option<String> + Send + Sync;
 
 impl RateLimitRule {
     /// `quota` for each [`Client`](crate::Client). Answers show its name: give each policy of a service
     /// one of its own.
     #[must_use]
     pub fn per_client(quota: Quota) -> Self {
-        let (fields, proxies) = (RateLimitFields::default(), TrustedProxies::default());
-        Self { quotas: vec![quota], fields, proxies, caller: None }
+        Self { quotas: vec![quota], fields: RateLimitFields::default(), identity: Identity::default() }
     }
 
     /// A further quota. A request passes if all of them allow it, and counts against none if one does not.
@@ -48,16 +42,35 @@ impl RateLimitRule {
     /// Whose word is taken about where a request comes from. Nobody's, if not set.
     #[must_use]
     pub fn trusting(mut self, proxies: TrustedProxies) -> Self {
-        self.proxies = proxies;
+        self.identity.trust(proxies);
         self
     }
 
-    /// Counts per caller that `name` recognizes, a user say. Whom it does not know (`None`), and a name too
-    /// long for a key, counts as the client's address. What a request merely claims must be verified
-    /// first: a new name is a new quota.
+    /// Counts per caller that `name` recognizes. Whom it does not know (`None`), and a name above 1 KiB, counts as the
+    /// next way to be recognized says, and at last as the client's address. What a request merely claims must be
+    /// verified first: a new name is a new quota.
     #[must_use]
     pub fn keyed_by(mut self, name: impl Fn(&Request) -> Option<String> + Send + Sync + 'static) -> Self {
-        self.caller = Some(Arc::new(name));
+        self.identity.add(name);
+        self
+    }
+
+    /// Counts per user: `id` of the request's extension `T`, which a layer around this one put there when it had
+    /// verified who asks. Else as [`keyed_by`](Self::keyed_by).
+    #[must_use]
+    pub fn keyed_by_user<T>(mut self, id: impl Fn(&T) -> String + Send + Sync + 'static) -> Self
+    where
+        T: Send + Sync + 'static,
+    {
+        self.identity.add_user(id);
+        self
+    }
+
+    /// Counts per API key in this header, of which only a digest gets into stores and logs. Else as
+    /// [`keyed_by`](Self::keyed_by). This does not say that the key is a right one: what does belongs around this layer.
+    #[must_use]
+    pub fn keyed_by_api_key(mut self, header: HeaderName) -> Self {
+        self.identity.add_api_key(header);
         self
     }
 
@@ -68,22 +81,8 @@ impl RateLimitRule {
         self
     }
 
-    /// The limiter's key. The prefixes keep callers with the name of an address from counting as it.
+    /// The limiter's key.
     pub(crate) fn key(&self, request: &Request) -> String {
-        let caller =
-            self.caller.as_ref().and_then(|caller| caller(request)).map(|name| format!("caller:{name}"));
-        caller
-            .filter(|key| Key::new(key).is_ok())
-            .unwrap_or_else(|| format!("client:{}", self.proxies.client(request)))
-    }
-}
-
-impl fmt::Debug for RateLimitRule {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RateLimitRule")
-            .field("quotas", &self.quotas)
-            .field("fields", &self.fields)
-            .field("proxies", &self.proxies)
-            .finish_non_exhaustive()
+        self.identity.of(request)
     }
 }
