@@ -55,6 +55,7 @@ mod backend;
 pub mod cached;
 mod database;
 mod error;
+pub mod fence;
 pub mod idempotency;
 mod migrate;
 mod observe;

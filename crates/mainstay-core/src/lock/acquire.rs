@@ -107,7 +107,8 @@ async fn stand_in_line(
     mut doubt: Option<StoreError>,
 ) -> Result<(), Error> {
     let in_line = async {
-        let place = inner.queues.enter(key.name(), held_until, &inner.keeper.meters);
+        let place =
+            inner.queues.enter(key.name(), inner.keeper.clock.now(), held_until, &inner.keeper.meters);
         place.turn().await;
         let backoff = Backoff::new(SILENCE.0, SILENCE.1);
         let mut silences = 0;

@@ -130,6 +130,13 @@ impl Keeper {
         (held, self.attempts.0.load(Ordering::Acquire), releases)
     }
 
+    /// What is renewed, in no order.
+    pub(super) fn holds(&self) -> Vec<Arc<Hold>> {
+        let holds =
+            |schedule: &OwnLine<Mutex<Schedule>>| lock(&schedule.0).0.values().cloned().collect::<Vec<_>>();
+        self.schedules.iter().flat_map(holds).collect()
+    }
+
     pub(super) fn attempt_begins(&self) {
         self.attempts.0.fetch_add(1, Ordering::AcqRel);
     }

@@ -73,6 +73,7 @@ mod store;
 mod terms;
 mod thread;
 mod token;
+mod view;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -91,6 +92,7 @@ pub use store::{
     Store,
 };
 pub use token::{InvalidToken, Token};
+pub use view::{HeldHere, WaitingHere};
 
 use crate::key::Key;
 use crate::metrics::Metrics;

@@ -22,10 +22,16 @@ pub(super) struct Queues {
 #[derive(Debug, Default)]
 struct Line {
     /// By arrival.
-    places: BTreeMap<u64, Arc<Notify>>,
+    places: BTreeMap<u64, Waiter>,
     arrivals: u64,
     /// When the holder that the head was refused for is over.
     held_until: Moment,
+}
+
+#[derive(Debug)]
+struct Waiter {
+    turn: Arc<Notify>,
+    since: Moment,
 }
 
 /// A place in a line. Dropping it leaves the line, and whoever comes to its head is told.
@@ -49,14 +55,20 @@ impl Queues {
     }
 
     /// Goes to the end of the line.
-    pub(super) fn enter<'a>(&'a self, key: &str, held_until: Moment, meters: &'a Meters) -> Place<'a> {
+    pub(super) fn enter<'a>(
+        &'a self,
+        key: &str,
+        now: Moment,
+        held_until: Moment,
+        meters: &'a Meters,
+    ) -> Place<'a> {
         let key: Arc<str> = key.into();
         let turn = Arc::new(Notify::new());
         let mut lines = self.lines();
         let line = lines.entry(Arc::clone(&key)).or_default();
         let arrival = line.arrivals;
         line.arrivals += 1;
-        line.places.insert(arrival, Arc::clone(&turn));
+        line.places.insert(arrival, Waiter { turn: Arc::clone(&turn), since: now });
         if line.places.len() == 1 {
             line.held_until = held_until;
             turn.notify_one();
@@ -69,6 +81,13 @@ impl Queues {
     /// Number of lines and of waiters.
     pub(super) fn usage(&self) -> (usize, usize) {
         (self.lines().len(), self.waiting.load(Ordering::Acquire))
+    }
+
+    /// The lines: what is waited for, by how many, and since when by the first of them.
+    pub(super) fn lengths(&self) -> Vec<(Arc<str>, usize, Moment)> {
+        let first =
+            |line: &Line| line.places.first_key_value().map(|(_, waiter)| waiter.since).unwrap_or_default();
+        self.lines().iter().map(|(key, line)| (Arc::clone(key), line.places.len(), first(line))).collect()
     }
 
     fn lines(&self) -> MutexGuard<'_, HashMap<Arc<str>, Line, RandomState>> {
@@ -97,7 +116,7 @@ impl Drop for Place<'_> {
         let was_head = line.places.first_key_value().is_some_and(|(first, _)| *first == self.arrival);
         line.places.remove(&self.arrival);
         match line.places.first_key_value() {
-            Some((_, next)) if was_head => next.notify_one(),
+            Some((_, next)) if was_head => next.turn.notify_one(),
             Some(_) => {}
             None => drop(lines.remove(&self.key)),
         }

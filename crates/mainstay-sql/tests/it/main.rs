@@ -3,6 +3,7 @@
 #![allow(missing_docs, clippy::unwrap_used)]
 mod cached;
 mod faults;
+mod fence;
 mod idempotency;
 mod migrations;
 mod observation;

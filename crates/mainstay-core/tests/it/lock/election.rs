@@ -198,7 +198,10 @@ async fn work_runs_for_as_long_as_its_process_leads_and_begins_again_with_the_ne
 async fn work_that_ends_by_itself_runs_once_for_each_leadership() {
     let bench = Bench::near();
     let (one, works) = (candidate(&bench.locks), Works::default());
-    let run = one.run(|_| std::future::ready(drop(works.begin())));
+    let run = one.run(|_| {
+        drop(works.begin());
+        std::future::ready(())
+    });
     let weather = async {
         tokio::time::sleep(10 * TTL).await;
         assert_eq!(works.begun_and_running().0, 1);

@@ -1,5 +1,6 @@
-//! Locks: the store's contract (`contract`), guards (`guards`), renewal and loss (`renewal`), patience (`waiting`),
-//! stores that fail (`faults`), copies that arrive late (`late`), bad input (`input`), several keys (`several`), what is counted (`metrics`), and two
+//! Locks: the store's contract (`contract`), guards (`guards`), renewal and loss (`renewal`), the keeper's own thread
+//! (`thread`), patience (`waiting`), stores that fail (`faults`), copies that arrive late (`late`), bad input
+//! (`input`), several keys (`several`), elections (`election`), what is counted (`metrics`) and shown (`view`), and two
 //! random tests: nothing is left behind (`leaks`), and what happened was allowed (`history`).
 
 mod contract;
@@ -14,6 +15,7 @@ mod metrics;
 mod renewal;
 mod several;
 mod thread;
+mod view;
 mod waiting;
 
 use std::sync::Arc;
