@@ -3,7 +3,7 @@
 //!
 //! - [`Host`] and [`Listening`]: listeners with time limits that fire, a connection cap and a drain.
 //! - [`Problem`]: errors as RFC 9457 describes them.
-//! - [`Json`], [`Path`], [`Query`]: extractors whose refusals are problems.
+//! - [`Json`], [`Path`], [`Query`], [`FenceHeader`]: extractors whose refusals are problems.
 //! - [`ETag`], [`IfMatch`]: conditional requests.
 //! - [`RateLimitLayer`], [`TrustedProxies`]: limits per client, and who that is behind proxies.
 //! - [`ResponseCacheLayer`]: answers of GET routes, kept and given again.
@@ -24,6 +24,7 @@ pub use client::{Client, InvalidNetwork, TrustedProxies};
 pub use etag::{ETag, IfMatch, not_modified};
 pub use extract::{Json, Path, Query};
 pub use layer::{ConcurrencyLayer, ConcurrencyLimited, ConcurrencyRule};
+pub use extract::{FenceHeader, InvalidFenceHeader, Json, Path, Query};
 pub use layer::{RateLimitFields, RateLimitLayer, RateLimitRule, RateLimited, RequestContext};
 pub use layer::{ResponseCacheLayer, ResponseCacheRule, ResponseCached, ResponseTarget};
 pub use probe::{ProbeError, http_check, probe, send_once};

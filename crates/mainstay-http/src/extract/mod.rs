@@ -2,10 +2,12 @@
 //!
 //! They wrap axum's own, so that a handler written for axum needs only another import.
 
+mod fence;
 mod json;
 mod path;
 mod query;
 
+pub use fence::{FenceHeader, InvalidFenceHeader};
 pub use json::Json;
 pub use path::Path;
 pub use query::Query;

@@ -2,7 +2,7 @@
 
 use axum::Router;
 use axum::routing::{get, post};
-use mainstay_http::{Json, Path, Query};
+use mainstay_http::{FenceHeader, Json, Path, Query};
 use mainstay_testkit::http::{Request, Response};
 use serde::Deserialize;
 use serde_json::json;
@@ -30,6 +30,13 @@ async fn server() -> TestHost {
             post(async |body: Option<Json<Body>>| body.map_or("none".to_owned(), |Json(body)| body.name)),
         )
         .route("/page", get(async |Query(page): Query<Page>| format!("{:?}", page.limit)))
+        .route("/fenced", post(async |fence: FenceHeader| format!("{} {}", fence.name(), fence.fence())))
+        .route(
+            "/maybe-fenced",
+            post(async |fence: Option<FenceHeader>| {
+                fence.map_or("none".to_owned(), |fence| fence.fence().to_string())
+            }),
+        )
         .route("/item/{id}", get(async |Path(id): Path<u32>| id.to_string()));
     TestHost::start(routes).await
 }
@@ -152,4 +159,33 @@ async fn what_serde_repeats_of_the_input_is_cut_short() {
     let response = post_json(&server, &format!(r#"{{"{}":1}}"#, "k".repeat(5000))).await;
     assert_eq!(response.status, 422);
     assert!(response.json()["errors"][0]["message"].as_str().unwrap().chars().count() <= 201);
+}
+
+#[tokio::test]
+async fn a_fence_is_read_as_the_holder_of_the_lock_wrote_it() {
+    let server = server().await;
+    let sent = FenceHeader::new("report:2026/01 é", 7.into()).unwrap().value();
+    for (path, expected) in [("/fenced", "report:2026/01 é 7"), ("/maybe-fenced", "7")] {
+        let request = Request::post(server.addr(), path).header("mainstay-fence", sent.to_str().unwrap());
+        let response = request.send().await;
+        assert_eq!((response.status, response.text().as_str()), (200, expected));
+    }
+}
+
+#[tokio::test]
+async fn a_fence_that_is_missing_repeated_or_malformed_is_400_and_named() {
+    let server = server().await;
+    let malformed: &[&[&str]] = &[&["a"], &["a;t=x"], &["a/b;t=1"], &["a;t=1", "a;t=2"], &["é;t=1"]];
+    for path in ["/fenced", "/maybe-fenced"] {
+        for values in malformed {
+            let request = Request::post(server.addr(), path);
+            let request =
+                values.iter().fold(request, |request, value| request.header("mainstay-fence", *value));
+            let response = request.send().await;
+            assert_eq!(response.status, 400, "{path} {values:?}");
+            assert!(response.text().contains("Mainstay-Fence"), "{}", response.text());
+        }
+    }
+    assert_eq!(Request::post(server.addr(), "/fenced").send().await.status, 400);
+    assert_eq!(Request::post(server.addr(), "/maybe-fenced").send().await.text(), "none");
 }
