@@ -116,3 +116,66 @@ fn canonical(query: &str, known: impl Fn(&str) -> bool) -> String {
     }
     canonical
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// What a handler can make of a query: under each name its values in their order, as they are spelled.
+    fn meaning(query: &str) -> BTreeMap<String, Vec<&str>> {
+        let mut meaning = BTreeMap::<_, Vec<_>>::new();
+        for raw in query.split('&').filter(|raw| !raw.is_empty()) {
+            let name = raw.split('=').next().unwrap().replace("%61", "a");
+            meaning.entry(name).or_default().push(raw);
+        }
+        meaning
+    }
+
+    /// Few names and values, so that many queries are nearly the same.
+    fn query() -> impl Strategy<Value = String> {
+        let parameter = prop_oneof![
+            Just(""),
+            Just("a"),
+            Just("a="),
+            Just("a=1"),
+            Just("a=2"),
+            Just("%61=1"),
+            Just("b=1"),
+            Just("b=%61")
+        ];
+        prop::collection::vec(parameter, 0..5).prop_map(|parameters| parameters.join("&"))
+    }
+
+    proptest! {
+        #[test]
+        fn two_queries_have_one_key_if_and_only_if_no_handler_can_tell_them_apart(a in query(), b in query()) {
+            let same = canonical(&a, |_| true) == canonical(&b, |_| true);
+            prop_assert_eq!(same, meaning(&a) == meaning(&b), "{} {}", a, b);
+        }
+
+        #[test]
+        fn a_canonical_query_is_its_own_and_unknown_names_are_not_in_it(query in ".{0,40}") {
+            let once = canonical(&query, |_| true);
+            prop_assert_eq!(&canonical(&once, |_| true), &once);
+            prop_assert_eq!(canonical(&query, |_| false), "");
+        }
+
+        #[test]
+        fn requests_have_one_selection_if_and_only_if_their_lines_are_the_same(
+            a in prop::collection::vec("[ab,]{0,2}", 0..3), b in prop::collection::vec("[ab,]{0,2}", 0..3)
+        ) {
+            let of = |lines: &[String]| {
+                let mut headers = HeaderMap::new();
+                for line in lines {
+                    headers.append(header::ACCEPT, line.parse().unwrap());
+                }
+                selection(["accept", "cookie"].into_iter(), &headers)
+            };
+            prop_assert_eq!(of(&a) == of(&b), a == b);
+        }
+    }
+}
