@@ -100,9 +100,11 @@ pub(super) struct Flight<T: Cached> {
 }
 
 impl<T: Cached> Flight<T> {
-    /// Tells all who wait.
+    /// Tells all who wait. Whoever asks after one of them has heard it finds room for the next.
     pub(super) fn land(self, result: Loaded<T>) {
-        self.sender.send_replace(Some(result));
+        let sender = self.sender.clone();
+        drop(self);
+        sender.send_replace(Some(result));
     }
 }
 

@@ -227,3 +227,6 @@ fn narrow<T: TryFrom<usize>>(length: usize) -> T {
     let narrow = T::try_from(length).ok();
     narrow.expect("lengths are checked before they get here")
 }
+
+#[cfg(test)]
+mod tests;

@@ -336,6 +336,7 @@ fn tags(suite: Suite<Backend>) -> Suite<Backend> {
             it.put("a", tagged("1", &["users"])).await;
             assert_eq!(it.get("a").await.as_deref(), Some("1"));
             it.invalidate_tag("users").await;
+            assert_eq!(it.get("a").await, None, "a second time, too");
             it.put("a", tagged("2", &["users"])).await;
             assert_eq!(it.get("a").await.as_deref(), Some("2"));
         })
@@ -370,6 +371,15 @@ fn tags(suite: Suite<Backend>) -> Suite<Backend> {
             it.elapse(SHORT).await;
             it.invalidate_tag("users").await;
             assert!(matches!(it.lookup("k", Token::random()).await, Lookup::Lease { stale: None, .. }));
+        })
+        .case("a fresh value whose tag was invalidated is loaded anew", async |it: Backend| {
+            it.put("k", tagged("old", &["users"])).await;
+            it.invalidate_tag("users").await;
+            let token = Token::random();
+            assert!(matches!(it.lookup("k", token).await, Lookup::Lease { stale: None, .. }));
+            assert!(matches!(it.lookup("k", Token::random()).await, Lookup::Busy { stale: None, .. }));
+            assert_eq!(it.fill("k", token, "new").await, Settled::Done);
+            assert_eq!(it.get("k").await.as_deref(), Some("new"));
         })
         .case("a tag is no key", async |it: Backend| {
             it.put("users", tagged("1", &["users"])).await;

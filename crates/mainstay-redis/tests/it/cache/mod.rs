@@ -1,44 +1,57 @@
-//! `mainstay_redis::cache`: the contract and the bugs it convicts (`contract`).
+//! `mainstay_redis::cache`: the contract and the bugs it convicts (`contract`), what is kept near (`coherence`),
+//! histories of versions (`history`), several processes (`processes`), and faults (`faults`).
 
+mod coherence;
 mod contract;
+mod faults;
+mod history;
+mod processes;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use mainstay_core::cache::Options;
+use mainstay_core::cache::{Cache, Options, Policy, Ttl};
 use mainstay_core::metrics::{Format, Metrics};
 use mainstay_core::time::Clock;
 use mainstay_redis::cache::RedisCache;
 use mainstay_redis::{Address, Deployment, Redis};
+use mainstay_testkit::redis::RedisServer;
 
 const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
+/// Longest that a value may be used after another process changed it.
+const BOUND: Duration = Duration::from_secs(3);
 
-/// One process of a service, as far as the cache can tell: connection, store and counters of its own.
+/// One process of a service, as far as the cache can tell: a connection, a store and a handle of its own.
 struct Process {
     redis: Redis,
     store: Arc<RedisCache>,
+    cache: Cache,
     metrics: Metrics,
 }
 
 impl Process {
     async fn start(server: SocketAddr, namespace: &str) -> Self {
-        Self::with(server, namespace, Options::default(), |source| source).await
+        Self::with(server, namespace, Options::default()).await
     }
 
-    async fn with(
-        server: SocketAddr,
-        namespace: &str,
-        options: Options,
-        edit: impl Fn(&'static str) -> &'static str,
-    ) -> Self {
-        let metrics = Metrics::new();
+    async fn with(server: SocketAddr, namespace: &str, options: Options) -> Self {
+        let (metrics, clock) = (Metrics::new(), Clock::system());
         let redis = connect(server, &metrics).await;
-        let store =
-            RedisCache::with_scripts(redis.clone(), namespace, options, &metrics, Clock::system(), edit);
-        Self { redis, store: Arc::new(store), metrics }
+        let store = RedisCache::new(redis.clone(), namespace, options.clone(), &metrics, clock.clone());
+        let store = Arc::new(store);
+        let cache = Cache::new(Arc::clone(&store) as Arc<_>, options, &metrics, clock);
+        Self { redis, store, cache, metrics }
+    }
+
+    async fn get(&self, key: &str) -> Option<u64> {
+        self.cache.get(key).await.unwrap()
+    }
+
+    async fn set(&self, key: &str, value: u64) {
+        self.cache.set(key, &value, Ttl::hours(1)).await.unwrap();
     }
 
     /// The value of a series in the text that is exported.
@@ -46,6 +59,10 @@ impl Process {
         let text = self.metrics.render(Format::Prometheus);
         let line = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
         line.map_or(0.0, |value| value.parse().expect("a number"))
+    }
+
+    fn near_hits(&self) -> f64 {
+        self.metric("cache_near_hits_total")
     }
 }
 
@@ -61,4 +78,14 @@ async fn connect(server: SocketAddr, metrics: &Metrics) -> Redis {
 fn namespace() -> String {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     format!("test{}", NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// Exactly this long, from first to last: no jitter, no early refresh.
+fn exactly(ttl: impl Into<Ttl>) -> Policy {
+    ttl.into().jitter(0.0).early_refresh(0.0)
+}
+
+/// How often a random test repeats, times `MAINSTAY_ROUNDS`.
+fn rounds(base: usize) -> usize {
+    std::env::var("MAINSTAY_ROUNDS").map_or(base, |times| base * times.parse::<usize>().expect("a number"))
 }

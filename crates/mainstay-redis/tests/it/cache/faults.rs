@@ -1,0 +1,159 @@
+//! The way to the server breaks: nothing that was near is used for long, and nothing waits.
+
+use mainstay_core::cache::{Error, Store};
+use mainstay_core::key::Key;
+use mainstay_testkit::eventually_async;
+use mainstay_testkit::redis::Proxy;
+use tokio::time::Instant;
+
+use super::*;
+
+/// A server, a process that reaches it through a proxy, and one that reaches it directly.
+struct Ground {
+    server: RedisServer,
+    proxy: Proxy,
+    far: Process,
+    writer: Process,
+}
+
+async fn ground() -> Ground {
+    let server = RedisServer::start().await;
+    let proxy = Proxy::start(server.address()).await;
+    let far = Process::start(proxy.address(), "svc").await;
+    let writer = Process::start(server.address(), "svc").await;
+    Ground { server, proxy, far, writer }
+}
+
+impl Process {
+    /// What is found without asking the server.
+    fn near(&self, key: &str) -> Option<u64> {
+        let found = Store::get(&*self.store, Key::new(key).unwrap()).now().ok()?.unwrap()?;
+        found.value.decode::<u64>().unwrap()
+    }
+}
+
+impl Ground {
+    /// The value 1 is near.
+    async fn warm(&self) {
+        self.writer.set("k", 1).await;
+        let warm = async || {
+            let _asked = self.far.cache.get::<u64>("k").await;
+            self.far.near("k") == Some(1)
+        };
+        eventually_async("the value is near", 10 * SECOND, warm).await;
+    }
+
+    /// How long after `changed` the old value was still found near, at most.
+    async fn assert_bound(&self, changed: Instant) {
+        let mut last = Duration::ZERO;
+        while changed.elapsed() < BOUND + SECOND / 2 {
+            let now = changed.elapsed();
+            if self.far.near("k") == Some(1) {
+                last = now;
+            }
+            tokio::time::sleep(5 * MS).await;
+        }
+        assert!(last <= BOUND, "it was found {last:?} after it had changed");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn behind_a_silent_wire_nothing_near_is_older_than_three_seconds() {
+    let ground = ground().await;
+    ground.warm().await;
+    ground.proxy.blackhole();
+    ground.writer.set("k", 2).await;
+    ground.assert_bound(Instant::now()).await;
+    ground.proxy.pass();
+    let back = async || matches!(ground.far.cache.get::<u64>("k").await, Ok(Some(2)));
+    eventually_async("the new value is seen", 10 * SECOND, back).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn when_only_answers_are_lost_nothing_near_is_older_than_three_seconds() {
+    let ground = ground().await;
+    ground.warm().await;
+    ground.proxy.drop_replies();
+    ground.writer.set("k", 2).await;
+    ground.assert_bound(Instant::now()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn when_the_connection_is_cut_what_was_near_is_dropped_at_once() {
+    let ground = ground().await;
+    for _ in 0..5 {
+        ground.warm().await;
+        ground.proxy.refuse();
+        let gone = async || ground.far.near("k").is_none();
+        eventually_async("it is dropped", SECOND, gone).await;
+        ground.writer.set("k", 2).await;
+        ground.proxy.pass();
+        let back = async || matches!(ground.far.cache.get::<u64>("k").await, Ok(Some(2)));
+        eventually_async("the new value is seen", 10 * SECOND, back).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn when_the_server_restarts_without_its_data_nothing_of_it_is_near() {
+    let mut ground = ground().await;
+    ground.warm().await;
+    ground.server.kill();
+    let killed = Instant::now();
+    ground.server.restart_empty().await;
+    ground.assert_bound(killed).await;
+    let back = async || matches!(ground.far.cache.get::<u64>("k").await, Ok(None));
+    eventually_async("the server answers again", 10 * SECOND, back).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_frozen_server_is_not_believed_for_longer_than_three_seconds() {
+    let ground = ground().await;
+    ground.warm().await;
+    ground.server.pause();
+    ground.assert_bound(Instant::now()).await;
+    ground.server.resume();
+    let back = async || matches!(ground.far.cache.get::<u64>("k").await, Ok(Some(1)));
+    eventually_async("the server answers again", 10 * SECOND, back).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn while_the_server_is_gone_answers_are_quick_and_values_are_loaded_here() {
+    let mut ground = ground().await;
+    ground.warm().await;
+    ground.server.kill();
+    let gone = async || matches!(ground.writer.cache.get::<u64>("other").await, Err(Error::Unavailable(_)));
+    eventually_async("the server is known to be gone", 10 * SECOND, gone).await;
+    let begun = Instant::now();
+    for n in 0..200_u64 {
+        assert!(matches!(ground.writer.cache.get::<u64>("other").await, Err(Error::Unavailable(_))));
+        let load = move || async move { Ok::<_, std::io::Error>(n) };
+        assert_eq!(ground.writer.cache.get_or_load("other", Ttl::hours(1), load).await.unwrap(), n);
+    }
+    assert!(begun.elapsed() < SECOND, "{:?}", begun.elapsed());
+    ground.server.restart().await;
+    let back = async || matches!(ground.writer.cache.get::<u64>("other").await, Ok(None));
+    eventually_async("the server answers again", 10 * SECOND, back).await;
+}
+
+/// Replies are lost after each of the first requests in turn: whatever was asked is asked again, or fails in a way
+/// that says so.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_that_is_lost_harms_no_verb() {
+    let ground = ground().await;
+    for round in 0..rounds(12) {
+        let key = format!("lost:{round}");
+        ground.proxy.cut_after_request(1 + round % 6);
+        let load = || async { Ok::<_, std::io::Error>(1_u64) };
+        let policy = exactly(Ttl::hours(1)).hard_timeout(2 * SECOND);
+        assert_eq!(ground.far.cache.get_or_load(&key, policy, load).await.unwrap(), 1);
+        let set = ground.far.cache.set(&key, &2_u64, Ttl::hours(1)).await;
+        if set.is_ok() {
+            assert_eq!(ground.writer.get(&key).await, Some(2));
+        }
+        let back = async || ground.far.cache.set(&key, &3_u64, Ttl::hours(1)).await.is_ok();
+        eventually_async("the server answers again", 10 * SECOND, back).await;
+        let seen = async || ground.writer.get(&key).await == Some(3);
+        eventually_async("the last value is seen", BOUND, seen).await;
+        ground.proxy.pass();
+    }
+}
