@@ -22,9 +22,8 @@ mod server;
 
 pub use client::{Client, InvalidNetwork, TrustedProxies};
 pub use etag::{ETag, IfMatch, not_modified};
-pub use extract::{Json, Path, Query};
-pub use layer::{ConcurrencyLayer, ConcurrencyLimited, ConcurrencyRule};
 pub use extract::{FenceHeader, InvalidFenceHeader, Json, Path, Query};
+pub use layer::{ConcurrencyLayer, ConcurrencyLimited, ConcurrencyRule};
 pub use layer::{RateLimitFields, RateLimitLayer, RateLimitRule, RateLimited, RequestContext};
 pub use layer::{ResponseCacheLayer, ResponseCacheRule, ResponseCached, ResponseTarget};
 pub use probe::{ProbeError, http_check, probe, send_once};

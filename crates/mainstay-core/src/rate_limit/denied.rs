@@ -144,16 +144,32 @@ impl Drop for Refunding<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::key::Key;
     use crate::rate_limit::quota::Quota;
-    use mainstay_testkit::TestClock;
+    use crate::time::{Source, micros};
 
     const WAIT: Duration = Duration::from_secs(10);
 
-    fn denied() -> (Denied, TestClock) {
-        let time = TestClock::new();
-        (Denied { max_keys: 100, ..Denied::new(time.clock()) }, time)
+    /// A clock that is moved by hand.
+    #[derive(Debug, Default)]
+    struct Hand(AtomicU64);
+
+    impl Source for Hand {
+        fn now(&self) -> Moment {
+            Moment::from_micros(self.0.load(Ordering::Relaxed))
+        }
+
+        fn wall(&self) -> jiff::Timestamp {
+            jiff::Timestamp::UNIX_EPOCH
+        }
+    }
+
+    fn denied() -> (Denied, Arc<Hand>) {
+        let time = Arc::new(Hand(AtomicU64::new(1_000_000)));
+        (Denied { max_keys: 100, ..Denied::new(Clock::of(Arc::<Hand>::clone(&time))) }, time)
     }
 
     fn refused(denied: &Denied, name: &str) -> bool {
@@ -168,15 +184,15 @@ mod tests {
         false
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn no_more_is_remembered_than_there_is_room_for_until_it_is_over() {
+    #[test]
+    fn no_more_is_remembered_than_there_is_room_for_until_it_is_over() {
         let (denied, time) = denied();
         for key in 0..1_000 {
             refused(&denied, &format!("{key}"));
         }
         assert_eq!(denied.keys.len(), 100);
         assert!(refused(&denied, "7") && !refused(&denied, "777"));
-        time.suspend(WAIT);
+        time.0.fetch_add(micros(WAIT), Ordering::Relaxed);
         assert!(!refused(&denied, "777"));
         assert!(refused(&denied, "777"), "the others are over");
         assert!(!refused(&denied, "7"));

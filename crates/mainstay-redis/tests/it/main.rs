@@ -1,7 +1,7 @@
 //! Black-box tests, against real servers started by the testkit. A new test goes into the file of its part.
 
 mod cache;
+mod connection;
 mod lock;
 mod rate_limit;
-mod connection;
 mod topology;
