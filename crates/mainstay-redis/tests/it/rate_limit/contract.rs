@@ -1,19 +1,18 @@
-//! The contract, held against every kind of deployment, and against scripts with bugs.
+//! The contract, held against every kind of deployment.
 
 use std::cell::Cell;
 use std::sync::Arc;
 
-use mainstay_redis::Redis;
 use mainstay_redis::rate_limit::RedisLimits;
 use mainstay_testkit::conformance::Elapse;
 use mainstay_testkit::conformance::rate_limit::{Backend, suite};
-use mainstay_testkit::redis::RedisServer;
+use mainstay_testkit::redis::{Cluster, RedisServer, Sentinels};
 
 use super::connect;
 
 /// Stores that share a connection, each in a namespace of its own.
-async fn keeps_the_contract(redis: Redis) {
-    let next = Cell::new(0);
+async fn keeps_the_contract(url: &str) {
+    let (redis, next) = (connect(url).await, Cell::new(0));
     let backend = async || {
         next.set(next.get() + 1);
         let store = Arc::new(RedisLimits::new(redis.clone(), &format!("case-{}", next.get())));
@@ -24,6 +23,15 @@ async fn keeps_the_contract(redis: Redis) {
 
 #[tokio::test]
 async fn one_server_keeps_the_contract() {
-    let server = RedisServer::start().await;
-    keeps_the_contract(connect(&server).await).await;
+    keeps_the_contract(&RedisServer::start().await.url()).await;
+}
+
+#[tokio::test]
+async fn a_primary_under_sentinels_keeps_the_contract() {
+    keeps_the_contract(&Sentinels::start().await.url()).await;
+}
+
+#[tokio::test]
+async fn a_cluster_keeps_the_contract() {
+    keeps_the_contract(&Cluster::start().await.url()).await;
 }

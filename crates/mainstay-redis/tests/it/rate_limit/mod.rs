@@ -2,22 +2,21 @@
 
 mod contract;
 mod lane;
+mod live;
 mod mutants;
+mod outage;
 mod schedules;
+mod states;
 
 use std::time::Duration;
 
 use mainstay_core::metrics::Metrics;
 use mainstay_core::time::Clock;
-use mainstay_redis::{Address, Deployment, Options, Redis};
-use mainstay_testkit::redis::RedisServer;
+use mainstay_redis::{Options, Redis};
 
-/// A connection to a server of the test's own.
-async fn connect(server: &RedisServer) -> Redis {
-    let address = server.address();
-    let options =
-        Options::new(Deployment::Standalone(Address::new(address.ip().to_string(), address.port())));
-    let redis = Redis::open(options, &Metrics::new(), Clock::system());
-    redis.ready(Duration::from_secs(5)).await.unwrap();
+/// A connection of its own.
+async fn connect(url: &str) -> Redis {
+    let redis = Redis::open(Options::parse(url).unwrap(), &Metrics::new(), Clock::system());
+    redis.ready(Duration::from_secs(10)).await.unwrap();
     redis
 }

@@ -42,7 +42,7 @@ const BUGS: [(&str, Patch); 13] = [
 async fn schedules_convict_every_script_with_a_bug() {
     let seed = Seed::from_env("MAINSTAY_SEED");
     let server = RedisServer::start().await;
-    let redis = connect(&server).await;
+    let redis = connect(&server.url()).await;
     for (bug, patch) in BUGS {
         let verdict = schedules::run(&redis, bug, patch, 200, seed).await;
         assert!(verdict.is_err(), "{bug}: not convicted");

@@ -162,7 +162,7 @@ async fn the_script_decides_as_memory_does_and_never_admits_more_than_the_limit(
     let rounds: usize =
         std::env::var("MAINSTAY_ROUNDS").map_or(1, |rounds| rounds.parse().expect("a number"));
     let server = RedisServer::start().await;
-    let redis = connect(&server).await;
+    let redis = connect(&server.url()).await;
     for round in 0..rounds {
         let seed = Seed::new(seed.value().wrapping_add((round * SCHEDULES) as u64));
         run(&redis, "right", str::to_owned, SCHEDULES, seed).await.unwrap();
