@@ -17,6 +17,8 @@
 //! 8. A caller that is dropped while it waits neither ends nor orphans the load. A loader that panics, fails or
 //!    hangs leaves nothing behind.
 //! 9. Memory is bounded; see [`Memory`].
+//! 10. What an [`Invalidation`] owes is invalidated, in the background if need be, as soon as the store answers
+//!     and while this process lives.
 //!
 //! # Not promised
 //! - That a value is kept: it may be evicted at any time.
