@@ -4,7 +4,7 @@
 //! - One query for all who ask for the same result meanwhile, in the whole fleet if the cache is shared.
 //! - After [`InvalidatingTransaction::commit`] has returned, nobody gets a result from before its commit under the tags it
 //!   named: neither one that is kept nor one of a query that began before (its fill is refused, C2 and C3 of the
-//!   [cache](mainstay_core::cache)). The invalidation follows the commit and precedes the answer to the writer.
+//!   [cache]). The invalidation follows the commit and precedes the answer to the writer.
 //! - It also follows where the writer cannot know: the commit's outcome is unknown, its future was dropped,
 //!   the cache's store is away. It is then repeated in the background until the store answers.
 //! - Results are told apart by the statement's name and text and by its values, each with its type.
@@ -13,7 +13,7 @@
 //! - Between the commit and the invalidation (one round trip to the cache's store) others may read the old result.
 //! - A query that reads from a *replica* may begin after the invalidation and still read what was before the
 //!   write. The replica's lag is then the bound on staleness until the time to live ends; where a row has
-//!   a version, keep it with the cache's versioned set instead.
+//!   a version, keep it with `Cache::set_if_newer` instead.
 //! - Writes past [`CachedQueries::begin`], by other programs say, take nothing away: the time to live is what bounds
 //!   their staleness. So does a process that dies between its commit and its invalidation.
 //! - Databases are not told apart: two behind one cache need statements of different names.
