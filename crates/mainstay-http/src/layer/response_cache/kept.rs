@@ -38,7 +38,7 @@ pub(super) struct Kept {
     /// When it was made, in seconds since the epoch, less the age that it had then.
     born: i64,
     /// The request headers it depends on.
-    pub(super) vary: Vec<String>,
+    vary: Vec<String>,
     /// What the request that it answers said in them.
     selected: String,
 }

@@ -83,8 +83,6 @@ pub(super) struct Question<'a> {
     pub(super) key: &'a str,
     pub(super) policy: Policy,
     pub(super) audience: Audience,
-    /// The headers whose values are in the key; none yet, where any may turn out to matter.
-    pub(super) covers: Option<Vec<String>>,
 }
 
 pub(super) async fn fetch<S: Handler>(
@@ -92,9 +90,9 @@ pub(super) async fn fetch<S: Handler>(
     call: &Arc<Call<S>>,
     question: Question<'_>,
 ) -> Fetched {
-    let Question { key, policy, audience, covers } = question;
+    let Question { key, policy, audience } = question;
     let slot = Arc::new(Slot::default());
-    let work = load(Arc::clone(gate), Arc::clone(call), Arc::clone(&slot), audience, covers);
+    let work = load(Arc::clone(gate), Arc::clone(call), Arc::clone(&slot), audience);
     // A load is a task of the cache; what it logs belongs to the request that began it.
     let work = work.instrument(Span::current());
     let found = gate.cache.get_or_load_expiring::<Arc<Kept>, _, _, _>(key, policy, move || work).await;
@@ -139,7 +137,6 @@ async fn load<S: Handler>(
     call: Arc<Call<S>>,
     slot: Arc<Slot>,
     audience: Audience,
-    covers: Option<Vec<String>>,
 ) -> Result<Option<(Arc<Kept>, Lifetime)>, Failed> {
     slot.put(State::Begun);
     let mut request = call.request.clone();
@@ -147,8 +144,7 @@ async fn load<S: Handler>(
     let (answer, body) = call.make(request).await.into_parts();
     let now = gate.clock.wall();
     let failed = answer.status.is_server_error();
-    let vary = storable::vary(&gate.rule, &answer.headers)
-        .filter(|vary| covers.as_ref().is_none_or(|covers| vary.iter().all(|name| covers.contains(name))));
+    let vary = storable::vary(&gate.rule, &answer.headers);
     let lifetime = storable::lifetime(&gate.rule, audience, &answer, now);
     let stored = vary.zip(lifetime);
     if stored.is_none() && !(failed && may_be_told(&answer.headers, audience)) {

@@ -150,6 +150,20 @@ mod tests {
         prop::collection::vec(parameter, 0..5).prop_map(|parameters| parameters.join("&"))
     }
 
+    #[test]
+    fn what_says_who_asks_is_in_no_key() {
+        use mainstay_core::cache::Ttl;
+        let rule = ResponseCacheRule::new(Ttl::minutes(1)).vary_by(header::ACCEPT);
+        let rule = rule.per_identity(|request| Some(request.headers()["x-user"].to_str().ok()?.to_owned()));
+        let key = |user: &str| {
+            let request = Request::get("/a").header("x-user", user).header("accept", "canary");
+            let request = request.body(axum::body::Body::empty()).unwrap();
+            Plan::of(&rule, &request, request.uri(), &Directives::default()).unwrap().key
+        };
+        assert!(key("canary").starts_with("http:/a?#") && !key("canary").contains("canary"));
+        assert_ne!(key("canary"), key("other"));
+    }
+
     proptest! {
         #[test]
         fn two_queries_have_one_key_if_and_only_if_no_handler_can_tell_them_apart(a in query(), b in query()) {

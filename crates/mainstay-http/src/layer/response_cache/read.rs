@@ -56,13 +56,13 @@ struct Visit<S> {
 impl<S: Handler> Visit<S> {
     async fn answer(self) -> Response {
         let head = self.call.request.method == Method::HEAD;
-        let mut fetched = self.look(self.plan.key.clone(), None, head).await;
+        let mut fetched = self.look(&self.plan.key, head).await;
         // An answer to another's headers: ours has a key of its own, made of the headers that matter.
         if let Fetched::Kept { kept, fresh: false } = &fetched
             && !kept.answers(self.headers())
         {
             let key = format!("{}#{}", self.plan.key, kept.selection(self.headers()));
-            fetched = self.look(key, Some(kept.vary.clone()), head).await;
+            fetched = self.look(&key, head).await;
         }
         match fetched {
             Fetched::Kept { kept, fresh }
@@ -78,13 +78,13 @@ impl<S: Handler> Visit<S> {
     }
 
     /// A HEAD request cannot make what GET requests get, and `only-if-cached` makes nothing.
-    async fn look(&self, key: String, covers: Option<Vec<String>>, head: bool) -> Fetched {
+    async fn look(&self, key: &str, head: bool) -> Fetched {
         if head || self.wish.only_if_cached {
-            let kept = load::peek(&self.gate.cache, &key).await;
+            let kept = load::peek(&self.gate.cache, key).await;
             return kept.map_or(Fetched::Nothing, |kept| Fetched::Kept { kept, fresh: false });
         }
         let (policy, audience) = (self.policy.clone(), self.plan.audience);
-        load::fetch(&self.gate, &self.call, Question { key: &key, policy, audience, covers }).await
+        load::fetch(&self.gate, &self.call, Question { key, policy, audience }).await
     }
 
     fn headers(&self) -> &HeaderMap {

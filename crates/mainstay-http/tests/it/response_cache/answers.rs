@@ -79,6 +79,21 @@ async fn an_answer_that_is_not_kept_answers_conditions_too_and_its_handler_may()
 }
 
 #[tokio::test]
+async fn a_condition_of_one_client_is_not_seen_in_what_is_kept_for_all() {
+    let it = fixture();
+    let routes = it.routes(minute(), |request, mut response| {
+        add(response.headers_mut(), &[("etag", "\"v1\"")]);
+        if request.headers().contains_key("if-none-match") {
+            *response.status_mut() = StatusCode::NOT_MODIFIED;
+        }
+        response
+    });
+    assert_eq!(get_with(&routes, "/a", &[("if-none-match", "\"v1\"")]).await.status, 304);
+    let other = get_a(&routes).await;
+    assert_eq!((other.status.as_u16(), other.body.as_str(), other.said()), (200, "1", HIT));
+}
+
+#[tokio::test]
 async fn an_answer_tells_its_age_by_a_calendar_that_may_be_set_back() {
     let it = fixture();
     let routes = it.saying(minute(), &[("age", "7")]);

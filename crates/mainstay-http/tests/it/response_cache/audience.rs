@@ -52,14 +52,3 @@ async fn with_an_identity_each_caller_has_answers_of_their_own() {
         assert_eq!(get_a(&routes).await.body, call);
     }
 }
-
-#[tokio::test]
-async fn what_says_who_asks_is_in_no_key() {
-    let it = fixture();
-    let rule = minute().per_identity(|_| Some("canary".to_owned())).vary_by(http::header::ACCEPT);
-    let routes = it.saying(rule, &[]);
-    get_with(&routes, "/a", &[("accept", "canary/x")]).await;
-    let text = format!("{:?}", it.memory);
-    assert!(!text.contains("canary"), "{text}");
-    assert!(!it.cache.exists("http:/a?").await.unwrap());
-}
