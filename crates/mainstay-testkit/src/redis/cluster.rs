@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use futures_util::future::join_all;
 
 use super::resp::Reply;
-use super::{DEADLINE, RedisServer};
+use super::{DEADLINE, RedisServer, RedisServerBuilder};
 use crate::eventually_async;
 
 const SLOTS: u16 = 16_384;
@@ -49,8 +49,17 @@ impl Cluster {
     ///
     /// If `redis-server` is missing or does not start, or if that is not the case within half a minute.
     pub async fn start() -> Self {
+        Self::start_with(|node| node).await
+    }
+
+    /// [`Cluster::start`], with more to say about the nodes.
+    ///
+    /// # Panics
+    ///
+    /// As [`Cluster::start`].
+    pub async fn start_with(configure: impl Fn(RedisServerBuilder) -> RedisServerBuilder) -> Self {
         let node = || {
-            RedisServer::builder()
+            configure(RedisServer::builder())
                 .arg("cluster-enabled", "yes")
                 .arg("cluster-announce-ip", "127.0.0.1")
                 .arg("cluster-node-timeout", "1000")

@@ -6,25 +6,28 @@
 //! - [`Proxy`] is a wire between a client and a server that is cut, held, delayed, split.
 //!
 //! Promises: a server listens on 127.0.0.1 only, keeps its files in a temporary directory, answers
-//! when its `start` returns, and is killed when its value is dropped. A server that does not come up
-//! panics with its log.
+//! when its `start` returns, and is killed when its value is dropped, or when the test's process ends
+//! without that. A server that does not come up panics with its log.
 //!
-//! Not promised: a value in a `static` is never dropped, and its server outlives the test. And
-//! nothing here reads the clock a test pauses: these are real processes, their time is real.
+//! Not promised: that time can be paused. These are real processes, their time is real.
 
+mod builder;
 mod clock_shim;
 mod cluster;
+mod guard;
 mod port;
 mod process;
 mod proxy;
 mod resp;
 mod sentinels;
 mod server;
+mod tls;
 
+pub use builder::RedisServerBuilder;
 pub use cluster::Cluster;
 pub use proxy::Proxy;
 pub use sentinels::Sentinels;
-pub use server::{RedisServer, RedisServerBuilder};
+pub use server::RedisServer;
 
 use std::time::Duration;
 

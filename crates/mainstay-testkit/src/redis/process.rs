@@ -9,6 +9,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use super::clock_shim::ClockShim;
+use super::guard::Guard;
 use crate::freeze::freeze;
 
 /// A program with a configuration file, in a directory of its own. Dropping it kills the process.
@@ -16,7 +17,7 @@ use crate::freeze::freeze;
 pub(super) struct Process {
     program: PathBuf,
     clock: Option<ClockShim>,
-    child: Option<Child>,
+    child: Option<(Child, Guard)>,
     paused: AtomicBool,
     dir: TempDir,
 }
@@ -57,13 +58,16 @@ impl Process {
             .stdout(log)
             .spawn()
             .unwrap_or_else(|error| panic!("cannot start {}: {error}", self.program.display()));
-        self.child = Some(child);
+        let guard = Guard::of(&child, self.dir());
+        self.child = Some((child, guard));
     }
 
     /// Ends it at once, frozen or not, and returns when it has ended.
     pub(super) fn kill(&mut self) {
-        if let Some(mut child) = self.child.take() {
+        if let Some((mut child, guard)) = self.child.take() {
             child.kill().expect("a child that was not waited for can be killed");
+            // First: once the child was waited for, its number may be another process's.
+            drop(guard);
             child.wait().expect("a child can be waited for");
             self.paused.store(false, Ordering::SeqCst);
         }
@@ -104,7 +108,7 @@ impl Process {
 
     /// Whether it was started, not killed, and has not ended by itself.
     pub(super) fn is_alive(&mut self) -> bool {
-        self.child.as_mut().is_some_and(|child| matches!(child.try_wait(), Ok(None)))
+        self.child.as_mut().is_some_and(|(child, _)| matches!(child.try_wait(), Ok(None)))
     }
 
     /// # Panics
@@ -124,7 +128,7 @@ impl Process {
     }
 
     fn pid(&self) -> Pid {
-        let child = self.child.as_ref().expect("only a server that runs can be paused or resumed");
+        let (child, _) = self.child.as_ref().expect("only a server that runs can be paused or resumed");
         i32::try_from(child.id()).ok().and_then(Pid::from_raw).expect("a process id is positive")
     }
 

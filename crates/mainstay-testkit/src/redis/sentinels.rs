@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 
 use super::resp::Reply;
-use super::{DEADLINE, RedisServer};
+use super::{DEADLINE, RedisServer, RedisServerBuilder};
 use crate::eventually_async;
 
 const MASTER: &str = "mainstay";
@@ -53,9 +53,19 @@ impl Sentinels {
     ///
     /// If a program is missing or does not start, or if that is not the case within half a minute.
     pub async fn start() -> Self {
-        let master = RedisServer::start().await;
+        Self::start_with(|server| server).await
+    }
+
+    /// [`Sentinels::start`], with more to say about the master and the replicas; not a password, which
+    /// the sentinels do not know.
+    ///
+    /// # Panics
+    ///
+    /// As [`Sentinels::start`].
+    pub async fn start_with(configure: impl Fn(RedisServerBuilder) -> RedisServerBuilder) -> Self {
+        let master = configure(RedisServer::builder()).start().await;
         let address = master.address();
-        let replica = || RedisServer::builder().replica_of(&master).start();
+        let replica = || configure(RedisServer::builder()).replica_of(&master).start();
         let (one, two) = tokio::join!(replica(), replica());
         let servers = vec![master, one, two];
         replicas_follow(&servers, address).await;
@@ -264,21 +274,20 @@ async fn maps(sentinel: &RedisServer, what: &str) -> Vec<HashMap<String, String>
 
 /// The master's address, as a sentinel tells it.
 async fn named(sentinel: &RedisServer) -> Option<SocketAddr> {
-    let address = sentinel.command(&["SENTINEL", "GET-MASTER-ADDR-BY-NAME", MASTER]).await;
-    address.replace('\n', ":").parse().ok()
+    let address = sentinel.try_command(&["SENTINEL", "GET-MASTER-ADDR-BY-NAME", MASTER]).await;
+    address.ok()?.replace('\n', ":").parse().ok()
 }
 
 async fn is_master(server: &RedisServer) -> bool {
-    let role = server.ask(&["ROLE"]).await;
-    role.is_ok_and(|role| role.to_string().starts_with("master\n"))
+    server.try_command(&["ROLE"]).await.is_ok_and(|role| role.starts_with("master\n"))
 }
 
 /// Waits until the servers other than `master` are connected to it and have its data.
-pub(super) async fn replicas_follow(servers: &[RedisServer], master: SocketAddr) {
+async fn replicas_follow(servers: &[RedisServer], master: SocketAddr) {
     let expected = format!("slave\n{}\n{}\nconnected\n", master.ip(), master.port());
     for replica in servers.iter().filter(|server| server.address() != master) {
         eventually_async("the replica follows the master", DEADLINE, async || {
-            replica.command(&["ROLE"]).await.starts_with(&expected)
+            replica.try_command(&["ROLE"]).await.is_ok_and(|role| role.starts_with(&expected))
         })
         .await;
     }

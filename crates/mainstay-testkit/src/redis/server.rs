@@ -1,12 +1,19 @@
 //! One server.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
 
-use super::DEADLINE;
 use super::port::Port;
 use super::process::Process;
 use super::resp::{Reply, ask};
-use crate::{eventually_async, program};
+use super::tls::Tls;
+use tokio::time::timeout;
+
+use super::{DEADLINE, RedisServerBuilder};
+
+/// How often a starting server is asked.
+const POLL: Duration = Duration::from_millis(5);
 
 /// Nothing on disk, and replicas that begin at once.
 const DEFAULTS: &str = "save \"\"\nappendonly no\nrepl-diskless-sync yes\nrepl-diskless-sync-delay 0\n";
@@ -28,73 +35,8 @@ const DEFAULTS: &str = "save \"\"\nappendonly no\nrepl-diskless-sync yes\nrepl-d
 pub struct RedisServer {
     process: Process,
     port: Port,
+    tls: Option<Tls>,
     password: Option<String>,
-}
-
-/// What a server is started with; made by [`RedisServer::builder`].
-#[derive(Debug)]
-#[must_use]
-pub struct RedisServerBuilder {
-    program: &'static str,
-    config: String,
-    password: Option<String>,
-    clock_shim: bool,
-}
-
-impl RedisServerBuilder {
-    /// A line of the configuration file, like `.arg("--maxmemory-policy", "allkeys-lru")`; the dashes
-    /// may be left out. A later line wins.
-    pub fn arg(mut self, name: &str, value: &str) -> Self {
-        self.config += &format!("{} {value}\n", name.trim_start_matches('-'));
-        self
-    }
-
-    /// Writes are on disk before they are answered: a restart finds them all.
-    pub fn aof_always(self) -> Self {
-        self.arg("appendonly", "yes").arg("appendfsync", "always")
-    }
-
-    /// The default user's password, of characters that need no escape in a URL.
-    pub fn password(mut self, password: &str) -> Self {
-        self.password = Some(password.to_owned());
-        self.arg("requirepass", password).arg("masterauth", password)
-    }
-
-    /// A further user, with rules like `on >secret ~app:* +@all`.
-    pub fn acl(self, user: &str, rules: &str) -> Self {
-        self.arg("user", &format!("{user} {rules}"))
-    }
-
-    /// A calendar clock of its own, for [`RedisServer::step_clock`]. Needs a C compiler.
-    pub fn clock_shim(mut self) -> Self {
-        self.clock_shim = true;
-        self
-    }
-
-    /// Makes it a replica. `master` must have no password, or the same one.
-    pub fn replica_of(self, master: &RedisServer) -> Self {
-        let address = master.address();
-        self.arg("replicaof", &format!("{} {}", address.ip(), address.port()))
-    }
-
-    /// Starts the server and waits until it answers.
-    ///
-    /// # Panics
-    ///
-    /// If there is no `redis-server` (the message holds the command that installs it), or if it ends
-    /// or does not answer within half a minute (the message holds its log).
-    pub async fn start(self) -> RedisServer {
-        let port = Port::reserve();
-        let config = format!("bind 127.0.0.1\nport {}\n{}", port.number(), self.config);
-        // The Debian packages are named after their programs.
-        let mut process = Process::new(program(self.program, self.program), &config);
-        if self.clock_shim {
-            process.shim_clock();
-        }
-        let mut server = RedisServer { process, port, password: self.password };
-        server.restart().await;
-        server
-    }
 }
 
 impl RedisServer {
@@ -107,30 +49,55 @@ impl RedisServer {
         Self::builder().start().await
     }
 
+    pub(super) async fn launch(
+        process: Process,
+        port: Port,
+        tls: Option<Tls>,
+        password: Option<String>,
+    ) -> Self {
+        let mut server = Self { process, port, tls, password };
+        server.restart().await;
+        server
+    }
+
     /// A server with more to say about it.
     pub fn builder() -> RedisServerBuilder {
-        RedisServerBuilder {
-            program: "redis-server",
-            config: DEFAULTS.to_owned(),
-            password: None,
-            clock_shim: false,
-        }
+        RedisServerBuilder::new("redis-server", DEFAULTS)
     }
 
     /// A sentinel: it speaks the same protocol and dies the same deaths.
     pub(super) fn sentinel() -> RedisServerBuilder {
-        RedisServerBuilder {
-            program: "redis-sentinel",
-            config: String::new(),
-            password: None,
-            clock_shim: false,
-        }
+        RedisServerBuilder::new("redis-sentinel", "")
     }
 
     /// Where it listens, and will listen again after a restart.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.port.address()
+    }
+
+    /// Where it speaks TLS: its URL is `rediss://` and this. Its certificate is
+    /// for 127.0.0.1 and for localhost.
+    ///
+    /// # Panics
+    ///
+    /// If it was started without [`RedisServerBuilder::tls`].
+    #[must_use]
+    #[track_caller]
+    pub fn tls_address(&self) -> SocketAddr {
+        self.tls.as_ref().expect("started with `tls`").port.address()
+    }
+
+    /// The certificate of the authority that its certificate is signed by: a PEM file that goes with
+    /// the server.
+    ///
+    /// # Panics
+    ///
+    /// As [`RedisServer::tls_address`].
+    #[must_use]
+    #[track_caller]
+    pub fn ca_certificate(&self) -> PathBuf {
+        self.tls.as_ref().expect("started with `tls`").ca_certificate()
     }
 
     /// `redis://127.0.0.1:port`, with the password if it has one.
@@ -217,6 +184,12 @@ impl RedisServer {
         }
     }
 
+    /// [`RedisServer::command`] for a server that may be down, or resets connections because its role
+    /// changes; the error is the connection's.
+    pub async fn try_command(&self, args: &[&str]) -> Result<String, std::io::Error> {
+        Ok(self.ask(args).await?.to_string())
+    }
+
     /// What it has logged, over all restarts.
     #[must_use]
     pub fn log(&self) -> String {
@@ -241,10 +214,14 @@ impl RedisServer {
     }
 
     async fn answers(&mut self) {
-        eventually_async("the server answers", DEADLINE, async || {
-            assert!(self.process.is_alive(), "the server has ended:\n{}", self.log());
-            matches!(self.ask(&["PING"]).await, Ok(Reply::Text(pong)) if pong == "PONG")
-        })
-        .await;
+        let answer = async {
+            while !matches!(self.ask(&["PING"]).await, Ok(Reply::Text(pong)) if pong == "PONG") {
+                assert!(self.process.is_alive(), "the server has ended:\n{}", self.process.log());
+                tokio::time::sleep(POLL).await;
+            }
+        };
+        if timeout(DEADLINE, answer).await.is_err() {
+            panic!("no answer within {DEADLINE:?}:\n{}", self.log());
+        }
     }
 }

@@ -1,10 +1,15 @@
 //! Promises of `RedisServer`.
 
+use std::path::Path;
+use std::process::Stdio;
 use std::time::Duration;
 
-use mainstay_testkit::eventually_async;
 use mainstay_testkit::redis::RedisServer;
+use mainstay_testkit::worker::{Parent, Worker};
+use mainstay_testkit::{eventually_async, program};
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
+use tokio::process::Command;
 use tokio::time::timeout;
 
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -88,7 +93,63 @@ async fn a_replica_follows_its_master() {
 }
 
 #[tokio::test]
+async fn with_tls_a_client_that_trusts_the_authority_gets_an_answer() {
+    let server = RedisServer::builder().tls().start().await;
+    let ask = async |authority: &Path| {
+        let mut client = Command::new(program("openssl", "openssl"))
+            .args(["s_client", "-quiet", "-verify_return_error", "-verify_ip", "127.0.0.1", "-connect"])
+            .arg(server.tls_address().to_string())
+            .arg("-CAfile")
+            .arg(authority)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        // An error means that the client has ended: it does not trust the server.
+        let _ = client.stdin.as_mut().unwrap().write_all(b"PING\r\nquit\r\n").await;
+        timeout(DEADLINE, client.wait_with_output()).await.unwrap().unwrap().stdout
+    };
+    assert_eq!(ask(&server.ca_certificate()).await, b"+PONG\r\n+OK\r\n");
+    let other = RedisServer::builder().tls().start().await;
+    assert_eq!(ask(&other.ca_certificate()).await, b"");
+    assert_eq!(server.command(&["PING"]).await, "PONG");
+}
+
+#[tokio::test]
 #[should_panic(expected = "FATAL CONFIG FILE ERROR")]
 async fn a_server_that_does_not_start_panics_with_its_log() {
     RedisServer::builder().arg("no-such-option", "1").start().await;
+}
+
+/// A worker that dies without dropping its servers, one of them paused.
+#[tokio::test]
+#[ignore = "a worker of the test below"]
+async fn holds_servers() {
+    let Some(mut parent) = Parent::here() else { return };
+    let servers = [RedisServer::start().await, RedisServer::start().await];
+    for server in &servers {
+        parent.say(&server.address().to_string());
+        parent.say(server.command(&["CONFIG", "GET", "dir"]).await.split_once('\n').unwrap().1);
+    }
+    servers[0].pause();
+    parent.say("ready");
+    parent.order().await;
+}
+
+#[tokio::test]
+async fn a_killed_test_leaves_no_server_and_no_directory_behind() {
+    let mut worker = Worker::spawn("redis::server::holds_servers", &[]);
+    let mut lines = Vec::new();
+    for _ in 0..5 {
+        lines.push(worker.line(DEADLINE).await.unwrap());
+    }
+    worker.kill();
+    for server in lines.chunks_exact(2) {
+        eventually_async("the server is gone", DEADLINE, async || {
+            TcpStream::connect(&server[0]).await.is_err() && !Path::new(&server[1]).exists()
+        })
+        .await;
+    }
 }
