@@ -100,10 +100,14 @@ async fn while_a_lossy_failover_runs_the_old_master_acknowledges_writes_that_are
 
 #[tokio::test]
 async fn a_failover_on_demand_leaves_the_old_master_running_and_makes_it_a_replica() {
-    let mut sentinels = Sentinels::start().await;
+    let mut sentinels = Sentinels::start_with(|server| server.arg("maxmemory-policy", "volatile-ttl")).await;
     let old = sentinels.master();
     let new = sentinels.failover().await;
     assert_ne!(new, old);
+    for address in [old, new] {
+        let policy = sentinels.server(address).command(&["CONFIG", "GET", "maxmemory-policy"]).await;
+        assert_eq!(policy, "maxmemory-policy\nvolatile-ttl");
+    }
     becomes_replica(sentinels.server(old)).await;
 }
 
