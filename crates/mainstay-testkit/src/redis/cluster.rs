@@ -5,8 +5,7 @@ use std::net::SocketAddr;
 use futures_util::future::join_all;
 
 use super::resp::Reply;
-use super::{DEADLINE, RedisServer, RedisServerBuilder};
-use crate::eventually_async;
+use super::{RedisServer, RedisServerBuilder, until};
 
 const SLOTS: u16 = 16_384;
 const MASTERS: u16 = 3;
@@ -74,7 +73,7 @@ impl Cluster {
         let (masters, replicas) = this.servers.split_at(usize::from(MASTERS));
         for (replica, master) in replicas.iter().zip(masters) {
             let id = master.command(&["CLUSTER", "MYID"]).await;
-            eventually_async("the replica knows its master", DEADLINE, async || {
+            until("the replica knows its master", &[replica], async || {
                 replica.command(&["CLUSTER", "REPLICATE", &id]).await == "OK"
             })
             .await;
@@ -157,7 +156,7 @@ impl Cluster {
     /// If that is not the case within half a minute.
     pub async fn wait_until_covered(&self) {
         for node in self.up() {
-            eventually_async("the node sees all slots covered", DEADLINE, async || {
+            until("the node sees all slots covered", &[node], async || {
                 let masters: Vec<SocketAddr> = ranges(node).await.iter().map(|range| range.master).collect();
                 is_ok(node).await && masters.iter().all(|master| self.server(*master).is_up())
             })
@@ -229,7 +228,7 @@ impl Cluster {
         order(target, &["CLUSTER", "SETSLOT", &text, "NODE", &target_id]).await;
         order(source, &["CLUSTER", "SETSLOT", &text, "NODE", &target_id]).await;
         for node in self.up() {
-            eventually_async("the node knows the new owner", DEADLINE, async || {
+            until("the node knows the new owner", &[node], async || {
                 owner(&ranges(node).await, slot) == Some(target.address())
             })
             .await;
@@ -242,7 +241,7 @@ impl Cluster {
 
     async fn wait_until_whole(&self) {
         for node in &self.servers {
-            eventually_async("the node sees the whole cluster", DEADLINE, async || {
+            until("the node sees the whole cluster", &[node], async || {
                 let ranges = ranges(node).await;
                 is_ok(node).await
                     && ranges.iter().all(|range| !range.replicas.is_empty())

@@ -31,5 +31,27 @@ pub use server::RedisServer;
 
 use std::time::Duration;
 
+use tokio::time::{sleep, timeout};
+
 /// How long a server may take to do what it was told, on a loaded machine.
 const DEADLINE: Duration = Duration::from_secs(30);
+
+/// How often it is looked at.
+const POLL: Duration = Duration::from_millis(5);
+
+/// Waits until `condition` holds.
+///
+/// # Panics
+///
+/// If it does not within [`DEADLINE`], with the logs of `servers`.
+async fn until(what: &str, servers: &[&RedisServer], mut condition: impl AsyncFnMut() -> bool) {
+    let wait = async {
+        while !condition().await {
+            sleep(POLL).await;
+        }
+    };
+    if timeout(DEADLINE, wait).await.is_err() {
+        let log = |server: &&RedisServer| format!("\n{}:\n{}", server.address(), server.log());
+        panic!("not within {DEADLINE:?}: {what}{}", servers.iter().map(log).collect::<String>());
+    }
+}

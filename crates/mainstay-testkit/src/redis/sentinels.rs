@@ -8,18 +8,30 @@ use std::time::Duration;
 use futures_util::future::join_all;
 
 use super::resp::Reply;
-use super::{DEADLINE, RedisServer, RedisServerBuilder};
-use crate::eventually_async;
+use super::{RedisServer, RedisServerBuilder, until};
 
 const MASTER: &str = "mainstay";
 
 /// How long a master without replicas goes on to answer before it is killed.
 const LOSS: Duration = Duration::from_millis(300);
 
-/// How often sentinels look and talk: ten times as often as they do by themselves, so that a test
-/// does not wait for it. A server before 7.0 does not know the command, and takes its time.
-const HASTE: [&str; 8] =
-    ["SENTINEL", "DEBUG", "info-period", "200", "publish-period", "200", "ask-period", "100"];
+/// How often sentinels look and talk: more often than they do by themselves, so that a test does not
+/// wait for it. And they do not stand back for half a minute (`TILT`) when a loaded machine has let
+/// them wait for two seconds. A server before 7.0 does not know the command, and takes its time.
+const HASTE: [&str; 12] = [
+    "SENTINEL",
+    "DEBUG",
+    "info-period",
+    "200",
+    "publish-period",
+    "200",
+    "ask-period",
+    "100",
+    "tilt-trigger",
+    "60000",
+    "tilt-period",
+    "1000",
+];
 
 /// One master, two replicas and three sentinels: `down-after-milliseconds` is 500, `failover-timeout`
 /// 2 s. Dropping it kills them all.
@@ -155,7 +167,7 @@ impl Sentinels {
     /// If that is not the case within half a minute.
     pub async fn wait_for_new_master(&self, old: SocketAddr) -> SocketAddr {
         let mut new = old;
-        eventually_async("the sentinels agree on a new master", DEADLINE, async || {
+        until("the sentinels agree on a new master", &self.everybody(), async || {
             let named = join_all(self.sentinels.iter().filter(|sentinel| sentinel.is_up()).map(named)).await;
             let Some(Some(first)) = named.first().copied() else { return false };
             new = first;
@@ -177,7 +189,7 @@ impl Sentinels {
     /// If there is no new master within half a minute.
     pub async fn failover(&mut self) -> SocketAddr {
         let old = self.master();
-        eventually_async("a sentinel begins the failover", DEADLINE, async || {
+        until("a sentinel begins the failover", &self.everybody(), async || {
             let sentinel =
                 self.sentinels.iter().find(|sentinel| sentinel.is_up()).expect("one sentinel is up");
             sentinel.command(&["SENTINEL", "FAILOVER", MASTER]).await == "OK"
@@ -236,6 +248,10 @@ impl Sentinels {
         self.whole().await;
     }
 
+    fn everybody(&self) -> Vec<&RedisServer> {
+        self.servers.iter().chain(&self.sentinels).collect()
+    }
+
     async fn haste(&self) {
         for sentinel in &self.sentinels {
             sentinel.command(&HASTE).await;
@@ -244,10 +260,8 @@ impl Sentinels {
 
     async fn whole(&self) {
         for sentinel in &self.sentinels {
-            eventually_async("the sentinel sees everybody", DEADLINE, async || {
-                sees_everybody(sentinel).await
-            })
-            .await;
+            until("the sentinel sees everybody", &self.everybody(), async || sees_everybody(sentinel).await)
+                .await;
         }
     }
 }
@@ -286,7 +300,7 @@ async fn is_master(server: &RedisServer) -> bool {
 async fn replicas_follow(servers: &[RedisServer], master: SocketAddr) {
     let expected = format!("slave\n{}\n{}\nconnected\n", master.ip(), master.port());
     for replica in servers.iter().filter(|server| server.address() != master) {
-        eventually_async("the replica follows the master", DEADLINE, async || {
+        until("the replica follows the master", &servers.iter().collect::<Vec<_>>(), async || {
             replica.try_command(&["ROLE"]).await.is_ok_and(|role| role.starts_with(&expected))
         })
         .await;

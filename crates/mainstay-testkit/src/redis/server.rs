@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use super::port::Port;
 use super::process::Process;
@@ -10,10 +9,7 @@ use super::resp::{Reply, ask};
 use super::tls::Tls;
 use tokio::time::timeout;
 
-use super::{DEADLINE, RedisServerBuilder};
-
-/// How often a starting server is asked.
-const POLL: Duration = Duration::from_millis(5);
+use super::{DEADLINE, POLL, RedisServerBuilder};
 
 /// Nothing on disk, and replicas that begin at once.
 const DEFAULTS: &str = "save \"\"\nappendonly no\nrepl-diskless-sync yes\nrepl-diskless-sync-delay 0\n";
