@@ -95,7 +95,7 @@ impl Link {
         self.live.load().is_some()
     }
 
-    /// Whether the connection was lost so short a time ago that it is worth waiting for the next one.
+    /// See [`BLIP`].
     pub(crate) fn lost_lately(&self) -> bool {
         let lost = Moment::from_micros(self.lost.load(Ordering::Relaxed));
         self.context.clock.now().saturating_since(lost) < BLIP
@@ -141,28 +141,67 @@ impl Link {
         answer
     }
 
+    /// Sends commands in one write. Each is answered for itself, in their order; `NOSCRIPT` is an answer, too.
+    pub(crate) async fn call_all(&self, commands: &[&Command]) -> Vec<Result<Answer, CallError>> {
+        let answers = match self.carry_all(commands).await {
+            Ok(answers) => answers,
+            Err(error) => vec![Err(error); commands.len()],
+        };
+        for (command, answer) in commands.iter().zip(&answers) {
+            self.context.instruments.count(command.class, answer);
+        }
+        answers
+    }
+
     async fn carry(&self, command: &Command, asking: bool) -> Result<Answer, CallError> {
+        let live = self.live()?;
+        let value = self.exchange(&live, 1, live.send(command, asking)).await?;
+        self.judged(&live, value)
+    }
+
+    async fn carry_all(&self, commands: &[&Command]) -> Result<Vec<Result<Answer, CallError>>, CallError> {
+        let live = self.live()?;
+        let mut all = redis::Pipeline::with_capacity(commands.len());
+        for command in commands {
+            all.add_command(command.words.clone());
+        }
+        let mut connection = live.connection.clone();
+        let sending = connection.send_packed_commands(&all, 0, commands.len());
+        let values = self.exchange(&live, commands.len(), sending).await?;
+        let mut answers: Vec<_> = values.into_iter().map(|value| self.judged(&live, value)).collect();
+        answers.resize_with(commands.len(), || Err(CallError::unknown("fewer answers than commands")));
+        Ok(answers)
+    }
+
+    fn live(&self) -> Result<Arc<Live>, CallError> {
         if self.guard.is_open() {
             return Err(CallError::not_sent("the server does not answer"));
         }
-        let Some(live) = self.live.load_full() else {
-            return Err(CallError::not_sent("no connection"));
-        };
-        let place = live.places.enter(self.context.options.max_in_flight)?;
+        self.live.load_full().ok_or_else(|| CallError::not_sent("no connection"))
+    }
+
+    /// Waits for what answers so many commands, for at most their deadline.
+    async fn exchange<T>(
+        &self,
+        live: &Live,
+        commands: usize,
+        sending: impl Future<Output = redis::RedisResult<T>>,
+    ) -> Result<T, CallError> {
+        let place = live.places.enter(commands, self.context.options.max_in_flight)?;
         let sent = self.context.clock.now();
-        let Ok(value) = timeout(self.context.options.command_timeout, live.send(command, asking)).await
-        else {
+        let Ok(answer) = timeout(self.context.options.command_timeout, sending).await else {
             self.guard.missed();
             return Err(CallError::unknown("no answer in time"));
         };
         place.settle();
-        let answer = match value.map(Answer::of) {
-            Ok(answer) => answer,
-            Err(error) => return Err(CallError::unknown(error.category().to_owned())),
-        };
+        let answer = answer.map_err(|error| CallError::unknown(error.category().to_owned()))?;
         self.guard.answered();
         self.context.instruments.took(self.context.clock.now().saturating_since(sent));
-        match answer {
+        Ok(answer)
+    }
+
+    fn judged(&self, live: &Live, value: Value) -> Result<Answer, CallError> {
+        match Answer::of(value) {
             Err(CallError::Rejected { code, message }) => match judge(&code, &message) {
                 Verdict::Failed => Err(CallError::Rejected { code, message }),
                 Verdict::Refused(reason) => Err(CallError::not_sent(reason)),

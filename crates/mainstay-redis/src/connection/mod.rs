@@ -35,8 +35,9 @@ use mainstay_core::store::StoreError;
 use mainstay_core::task::{Overrun, TaskGroup};
 use mainstay_core::time::Clock;
 
-use crate::{Answer, CallError, Command, Deployment, Options, Status};
+use crate::{Answer, CallError, Command, Deployment, Lane, Options, Status};
 use context::Context;
+use node::Node;
 use thread::KeeperThread;
 use topology::Topology;
 use trip::{Next, Trip};
@@ -61,6 +62,9 @@ pub struct Redis {
     /// Apart from what the tasks hold, so that dropping the last handle ends them.
     tasks: Arc<TaskGroup>,
 }
+
+/// A server, and what it answered.
+type Attempt = (Arc<Node>, Result<Answer, CallError>);
 
 /// What the tasks share.
 struct Inner {
@@ -106,15 +110,17 @@ impl Redis {
     /// [`CallError`]. While its server is gone it fails at once.
     pub fn call(&self, command: Command) -> impl Future<Output = Result<Answer, CallError>> + Send + 'static {
         let inner = Arc::clone(&self.inner);
-        async move { inner.call(command).await }
+        async move { inner.call(&command).await }
     }
 
-    /// Sends several commands at once; each is answered for itself, in their order.
+    /// Sends several commands at once, in one write to each server; each is answered for itself, in their order. The
+    /// deadline is that of one command.
     pub fn call_all(
         &self,
         commands: Vec<Command>,
     ) -> impl Future<Output = Vec<Result<Answer, CallError>>> + Send + 'static {
-        join_all(commands.into_iter().map(|command| self.call(command)).collect::<Vec<_>>())
+        let inner = Arc::clone(&self.inner);
+        async move { inner.call_all(&commands).await }
     }
 
     /// Subscribes to a channel; returns when the server has confirmed it. All of a process share one connection.
@@ -192,31 +198,88 @@ impl Redis {
 }
 
 impl Inner {
-    /// Sends a command where it belongs, as often as [`trip`] says.
-    async fn call(&self, command: Command) -> Result<Answer, CallError> {
-        let mut trip = Trip::begin(command.class, &self.context.options);
+    async fn call(&self, command: &Command) -> Result<Answer, CallError> {
+        self.carry(command, Trip::begin(command.class, &self.context.options), None).await
+    }
+
+    async fn call_all(&self, commands: &[Command]) -> Vec<Result<Answer, CallError>> {
+        let trips = commands.iter().map(|command| Trip::begin(command.class, &self.context.options));
+        let trips: Vec<_> = trips.collect();
+        let firsts = self.send_together(commands).await;
+        let answers =
+            commands.iter().zip(trips).zip(firsts).map(async |((command, trip), first)| match first {
+                Some((_, Ok(answer))) => Ok(answer),
+                first => self.carry(command, trip, first).await,
+            });
+        join_all(answers).await
+    }
+
+    /// Sends a command where it belongs, as often as [`trip`] says. Perhaps a first attempt was made already.
+    async fn carry(
+        &self,
+        command: &Command,
+        mut trip: Trip,
+        mut attempt: Option<Attempt>,
+    ) -> Result<Answer, CallError> {
         let mut asked = None;
         loop {
-            let which = self.next.fetch_add(1, Ordering::Relaxed);
-            let asking = asked.is_some();
-            let Some(node) = asked.take().or_else(|| self.topology.node(command.slot, which)) else {
-                return trip.end(CallError::not_sent("no server is known for this key"));
-            };
-            let link = node.link(command.lane, which);
-            let answer = match asking {
-                false => trip.attempt(link.call(&command)).await,
-                true => trip.attempt(link.call_asking(&command)).await,
+            let (node, answer) = match (attempt.take(), asked.take()) {
+                (Some(attempt), _) => attempt,
+                (None, Some(node)) => self.attempt(command, &mut trip, node, true).await,
+                (None, None) => match self.topology.node(command.slot, self.next()) {
+                    Some(node) => self.attempt(command, &mut trip, node, false).await,
+                    None => return trip.end(CallError::not_sent("no server is known to have this key")),
+                },
             };
             if matches!(&answer, Err(CallError::NotSent { reason }) if reason == CLUSTER_DOWN) {
                 self.topology.doubt();
             }
-            match trip.next(answer, link.lost_lately()) {
+            match trip.next(answer, node.lost_lately(command.lane)) {
                 Next::Done(answer) => return answer,
                 Next::Again(pause) => tokio::time::sleep(pause).await,
                 Next::Moved(news) => self.topology.moved(news.slot, &news.server(node.address())),
                 Next::Ask(news) => asked = self.topology.asked(news.slot, &news.server(node.address())),
             }
         }
+    }
+
+    async fn attempt(&self, command: &Command, trip: &mut Trip, node: Arc<Node>, asking: bool) -> Attempt {
+        let link = node.link(command.lane, self.next());
+        let answer = match asking {
+            false => trip.attempt(link.call(command)).await,
+            true => trip.attempt(link.call_asking(command)).await,
+        };
+        (node, answer)
+    }
+
+    /// One write to each server. What no server answers, or only in a second round, is `None`.
+    async fn send_together(&self, commands: &[Command]) -> Vec<Option<Attempt>> {
+        let which = self.next();
+        let mut groups: Vec<(Arc<Node>, Lane, Vec<usize>)> = Vec::new();
+        for (at, command) in commands.iter().enumerate() {
+            let Some(node) = self.topology.node(command.slot, which) else { continue };
+            match groups.iter_mut().find(|group| Arc::ptr_eq(&group.0, &node) && group.1 == command.lane) {
+                Some(group) => group.2.push(at),
+                None => groups.push((node, command.lane, vec![at])),
+            }
+        }
+        let mut attempts: Vec<_> = commands.iter().map(|_| None).collect();
+        let sent = groups.iter().map(async |(node, lane, places)| {
+            let group: Vec<_> = places.iter().map(|at| &commands[*at]).collect();
+            node.link(*lane, which).call_all(&group).await
+        });
+        for ((node, _, places), answers) in groups.iter().zip(join_all(sent).await) {
+            for (at, answer) in places.iter().zip(answers) {
+                let unknown_script =
+                    matches!(&answer, Err(CallError::Rejected { code, .. }) if &**code == "NOSCRIPT");
+                attempts[*at] = (!unknown_script).then(|| (Arc::clone(node), answer));
+            }
+        }
+        attempts
+    }
+
+    fn next(&self) -> usize {
+        self.next.fetch_add(1, Ordering::Relaxed)
     }
 }
 

@@ -105,6 +105,15 @@ impl Node {
         }
     }
 
+    /// Whether the connection of this lane was lost so short a time ago that it is worth waiting for the next one.
+    pub(crate) fn lost_lately(&self, lane: Lane) -> bool {
+        match lane {
+            Lane::Main => self.links.pool.iter().any(|link| link.lost_lately()),
+            Lane::Tracked => self.links.tracked.lost_lately(),
+            Lane::Keeper => self.links.keeper.lost_lately(),
+        }
+    }
+
     pub(crate) fn witness(&self) -> Option<Witness> {
         self.links.tracked.witness()
     }

@@ -15,19 +15,20 @@ pub(crate) struct Places {
     given_up: AtomicUsize,
 }
 
-/// A command on its way.
+/// Commands on their way that are answered together.
 pub(crate) struct Place<'a> {
     places: &'a Places,
+    commands: usize,
     answered: bool,
 }
 
 impl Places {
-    pub(crate) fn enter(&self, most: usize) -> Result<Place<'_>, CallError> {
-        if self.taken.fetch_add(1, Ordering::Relaxed) >= most {
-            self.taken.fetch_sub(1, Ordering::Relaxed);
+    pub(crate) fn enter(&self, commands: usize, most: usize) -> Result<Place<'_>, CallError> {
+        if self.taken.fetch_add(commands, Ordering::Relaxed) > most.saturating_sub(commands) {
+            self.taken.fetch_sub(commands, Ordering::Relaxed);
             return Err(CallError::not_sent("too many commands wait for an answer"));
         }
-        Ok(Place { places: self, answered: false })
+        Ok(Place { places: self, commands, answered: false })
     }
 
     pub(crate) fn taken(&self) -> usize {
@@ -56,9 +57,9 @@ impl Place<'_> {
 impl Drop for Place<'_> {
     fn drop(&mut self) {
         if self.answered {
-            self.places.taken.fetch_sub(1, Ordering::Relaxed);
+            self.places.taken.fetch_sub(self.commands, Ordering::Relaxed);
         } else {
-            self.places.given_up.fetch_add(1, Ordering::Release);
+            self.places.given_up.fetch_add(self.commands, Ordering::Release);
         }
     }
 }
@@ -70,9 +71,10 @@ mod tests {
     #[test]
     fn a_command_that_was_given_up_keeps_its_place_until_a_later_one_is_answered() {
         let places = Places::default();
-        places.enter(2).unwrap().settle();
-        let (first, second) = (places.enter(2).unwrap(), places.enter(2).unwrap());
-        assert!(matches!(places.enter(2), Err(CallError::NotSent { .. })));
+        places.enter(1, 2).unwrap().settle();
+        assert!(places.enter(3, 2).is_err());
+        let (first, second) = (places.enter(1, 2).unwrap(), places.enter(1, 2).unwrap());
+        assert!(matches!(places.enter(1, 2), Err(CallError::NotSent { .. })));
         drop(first);
         let asked = places.given_up();
         drop(second);
