@@ -6,6 +6,7 @@ mod live;
 mod mutants;
 mod outage;
 mod schedules;
+mod spread;
 mod states;
 
 use std::time::Duration;
@@ -14,9 +15,11 @@ use mainstay_core::metrics::Metrics;
 use mainstay_core::time::Clock;
 use mainstay_redis::{Options, Redis};
 
-/// A connection of its own.
+/// A connection of its own. Answers may take long where many tests run at once.
 async fn connect(url: &str) -> Redis {
-    let redis = Redis::open(Options::parse(url).unwrap(), &Metrics::new(), Clock::system());
+    let mut options = Options::parse(url).unwrap();
+    options.command_timeout = Duration::from_secs(10);
+    let redis = Redis::open(options, &Metrics::new(), Clock::system());
     redis.ready(Duration::from_secs(10)).await.unwrap();
     redis
 }

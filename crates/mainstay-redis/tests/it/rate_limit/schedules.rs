@@ -67,7 +67,7 @@ pub(crate) async fn as_in_memory(lane: &Lane, name: usize, mut rng: Rng) -> Resu
             debits.push(debit(rng.pick(&keys).as_str(), quota, cost));
         }
         let mode = if rng.chance(0.15) { Mode::Peek } else { Mode::Take };
-        let (ours, memorys) = (lane.decide(&debits, mode).await, lane.in_memory(&debits, mode));
+        let (ours, memorys) = (lane.decide(&debits, mode).await?, lane.in_memory(&debits, mode));
         if !ours.iter().map(seen).eq(memorys.iter().map(seen)) {
             return Err(format!("step {step} at {time}, {mode:?} {debits:?}:\n{ours:?}\n{memorys:?}"));
         }
@@ -101,7 +101,7 @@ pub(crate) async fn within_the_limit(lane: &Lane, name: usize, mut rng: Rng) -> 
         lane.at(time - behind).await;
         let cost = if rng.chance(0.8) { 1 } else { 1 + u32::try_from(rng.below(limit.into())).unwrap() };
         let debits = [debit(&key, quota, cost)];
-        let verdict = lane.decide(&debits, Mode::Take).await[0];
+        let verdict = lane.decide(&debits, Mode::Take).await?[0];
         if verdict.fits {
             log.retain(|(then, _)| time - then < window);
             log.push_back((time, cost));
@@ -120,7 +120,7 @@ pub(crate) async fn within_the_limit(lane: &Lane, name: usize, mut rng: Rng) -> 
             }
             if rng.chance(0.2) {
                 lane.at(time - behind + u64::try_from(wait.as_micros()).unwrap()).await;
-                if !lane.decide(&debits, Mode::Peek).await[0].fits {
+                if !lane.decide(&debits, Mode::Peek).await?[0].fits {
                     return Err(format!("waiting as told was not enough: {verdict:?}"));
                 }
             }
