@@ -15,6 +15,8 @@
 //!   came. Nobody polls.
 //! - **L8** Dropping a guard or an `acquire` neither blocks nor panics, also outside a runtime, and leaves nothing
 //!   behind: no holder, no place in line, no task.
+//! - **L9** A runtime whose workers are all blocked, or which has ended, stops no renewal and delays no loss: the
+//!   keeper has a thread of its own.
 //!
 //! # Not promised
 //! - Mutual exclusion without fences: a process can stop between `check` and what it does next.
