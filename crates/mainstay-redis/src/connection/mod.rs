@@ -161,10 +161,10 @@ impl Redis {
         matches!(self.inner.context.options.deployment, Deployment::Cluster { .. })
     }
 
-    /// A slot of each server that has keys, for commands that ask all of them.
+    /// A slot of each server that has keys, for commands that ask all of them ([`Command::in_slot`]).
     #[must_use]
     pub fn primaries(&self) -> Vec<u16> {
-        vec![0]
+        self.inner.topology.samples()
     }
 
     /// The clock that [`ServerTime`] and [`Witness`] are measured by.

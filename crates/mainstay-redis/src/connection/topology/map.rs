@@ -42,6 +42,13 @@ impl Map {
         self.servers.get(self.index(slot)?)
     }
 
+    /// A slot of each server that has one.
+    pub(crate) fn samples(&self) -> Vec<u16> {
+        let Some(slots) = &self.slots else { return vec![0] };
+        let first = |index| slots.iter().position(|place| usize::from(*place) == index);
+        (0..self.servers.len()).filter_map(first).filter_map(|slot| u16::try_from(slot).ok()).collect()
+    }
+
     /// Whether every slot has a server.
     pub(crate) fn is_covered(&self) -> bool {
         match &self.slots {
@@ -147,6 +154,8 @@ mod tests {
         assert!(!map.is_covered());
         map.assign(16_383, &server(2));
         map.assign(16_384, &server(2));
+        map.add(&server(3));
         assert!(map.is_covered());
+        assert_eq!(map.samples(), [0, 16_383]);
     }
 }

@@ -111,6 +111,11 @@ impl Topology {
         }
     }
 
+    /// A slot of each server that has keys.
+    pub(crate) fn samples(&self) -> Vec<u16> {
+        self.table.load().map.samples()
+    }
+
     /// All servers.
     pub(crate) fn nodes(&self) -> Vec<Arc<Node>> {
         self.table.load().nodes.clone()

@@ -7,9 +7,9 @@ use mainstay_redis::Redis;
 use mainstay_redis::lock::RedisLocks;
 use mainstay_testkit::conformance::Elapse;
 use mainstay_testkit::conformance::lock::{Backend, suite};
-use mainstay_testkit::redis::RedisServer;
+use mainstay_testkit::redis::{Cluster, RedisServer, Sentinels};
 
-use super::connect;
+use super::{by_url, connect};
 
 async fn keeps_the_contract(redis: Redis) {
     let next = Cell::new(0);
@@ -25,4 +25,16 @@ async fn keeps_the_contract(redis: Redis) {
 async fn one_server_keeps_the_contract() {
     let server = RedisServer::start().await;
     keeps_the_contract(connect(server.address()).await).await;
+}
+
+#[tokio::test]
+async fn a_primary_under_sentinels_keeps_the_contract() {
+    let sentinels = Sentinels::start().await;
+    keeps_the_contract(by_url(&sentinels.url()).await).await;
+}
+
+#[tokio::test]
+async fn a_cluster_keeps_the_contract() {
+    let cluster = Cluster::start().await;
+    keeps_the_contract(by_url(&cluster.url()).await).await;
 }

@@ -10,6 +10,7 @@ mod fenced;
 mod frozen;
 mod mutants;
 mod replies;
+mod servers;
 mod waiting;
 
 use std::net::SocketAddr;
@@ -41,16 +42,22 @@ fn claim(attempt: Token, ttl: Duration) -> Claim {
 
 /// A connection that is up.
 async fn connect(address: SocketAddr) -> Redis {
-    open(Deployment::Standalone(Address::new(address.ip().to_string(), address.port()))).await
+    open(standalone(address)).await
+}
+
+fn standalone(address: SocketAddr) -> mainstay_redis::Options {
+    let address = Address::new(address.ip().to_string(), address.port());
+    mainstay_redis::Options::new(Deployment::Standalone(address))
 }
 
 async fn by_url(url: &str) -> Redis {
-    open(mainstay_redis::Options::parse(url).expect("the testkit's addresses can be read").deployment).await
+    open(mainstay_redis::Options::parse(url).expect("the testkit's addresses can be read")).await
 }
 
-async fn open(deployment: Deployment) -> Redis {
-    let redis = Redis::open(mainstay_redis::Options::new(deployment), &Metrics::new(), Clock::system());
-    redis.ready(10 * SECOND).await.expect("the servers are there");
+async fn open(options: mainstay_redis::Options) -> Redis {
+    let redis = Redis::open(options, &Metrics::new(), Clock::system());
+    redis.ready(20 * SECOND).await.expect("the servers are there");
+    until_answered(|| async { Ok(redis.listen(b"up".into()).await?) }).await;
     redis
 }
 

@@ -1,13 +1,13 @@
 //! Answers that are lost after the server has done what it was asked.
 
-use mainstay_core::lock::{Acquired, Error, Options, Release, Renewed, Store, Token};
+use mainstay_core::lock::{Acquired, Error, Holder, Options, Release, Renewed, Store, Token};
 use mainstay_core::store::StoreError;
 use mainstay_redis::Redis;
 use mainstay_redis::lock::RedisLocks;
 use mainstay_testkit::redis::{Proxy, RedisServer};
 use mainstay_testkit::{Seed, eventually_async};
 
-use super::{SECOND, claim, connect, granted, locks, millis, name, store, until_answered};
+use super::{SECOND, claim, connect, granted, locks, millis, name, open, standalone, store, until_answered};
 
 /// The server knows the scripts: an answer that is lost is not that it does not.
 async fn with_scripts(store: RedisLocks) -> RedisLocks {
@@ -18,74 +18,104 @@ async fn with_scripts(store: RedisLocks) -> RedisLocks {
     store
 }
 
-/// Asks with the answer cut off, until it was this question's answer that was.
-async fn unanswered<T>(proxy: &Proxy, redis: &Redis, mut ask: impl AsyncFnMut() -> Result<T, StoreError>) {
+/// A connection that sends nothing twice by itself.
+async fn once(proxy: &Proxy) -> Redis {
+    let mut options = standalone(proxy.address());
+    options.max_retries = 0;
+    open(options).await
+}
+
+/// Asks with the answer cut off, until it was done and its answer lost. What else can happen: the connection's own
+/// sign of life was cut, behind which the question stood.
+async fn unanswered<T>(
+    proxy: &Proxy,
+    redis: &Redis,
+    mut ask: impl AsyncFnMut() -> Result<T, StoreError>,
+    done: impl AsyncFn() -> bool,
+) {
     for _ in 0..100 {
         redis.ready(5 * SECOND).await.unwrap();
         proxy.cut_after_request(1);
-        match ask().await {
-            Err(StoreError::Unknown { .. }) => return,
-            // The connection's own sign of life was cut.
-            _ => proxy.pass(),
+        if matches!(ask().await, Err(StoreError::Unknown { .. })) && done().await {
+            return;
         }
+        proxy.pass();
     }
     panic!("the answer was never lost");
 }
 
+/// A server, a store that is near to it, and one whose answers can be cut.
+struct Line {
+    _server: RedisServer,
+    proxy: Proxy,
+    near: RedisLocks,
+    redis: Redis,
+    far: RedisLocks,
+}
+
+impl Line {
+    async fn new() -> Self {
+        let server = RedisServer::start().await;
+        let proxy = Proxy::start(server.address()).await;
+        let near = with_scripts(store(&connect(server.address()).await)).await;
+        let redis = once(&proxy).await;
+        let far = store(&redis);
+        Self { _server: server, proxy, near, redis, far }
+    }
+
+    async fn holders(&self, key: &str) -> Vec<Holder> {
+        self.near.holders(name(key)).await.unwrap()
+    }
+}
+
 #[tokio::test]
 async fn an_acquire_without_an_answer_is_one_grant_with_one_fence_however_often_it_is_asked() {
-    let server = RedisServer::start().await;
-    let proxy = Proxy::start(server.address()).await;
-    let near = with_scripts(store(&connect(server.address()).await)).await;
-    let redis = connect(proxy.address()).await;
-    let far = store(&redis);
+    let line = Line::new().await;
     for round in 0..5 {
-        let (key, attempt) = (format!("k{round}"), Token::random());
-        let claim = claim(attempt, 5 * SECOND);
-        unanswered(&proxy, &redis, async || far.acquire(name(&key), claim).await).await;
-        let fence = granted(&near, &key, claim).await;
-        let again = until_answered(|| async { far.acquire(name(&key), claim).await }).await;
+        let key = &format!("k{round}");
+        let claim = claim(Token::random(), 20 * SECOND);
+        let ask = async || line.far.acquire(name(key), claim).await;
+        unanswered(&line.proxy, &line.redis, ask, async || !line.holders(key).await.is_empty()).await;
+        let fence = line.holders(key).await[0].fence;
+        let again = until_answered(|| async { line.far.acquire(name(key), claim).await }).await;
         assert_eq!(again, Acquired::Granted { fence });
-        assert_eq!(near.holders(name(&key)).await.unwrap().len(), 1);
+        assert_eq!(line.holders(key).await.len(), 1);
     }
 }
 
 #[tokio::test]
 async fn a_renewal_without_an_answer_has_renewed_and_can_be_asked_again() {
-    let server = RedisServer::start().await;
-    let proxy = Proxy::start(server.address()).await;
-    let near = with_scripts(store(&connect(server.address()).await)).await;
-    let redis = connect(proxy.address()).await;
-    let far = store(&redis);
+    let line = Line::new().await;
     let attempt = Token::random();
-    let fence = granted(&near, "k", claim(attempt, 5 * SECOND)).await;
-    unanswered(&proxy, &redis, async || far.renew(name("k"), attempt, fence, 20 * SECOND).await).await;
-    assert!(near.holders(name("k")).await.unwrap()[0].ends_in > 6 * SECOND);
-    let again = until_answered(|| async { far.renew(name("k"), attempt, fence, 30 * SECOND).await }).await;
+    let fence = granted(&line.near, "k", claim(attempt, 10 * SECOND)).await;
+    let ask = async || line.far.renew(name("k"), attempt, fence, 20 * SECOND).await;
+    let renewed = async || line.holders("k").await[0].ends_in > 11 * SECOND;
+    unanswered(&line.proxy, &line.redis, ask, renewed).await;
+    let again =
+        until_answered(|| async { line.far.renew(name("k"), attempt, fence, 30 * SECOND).await }).await;
     assert_eq!(again, Renewed::Renewed);
 }
 
 #[tokio::test]
 async fn a_release_without_an_answer_has_released_and_is_not_said_to_have_found_nothing() {
-    let server = RedisServer::start().await;
-    let proxy = Proxy::start(server.address()).await;
-    let near = with_scripts(store(&connect(server.address()).await)).await;
-    let redis = connect(proxy.address()).await;
-    let far = store(&redis);
+    let line = Line::new().await;
     for round in 0..5 {
-        let (key, mut attempt) = (format!("k{round}"), Token::random());
-        unanswered(&proxy, &redis, async || {
-            attempt = Token::random();
-            granted(&near, &key, claim(attempt, 20 * SECOND)).await;
-            let answer = far.release(name(&key), attempt, SECOND).await;
-            assert_ne!(answer, Ok(Release::NotHeld), "sent twice");
-            if matches!(answer, Err(StoreError::Unavailable { .. })) {
-                near.release(name(&key), attempt, SECOND).await.unwrap();
+        let (key, mut attempt) = (&format!("k{round}"), Token::random());
+        let ask = async || {
+            // An attempt that was released does not come back.
+            for holder in line.holders(key).await {
+                assert_eq!(holder.id, attempt.short_id());
+                line.near.release(name(key), attempt, SECOND).await.unwrap();
             }
+            attempt = Token::random();
+            granted(&line.near, key, claim(attempt, 20 * SECOND)).await;
+            let answer = line.far.release(name(key), attempt, 20 * SECOND).await;
+            assert_ne!(answer, Ok(Release::NotHeld), "sent twice");
             answer
-        })
-        .await;
-        assert_eq!(near.acquire(name(&key), claim(attempt, SECOND)).await, Ok(Acquired::Cancelled));
+        };
+        unanswered(&line.proxy, &line.redis, ask, async || line.holders(key).await.is_empty()).await;
+        let late = line.near.acquire(name(key), claim(attempt, SECOND)).await;
+        assert_eq!(late, Ok(Acquired::Cancelled));
     }
 }
 

@@ -21,7 +21,11 @@ async fn fences_stay_above_over_a_failover_that_loses_grants() {
     let old = sentinels.master();
     sentinels.kill_master().await;
     let new = sentinels.wait_for_new_master(old).await;
-    assert_eq!(sentinels.server(new).command(&["EXISTS", "ms:{test:lock:lost}:f"]).await, "0", "nothing was lost");
+    assert_eq!(
+        sentinels.server(new).command(&["EXISTS", "ms:{test:lock:lost}:f"]).await,
+        "0",
+        "nothing was lost"
+    );
     let after = store(&connect(new).await);
     let fence = granted(&after, "lost", claim(Token::random(), SECOND)).await;
     assert!(fence > last, "{fence} after {last}");
