@@ -2,12 +2,14 @@
 //! data, stands still, and cuts everybody off. `MAINSTAY_ROUNDS` multiplies the acquisitions: 50 make 100,000.
 
 use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use mainstay_core::lock::{Guard, Locks, Options};
 use mainstay_redis::fence::{self, FencedStore};
 use mainstay_redis::{Class, Redis, Script};
-use mainstay_testkit::redis::RedisServer;
+use mainstay_testkit::redis::{RedisServer, Sentinels};
 use mainstay_testkit::worker::{Parent, Worker};
 use mainstay_testkit::{Rng, Seed};
 
@@ -42,54 +44,99 @@ fn options() -> Options {
 
 #[tokio::test]
 async fn whatever_happens_to_the_server_no_resource_takes_a_lower_fence_and_no_fence_serves_two() {
-    let seed = Seed::from_env("MAINSTAY_SEED");
-    let mut rng = seed.rng();
+    let mut rng = Seed::from_env("MAINSTAY_SEED").rng();
     let mut server = RedisServer::start().await;
-    let resource = RedisServer::start().await;
-    let share = (ACQUISITIONS * rounds()).div_ceil(PROCESSES * TASKS).to_string();
-    let (lock_url, resource_url) = (server.url(), resource.url());
-    let mut workers: Vec<Worker> = (0..PROCESSES)
-        .map(|process| {
+    let contest = Contest::begin(&server.url(), &mut rng, 1).await;
+    let weather = async || {
+        tokio::time::sleep(millis(150 + rng.below(500))).await;
+        misfortune(&mut server, &mut rng).await;
+    };
+    contest.under(weather, 4).await;
+}
+
+/// A quarter of the acquisitions: a failover takes its time.
+#[tokio::test]
+async fn however_often_the_primary_is_replaced_no_resource_takes_a_lower_fence_and_no_fence_serves_two() {
+    let mut rng = Seed::from_env("MAINSTAY_SEED").rng();
+    let mut sentinels = Sentinels::start().await;
+    let contest = Contest::begin(&sentinels.url(), &mut rng, 4).await;
+    let weather = async || {
+        tokio::time::sleep(millis(150 + rng.below(300))).await;
+        match rng.below(3) {
+            0 => drop(sentinels.failover().await),
+            _ => {
+                sentinels.lossy_failover().await;
+                sentinels.restart_dead().await;
+            }
+        }
+    };
+    contest.under(weather, 2).await;
+}
+
+/// The processes, and what they write to.
+struct Contest {
+    workers: Vec<Worker>,
+    resource: RedisServer,
+    acquisitions: u64,
+}
+
+impl Contest {
+    async fn begin(locks: &str, rng: &mut Rng, part: u64) -> Self {
+        let resource = RedisServer::start().await;
+        let acquisitions = ACQUISITIONS * rounds() / part;
+        let share = acquisitions.div_ceil(PROCESSES * TASKS).to_string();
+        let url = resource.url();
+        let spawn = |process: u64| {
             let (process, seed) = (process.to_string(), rng.next_u64().to_string());
             let env = [
-                ("LOCKS", lock_url.as_str()),
-                ("RESOURCE", resource_url.as_str()),
+                ("LOCKS", locks),
+                ("RESOURCE", url.as_str()),
                 ("PROCESS", process.as_str()),
                 ("SHARE", share.as_str()),
                 ("SEED", seed.as_str()),
             ];
             Worker::spawn("lock::chaos::contenders", &env)
-        })
-        .collect();
-    for worker in &mut workers {
-        assert_eq!(worker.line(30 * SECOND).await.as_deref(), Some("ready"));
-    }
-    for worker in &mut workers {
-        worker.tell("go").await;
-    }
-    let mut faults = 0;
-    let done = async {
+        };
+        let mut workers: Vec<Worker> = (0..PROCESSES).map(spawn).collect();
         for worker in &mut workers {
-            let line = worker.line(Duration::from_secs(60 + 20 * rounds())).await;
-            println!("{}", line.unwrap_or_default());
-            let exit = worker.wait(30 * SECOND).await;
-            assert!(exit.status.success(), "{}", worker.output_so_far());
+            assert_eq!(worker.line(30 * SECOND).await.as_deref(), Some("ready"));
         }
-    };
-    let weather = async {
-        loop {
-            tokio::time::sleep(millis(150 + rng.below(500))).await;
-            misfortune(&mut server, &mut rng).await;
-            faults += 1;
-        }
-    };
-    tokio::select! {
-        () = done => {}
-        () = weather => {}
+        Self { workers, resource, acquisitions }
     }
-    println!("{faults} misfortunes");
-    assert!(faults > 3, "too tame");
-    judge(&resource).await;
+
+    /// Lets one misfortune come after the other until all have had their share and there were `least`, and judges.
+    async fn under(mut self, mut weather: impl AsyncFnMut(), least: usize) {
+        let deadline = Duration::from_secs(60 + 60 * rounds());
+        for worker in &mut self.workers {
+            worker.tell("go").await;
+        }
+        for _ in 0..least {
+            weather().await;
+        }
+        for worker in &mut self.workers {
+            worker.tell("enough").await;
+        }
+        let mut misfortunes = least;
+        let done = async {
+            for worker in &mut self.workers {
+                println!("{}", worker.line(deadline).await.unwrap_or_default());
+                let exit = worker.wait(30 * SECOND).await;
+                assert!(exit.status.success(), "{}", worker.output_so_far());
+            }
+        };
+        let storm = async {
+            loop {
+                weather().await;
+                misfortunes += 1;
+            }
+        };
+        tokio::select! {
+            () = done => {}
+            () = storm => {}
+        }
+        println!("{misfortunes} misfortunes");
+        judge(&self.resource, self.acquisitions).await;
+    }
 }
 
 async fn misfortune(server: &mut RedisServer, rng: &mut Rng) {
@@ -113,7 +160,7 @@ async fn misfortune(server: &mut RedisServer, rng: &mut Rng) {
 }
 
 /// What is in the ledger was allowed.
-async fn judge(resource: &RedisServer) {
+async fn judge(resource: &RedisServer, acquisitions: u64) {
     let mut holders: HashMap<(u64, u64), String> = HashMap::new();
     for key in 0..KEYS {
         let lines = async |list: &str| {
@@ -131,8 +178,8 @@ async fn judge(resource: &RedisServer) {
         let accepted = lines("log").await;
         assert!(accepted.is_sorted_by_key(|(fence, _)| *fence), "key {key}");
     }
-    let wanted = usize::try_from(ACQUISITIONS * rounds()).unwrap();
-    assert!(holders.len() >= wanted, "{} of {wanted} holders reached the resource", holders.len());
+    let reached = u64::try_from(holders.len()).unwrap();
+    assert!(reached >= acquisitions, "{reached} of {acquisitions} holders reached the resource");
 }
 
 #[tokio::test]
@@ -143,7 +190,8 @@ async fn contenders() {
     let (server, resource) = (by_url(&env("LOCKS")).await, by_url(&env("RESOURCE")).await);
     let locks = locks(&server, options());
     let mut rng = Seed::new(env("SEED").parse().unwrap()).rng();
-    let share = env("SHARE").parse().unwrap();
+    let share: u64 = env("SHARE").parse().unwrap();
+    let enough = Arc::new(AtomicBool::new(false));
     parent.say("ready");
     assert_eq!(parent.order().await, "go");
     let mut tasks = tokio::task::JoinSet::new();
@@ -151,8 +199,12 @@ async fn contenders() {
         let (locks, resource) = (locks.clone(), Resource::new(resource.clone()));
         let who = format!("{}.{task}", env("PROCESS"));
         let rng = Seed::new(rng.next_u64()).rng();
-        tasks.spawn(async move { contend(&locks, &resource, &who, rng, share).await });
+        let enough = Arc::clone(&enough);
+        let done = move |held| held >= share && enough.load(Ordering::Relaxed);
+        tasks.spawn(async move { contend(&locks, &resource, &who, rng, done).await });
     }
+    assert_eq!(parent.order().await, "enough");
+    enough.store(true, Ordering::Relaxed);
     let mut total = Tally::default();
     while let Some(tally) = tasks.join_next().await {
         total += tally.unwrap();
@@ -177,9 +229,15 @@ impl std::ops::AddAssign for Tally {
     }
 }
 
-async fn contend(locks: &Locks, resource: &Resource, who: &str, mut rng: Rng, share: u64) -> Tally {
+async fn contend(
+    locks: &Locks,
+    resource: &Resource,
+    who: &str,
+    mut rng: Rng,
+    done: impl Fn(u64) -> bool,
+) -> Tally {
     let mut tally = Tally::default();
-    while tally.held < share {
+    while !done(tally.held) {
         let key = format!("k{}", rng.below(KEYS));
         let Ok(guard) = locks.lock(&key).acquire().await else {
             tally.failed += 1;
