@@ -57,7 +57,7 @@ async fn by_url(url: &str) -> Redis {
 async fn open(options: mainstay_redis::Options) -> Redis {
     let redis = Redis::open(options, &Metrics::new(), Clock::system());
     redis.ready(20 * SECOND).await.expect("the servers are there");
-    until_answered(|| async { Ok(redis.listen(b"up".into()).await?) }).await;
+    drop(until_answered(|| async { Ok(redis.listen(b"up".into()).await?) }).await);
     redis
 }
 

@@ -20,12 +20,29 @@ async fn a_release_hands_over_within_a_few_round_trips() {
     let guard = holder.lock("k").acquire().await.unwrap();
     let waiting = tokio::spawn(async move { waiter.lock("k").wait(20 * SECOND).acquire().await });
     waits(&store(&near), 1).await;
+    // It has subscribed, and asks once more; then it asks nothing.
+    let mut before = 0;
+    eventually_async("who waits comes to rest", 10 * SECOND, async || {
+        let last = std::mem::replace(&mut before, asked(&server).await);
+        tokio::time::sleep(millis(300)).await;
+        last == before
+    })
+    .await;
     let released = Instant::now();
     guard.release().await.unwrap();
     drop(waiting.await.unwrap().unwrap());
     // Half a round trip for the message, one to subscribe anew, one to ask.
     let took = released.elapsed();
     assert!(took < 2 * SECOND, "{took:?}: not woken, the ttl is 30 s");
+    let asked = asked(&server).await - before;
+    assert!((2..=3).contains(&asked), "{asked} scripts for a release, a grant, and a release perhaps");
+}
+
+/// How many scripts the server was asked to run.
+async fn asked(server: &RedisServer) -> u64 {
+    let info = server.command(&["INFO", "commandstats"]).await;
+    let calls = info.lines().find_map(|line| line.strip_prefix("cmdstat_evalsha:calls="));
+    calls.and_then(|line| line.split(',').next()).map_or(0, |calls| calls.parse().expect("a number"))
 }
 
 async fn waits(store: &impl Store, processes: usize) {
