@@ -69,6 +69,7 @@ impl Command {
 
     /// Adds a word.
     #[must_use]
+    #[expect(clippy::needless_pass_by_value, reason = "a number or a reference, mostly")]
     pub fn arg(mut self, word: impl Arg) -> Self {
         word.write(&mut self.words);
         self

@@ -47,6 +47,7 @@ impl Context {
 pub(crate) struct Listeners(ArcSwap<Vec<Arc<dyn Invalidation>>>);
 
 impl Listeners {
+    #[expect(clippy::needless_pass_by_value, reason = "it is handed over")]
     pub(crate) fn add(&self, listener: Arc<dyn Invalidation>) {
         self.0.rcu(|old| old.iter().cloned().chain([Arc::clone(&listener)]).collect::<Vec<_>>());
     }

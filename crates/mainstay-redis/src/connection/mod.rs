@@ -108,7 +108,7 @@ impl Redis {
     ///
     /// # Errors
     /// [`CallError`]. While its server is gone it fails at once.
-    pub fn call(&self, command: Command) -> impl Future<Output = Result<Answer, CallError>> + Send + 'static {
+    pub fn call(&self, command: Command) -> impl Future<Output = Result<Answer, CallError>> + Send + use<> {
         let inner = Arc::clone(&self.inner);
         async move { inner.call(&command).await }
     }
@@ -118,7 +118,7 @@ impl Redis {
     pub fn call_all(
         &self,
         commands: Vec<Command>,
-    ) -> impl Future<Output = Vec<Result<Answer, CallError>>> + Send + 'static {
+    ) -> impl Future<Output = Vec<Result<Answer, CallError>>> + Send + use<> {
         let inner = Arc::clone(&self.inner);
         async move { inner.call_all(&commands).await }
     }
