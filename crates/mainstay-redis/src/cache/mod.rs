@@ -27,7 +27,7 @@
 //! [`Cache`](mainstay_core::cache::Cache) then loads in this process.
 //!
 //! # Defaults
-//! Near for up to 60 s, within 64 MiB; compressed from 4 KiB on; see [`Options`](mainstay_core::cache::Options).
+//! Near for up to 60 s, within 64 MiB; compressed from 4 KiB on; see [`Options`].
 //! A key has `ms:{<namespace>:cache:<key>}:v`, while it is loaded `…:le`, and if it has versions `…:n`; a tag has
 //! `ms:{<namespace>:tag:<tag>}:e`. All expire.
 //!

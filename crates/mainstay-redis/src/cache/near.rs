@@ -85,10 +85,10 @@ impl<V: Bulk> Near<V> {
     /// The witness is that of the connection it will be sent over.
     pub(super) fn place(&self, name: &str, witness: Witness, now: Moment) -> Option<Place<'_, V>> {
         let era = self.era.load(Ordering::Acquire);
-        let taken = |_: &Box<str>, kept: &mut Arc<Kept<V>>| {
+        let asked = self.map.entry(&Box::<str>::from(name), Some(Duration::ZERO), |_, kept| {
             if self.counts(kept, now) { EntryAction::Retain(()) } else { EntryAction::ReplaceWithGuard }
-        };
-        match self.map.entry(&Box::<str>::from(name), Some(Duration::ZERO), taken) {
+        });
+        match asked {
             EntryResult::Vacant(guard) | EntryResult::Replaced(guard, _) => {
                 Some(Place { guard, witness, era })
             }

@@ -1,4 +1,5 @@
 //! Black-box tests, against real servers started by the testkit. A new test goes into the file of its part.
+#![allow(missing_docs, clippy::unwrap_used)]
 
 mod cache;
 mod connection;

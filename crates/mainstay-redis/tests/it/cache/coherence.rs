@@ -87,7 +87,7 @@ async fn names_that_are_digests_on_the_server_are_asked_for_each_time() {
 #[tokio::test]
 async fn near_time_is_bounded() {
     let server = RedisServer::start().await;
-    let mut options = Options::default();
+    let mut options = patient();
     options.near_ttl = 20 * MS;
     let process = Process::with(server.address(), "svc", options).await;
     process.set("k", 1).await;
@@ -103,7 +103,7 @@ async fn near_time_is_bounded() {
 #[tokio::test]
 async fn what_is_near_stays_within_its_bound() {
     let server = RedisServer::start().await;
-    let mut options = Options::default();
+    let mut options = patient();
     (options.max_bytes, options.max_value_bytes) = (64 << 10, 1 << 10);
     let process = Process::with(server.address(), "svc", options).await;
     let keys: Vec<String> = (0..1_000).map(|n| format!("key:{n}")).collect();
@@ -123,7 +123,7 @@ async fn what_is_near_stays_within_its_bound() {
 async fn bytes_that_are_no_value_are_a_miss_and_are_replaced() {
     let (server, one, other) = two().await;
     one.set("theirs", 1).await;
-    let mut schema = Options::default();
+    let mut schema = patient();
     schema.schema = 1;
     let newer = Process::with(server.address(), "svc", schema).await;
     assert_eq!(newer.get("theirs").await, None);

@@ -19,7 +19,7 @@ struct Ground {
 async fn ground() -> Ground {
     let server = RedisServer::start().await;
     let proxy = Proxy::start(server.address()).await;
-    let far = Process::start(proxy.address(), "svc").await;
+    let far = Process::with(proxy.address(), "svc", Options::default()).await;
     let writer = Process::start(server.address(), "svc").await;
     Ground { server, proxy, far, writer }
 }

@@ -122,7 +122,7 @@ async fn no_read_after_an_acknowledged_change_sees_an_older_version_and_no_old_l
     const TASKS: usize = 8;
     let turns = rounds(20_000) / (2 * TASKS);
     let server = RedisServer::start().await;
-    let mut far = Options::default();
+    let mut far = patient();
     far.near_ttl = Duration::ZERO;
     let observer = Arc::new(Process::with(server.address(), "svc", far).await);
     let history = Arc::new(History::default());

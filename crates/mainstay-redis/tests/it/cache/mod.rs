@@ -33,13 +33,14 @@ struct Process {
 }
 
 impl Process {
+    /// A patient one: on a busy machine an answer may take its time.
     async fn start(server: SocketAddr, namespace: &str) -> Self {
-        Self::with(server, namespace, Options::default()).await
+        Self::with(server, namespace, patient()).await
     }
 
     async fn with(server: SocketAddr, namespace: &str, options: Options) -> Self {
         let (metrics, clock) = (Metrics::new(), Clock::system());
-        let redis = connect(server, &metrics).await;
+        let redis = connect(server, &metrics, options.op_timeout * 4 / 5).await;
         let store = RedisCache::new(redis.clone(), namespace, options.clone(), &metrics, clock.clone());
         let store = Arc::new(store);
         let cache = Cache::new(Arc::clone(&store) as Arc<_>, options, &metrics, clock);
@@ -66,9 +67,16 @@ impl Process {
     }
 }
 
-async fn connect(server: SocketAddr, metrics: &Metrics) -> Redis {
+fn patient() -> Options {
+    let mut options = Options::default();
+    options.op_timeout = 10 * SECOND;
+    options
+}
+
+async fn connect(server: SocketAddr, metrics: &Metrics, command_timeout: Duration) -> Redis {
     let address = Address::new(server.ip().to_string(), server.port());
-    let options = mainstay_redis::Options::new(Deployment::Standalone(address));
+    let mut options = mainstay_redis::Options::new(Deployment::Standalone(address));
+    options.command_timeout = command_timeout;
     let redis = Redis::open(options, metrics, Clock::system());
     redis.ready(5 * SECOND).await.unwrap();
     redis

@@ -103,7 +103,7 @@ async fn eight_processes_of_64_callers_load_once_for_each_expiry() {
 async fn leader() {
     let Some(parent) = Parent::here() else { return };
     let server: SocketAddr = std::env::var("SERVER").unwrap().parse().unwrap();
-    let process = Process::start(server, "svc").await;
+    let process = Process::with(server, "svc", Options::default()).await;
     let hangs = move || async move {
         parent.say("loading");
         std::future::pending::<Result<u64, std::io::Error>>().await
