@@ -1,6 +1,6 @@
 //! The way to the server breaks: nothing that was near is used for long, and nothing waits.
 
-use mainstay_core::cache::{Error, Store};
+use mainstay_core::cache::{Claim, Error, Lookup, Store, Token};
 use mainstay_core::key::Key;
 use mainstay_testkit::eventually_async;
 use mainstay_testkit::redis::Proxy;
@@ -155,5 +155,29 @@ async fn an_answer_that_is_lost_harms_no_verb() {
         let seen = async || ground.writer.get(&key).await == Some(3);
         eventually_async("the last value is seen", BOUND, seen).await;
         ground.proxy.pass();
+    }
+}
+
+/// An answer says how things were when the server gave it, not when it arrives.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slow_answer_does_not_make_a_value_live_longer() {
+    let ground = ground().await;
+    let clock = Clock::system();
+    ground.proxy.delay(50 * MS);
+    for key in ["got", "looked up"] {
+        let live = 400 * MS;
+        ground.writer.cache.set(key, &1_u64, exactly(live)).await.unwrap();
+        let end = clock.now() + live;
+        let name = Key::new(key).unwrap();
+        let found = if key == "got" {
+            ground.far.store.get(name).await.unwrap().expect("it is fresh")
+        } else {
+            let claim = Claim { token: Token::random(), lease: SECOND, min_fresh: Duration::ZERO, tags: &[] };
+            match ground.far.store.lookup(name, claim).await.unwrap() {
+                Lookup::Hit(found) => found,
+                other => panic!("it is fresh: {other:?}"),
+            }
+        };
+        assert!(clock.now() + found.fresh_for <= end + MS, "{key}: {:?}", found.fresh_for);
     }
 }
