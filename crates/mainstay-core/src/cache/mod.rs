@@ -110,7 +110,6 @@ pub use store::{Claim, Entry, Found, Lookup, Outcome, Settled, Store, Tag, Targe
 pub use value::Value;
 
 use flight::{Flights, Name};
-use invalidation::Owed;
 use meters::Meters;
 use owing::Owing;
 
@@ -137,7 +136,6 @@ struct Shared {
     meters: Meters,
     flights: Arc<Flights>,
     bulkhead: Semaphore,
-    owed: Owed,
 }
 
 impl Cache {
@@ -157,7 +155,6 @@ impl Cache {
             flights,
             bulkhead: Semaphore::new(options.degraded_loads.clamp(1, Semaphore::MAX_PERMITS)),
             options,
-            owed: Owed::default(),
         };
         Self { shared: Arc::new(shared), tasks: Arc::new(TaskGroup::new()) }
     }

@@ -72,10 +72,11 @@ async fn a_store_that_is_away_is_asked_by_one_task_however_many_owe() {
     for _ in 0..1000 {
         drop(it.cache.invalidation(["x"]).unwrap());
     }
+    settle().await;
     let asked = it.faults.calls();
     tokio::time::sleep(MINUTE).await;
     let asked = it.faults.calls() - asked;
-    assert!((30..=100).contains(&asked), "{asked} questions in a minute");
+    assert!((60..=300).contains(&asked), "{asked} questions in a minute");
     it.cache.stop(SECOND).await.unwrap();
 }
 
