@@ -18,11 +18,13 @@ const LOSS: Duration = Duration::from_millis(300);
 /// How often sentinels look and talk: more often than they do by themselves, so that a test does not
 /// wait for it. And they do not stand back for half a minute (`TILT`) when a loaded machine has let
 /// them wait for two seconds. A server before 7.0 does not know the command, and takes its time.
-const HASTE: [&str; 12] = [
+const HASTE: [&str; 14] = [
     "SENTINEL",
     "DEBUG",
     "info-period",
     "200",
+    "ping-period",
+    "100",
     "publish-period",
     "200",
     "ask-period",
@@ -33,8 +35,8 @@ const HASTE: [&str; 12] = [
     "1000",
 ];
 
-/// One master, two replicas and three sentinels: `down-after-milliseconds` is 500, `failover-timeout`
-/// 2 s. Dropping it kills them all.
+/// One master, two replicas and three sentinels: `down-after-milliseconds` is 1000,
+/// `failover-timeout` 2 s. Dropping it kills them all.
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
@@ -84,7 +86,8 @@ impl Sentinels {
         let sentinel = || {
             RedisServer::sentinel()
                 .arg("sentinel", &format!("monitor {MASTER} {} {} 2", address.ip(), address.port()))
-                .arg("sentinel", &format!("down-after-milliseconds {MASTER} 500"))
+                // Half of it, and a loaded machine fails over without a fault.
+                .arg("sentinel", &format!("down-after-milliseconds {MASTER} 1000"))
                 .arg("sentinel", &format!("failover-timeout {MASTER} 2000"))
                 .start()
         };
