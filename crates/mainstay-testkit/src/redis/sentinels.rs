@@ -16,7 +16,8 @@ const MASTER: &str = "mainstay";
 const LOSS: Duration = Duration::from_millis(300);
 
 /// How often sentinels look and talk: more often than they do by themselves, so that a test does not
-/// wait for it. And they do not stand back for half a minute (`TILT`) when a loaded machine has let
+/// wait for it; not much more often, because five pings is how old what they know of a replica may be
+/// when they promote it. And they do not stand back for half a minute (`TILT`) when a loaded machine has let
 /// them wait for two seconds. A server before 7.0 does not know the command, and takes its time.
 const HASTE: [&str; 14] = [
     "SENTINEL",
@@ -24,7 +25,7 @@ const HASTE: [&str; 14] = [
     "info-period",
     "200",
     "ping-period",
-    "100",
+    "500",
     "publish-period",
     "200",
     "ask-period",
