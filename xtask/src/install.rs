@@ -6,8 +6,12 @@ use std::process::Command;
 use crate::step::{Failure, find_program, step};
 
 /// Program → Debian package. A test that runs a new program gets a line here.
-const NEEDED: &[(&str, &str)] =
-    &[("promtool", "prometheus"), ("redis-sentinel", "redis-sentinel"), ("redis-server", "redis-server")];
+const NEEDED: &[(&str, &str)] = &[
+    ("openssl", "openssl"),
+    ("promtool", "prometheus"),
+    ("redis-sentinel", "redis-sentinel"),
+    ("redis-server", "redis-server"),
+];
 
 /// Installs the packages of missing programs; with `allowed` unset it only names them.
 pub(crate) fn install_missing(allowed: bool) -> Result<(), Failure> {
