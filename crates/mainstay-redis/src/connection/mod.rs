@@ -223,13 +223,20 @@ impl Inner {
     ) -> Result<Answer, CallError> {
         let mut asked = None;
         loop {
-            let (node, answer) = match (attempt.take(), asked.take()) {
-                (Some(attempt), _) => attempt,
-                (None, Some(node)) => self.attempt(command, &mut trip, node, true).await,
-                (None, None) => match self.topology.node(command.slot, self.next()) {
-                    Some(node) => self.attempt(command, &mut trip, node, false).await,
-                    None => return trip.end(CallError::not_sent("no server is known to have this key")),
-                },
+            let (node, answer) = match attempt.take() {
+                Some(attempt) => attempt,
+                None => {
+                    let (which, asking) = (self.next(), asked.is_some());
+                    let Some(node) = asked.take().or_else(|| self.topology.node(command.slot, which)) else {
+                        return trip.end(CallError::not_sent("no server is known to have this key"));
+                    };
+                    let link = node.link(command.lane, which);
+                    let answer = match asking {
+                        false => trip.attempt(link.call(command)).await,
+                        true => trip.attempt(link.call_asking(command)).await,
+                    };
+                    (node, answer)
+                }
             };
             if matches!(&answer, Err(CallError::NotSent { reason }) if reason == CLUSTER_DOWN) {
                 self.topology.doubt();
@@ -241,15 +248,6 @@ impl Inner {
                 Next::Ask(news) => asked = self.topology.asked(news.slot, &news.server(node.address())),
             }
         }
-    }
-
-    async fn attempt(&self, command: &Command, trip: &mut Trip, node: Arc<Node>, asking: bool) -> Attempt {
-        let link = node.link(command.lane, self.next());
-        let answer = match asking {
-            false => trip.attempt(link.call(command)).await,
-            true => trip.attempt(link.call_asking(command)).await,
-        };
-        (node, answer)
     }
 
     /// One write to each server. What no server answers, or only in a second round, is `None`.

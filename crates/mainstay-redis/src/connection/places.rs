@@ -24,7 +24,7 @@ pub(crate) struct Place<'a> {
 
 impl Places {
     pub(crate) fn enter(&self, commands: usize, most: usize) -> Result<Place<'_>, CallError> {
-        if self.taken.fetch_add(commands, Ordering::Relaxed) > most.saturating_sub(commands) {
+        if self.taken.fetch_add(commands, Ordering::Relaxed).saturating_add(commands) > most {
             self.taken.fetch_sub(commands, Ordering::Relaxed);
             return Err(CallError::not_sent("too many commands wait for an answer"));
         }

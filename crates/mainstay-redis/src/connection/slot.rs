@@ -26,15 +26,15 @@ fn crc16(bytes: &[u8]) -> u16 {
 #[expect(clippy::cast_possible_truncation, reason = "it is less than 256")]
 const TABLE: [u16; 256] = {
     let mut table = [0; 256];
-    let mut at = 0;
+    let mut at: u16 = 0;
     while at < 256 {
-        let mut crc = (at as u16) << 8;
+        let mut crc = at << 8;
         let mut bit = 0;
         while bit < 8 {
             crc = if crc & 0x8000 == 0 { crc << 1 } else { (crc << 1) ^ 0x1021 };
             bit += 1;
         }
-        table[at] = crc;
+        table[at as usize] = crc;
         at += 1;
     }
     table

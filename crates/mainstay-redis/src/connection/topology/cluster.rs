@@ -1,10 +1,10 @@
 //! The primaries of a Cluster.
 //!
 //! Each server is believed about the slots that it was thought to have: what it says of others it has by hearsay,
-//! which may be old. A server that cannot be asked is spoken for by all others. Before the first server is known, the
-//! seeds are believed about everything.
+//! which may be old. For a server that is down, or says that it is cut off from the rest (`cluster_state:fail`), all
+//! others speak. Before the first server is known, the seeds are believed about everything.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,18 +32,18 @@ type Range = (u16, u16, Address);
 
 pub(super) async fn follow(topology: Arc<Topology>, seeds: Vec<Address>) {
     let mut epochs = topology.context.epoch.subscribe();
-    let mut idle = HashMap::new();
+    let (mut idle, mut cut_off) = (HashMap::new(), HashSet::new());
     loop {
         epochs.mark_unchanged();
-        if !ask_servers(&topology).await {
+        if !ask_servers(&topology, &mut cut_off).await {
             ask_seeds(&topology, &seeds).await;
         }
         dismiss(&topology, &mut idle);
         settle_subscriptions(&topology);
         tokio::time::sleep(BREATH).await;
-        let pause = if topology.is_up() { PERIOD } else { HURRY };
+        let well = topology.is_up() && cut_off.is_empty();
         tokio::select! {
-            () = tokio::time::sleep(pause) => {}
+            () = tokio::time::sleep(if well { PERIOD } else { HURRY }) => {}
             () = topology.outdated.notified() => {}
             _changed = epochs.changed() => {}
         }
@@ -51,23 +51,33 @@ pub(super) async fn follow(topology: Arc<Topology>, seeds: Vec<Address>) {
 }
 
 /// Whether any answered.
-async fn ask_servers(topology: &Topology) -> bool {
-    let nodes = topology.nodes().into_iter().filter(|node| node.is_up());
+async fn ask_servers(topology: &Topology, cut_off: &mut HashSet<Address>) -> bool {
+    let questions = ["INFO", "SLOTS"].map(|what| Command::new(Class::Read, "CLUSTER").arg(what));
+    let [info, slots] = &questions;
+    let nodes = topology.nodes();
+    cut_off.retain(|server| nodes.iter().any(|node| node.address() == server));
     let mut answers: FuturesUnordered<_> = nodes
-        .map(|node| async move {
-            let question = Command::new(Class::Read, "CLUSTER").arg("SLOTS");
-            let answer = node.link(Lane::Main, 0).call(&question).await;
-            (node, answer)
+        .into_iter()
+        .filter(|node| node.is_up())
+        .map(async |node| {
+            let answers = node.link(Lane::Main, 0).call_all(&[info, slots]).await;
+            (node, answers)
         })
         .collect();
     let mut any = false;
     // Each as it comes: a server that hangs delays nobody.
-    while let Some((node, answer)) = answers.next().await {
-        let Ok(ranges) = answer.and_then(Answer::into_list) else { continue };
+    while let Some((node, answers)) = answers.next().await {
+        let Ok([Ok(info), Ok(Answer::List(ranges))]) = <[_; 2]>::try_from(answers) else { continue };
         any = true;
+        if !info.text().is_ok_and(|info| info.contains("cluster_state:ok")) {
+            cut_off.insert(node.address().clone());
+            continue;
+        }
+        cut_off.remove(node.address());
         let ranges = read(ranges, node.address());
         let down: Vec<_> = topology.nodes().into_iter().filter(|node| !node.is_up()).collect();
-        let silent = |server: &Address| down.iter().any(|node| node.address() == server);
+        let silent =
+            |server: &Address| cut_off.contains(server) || down.iter().any(|node| node.address() == server);
         topology.change(|map| believe(map, &ranges, |owner| owner == node.address() || silent(owner)));
     }
     any
@@ -162,4 +172,49 @@ fn settle_subscriptions(topology: &Topology) {
         }
         next.is_some()
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn server(port: u16) -> Address {
+        Address::new("h", port)
+    }
+
+    fn words(list: &[&str]) -> Answer {
+        Answer::List(list.iter().map(|word| Answer::Bytes(word.to_string().into())).collect())
+    }
+
+    #[test]
+    fn a_server_is_believed_about_its_own_slots_and_those_of_the_silent() {
+        let mut map = Map::unknown_cluster();
+        believe(&mut map, &[(0, 9, server(1)), (10, 19, server(2)), (20, 29, server(3))], |_| true);
+        // 1 gave a slot away, and has old news of 2 and of 3, which is silent; nobody had 30.
+        let said = [(0, 8, server(1)), (9, 9, server(2)), (10, 19, server(9)), (20, 30, server(4))];
+        believe(&mut map, &said, |owner| [server(1), server(3)].contains(owner));
+        let owners = [0, 8, 9, 10, 20, 30, 31].map(|slot| map.owner(slot).map(|owner| owner.port));
+        assert_eq!(owners, [Some(1), Some(1), Some(2), Some(2), Some(4), Some(4), None]);
+    }
+
+    #[test]
+    fn ranges_are_read_and_what_is_none_is_left_out() {
+        let range = |first, last, primary| Answer::List(vec![Answer::Int(first), Answer::Int(last), primary]);
+        let answer = vec![
+            range(0, 5, words(&["a", "7000", "id"])),
+            range(6, 7, words(&["", "7001"])),
+            range(8, 20_000, Answer::List(vec![Answer::Nil, Answer::Int(7002)])),
+            range(8, 9, words(&["?", "7003"])),
+            range(8, 9, words(&["a", "70000"])),
+            range(8, 9, words(&["a"])),
+            range(-1, 9, words(&["a", "1"])),
+            range(8, 9, Answer::Nil),
+            Answer::Nil,
+            words(&[]),
+        ];
+        let speaker = Address::new("self", 1);
+        let read = read(answer, &speaker);
+        let here = |port| Address::new("self", port);
+        assert_eq!(read, [(0, 5, Address::new("a", 7000)), (6, 7, here(7001)), (8, 16_383, here(7002))]);
+    }
 }

@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use mainstay_core::metrics::Metrics;
 use mainstay_core::time::Clock;
-use mainstay_redis::{Address, Answer, CallError, Class, Command, Options, Redis};
+use mainstay_redis::{Address, Answer, Bell, CallError, Class, Command, Options, Redis};
+use mainstay_testkit::eventually_async;
 
 const SOON: Duration = Duration::from_secs(10);
 
@@ -38,6 +39,17 @@ fn get(key: &str) -> Command {
 
 fn set(key: &str, value: &str) -> Command {
     Command::new(Class::Idem, "SET").key(key).arg(value)
+}
+
+/// Subscribes as soon as there is a connection for that.
+async fn listen(redis: &Redis, channel: &str) -> Bell {
+    let mut bell = None;
+    eventually_async("a channel can be listened to", SOON, async || {
+        bell = redis.listen(channel.into()).await.ok();
+        bell.is_some()
+    })
+    .await;
+    bell.unwrap()
 }
 
 /// The number under a key; 0 if there is none.
