@@ -116,6 +116,11 @@ impl Topology {
         self.table.load().map.samples()
     }
 
+    /// The server that has all keys.
+    fn only_server(&self) -> Option<Address> {
+        self.table.load().map.servers().first().cloned()
+    }
+
     /// All servers.
     pub(crate) fn nodes(&self) -> Vec<Arc<Node>> {
         self.table.load().nodes.clone()

@@ -14,7 +14,6 @@ use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::join_all;
 use redis::aio::MultiplexedConnection;
 use redis::{ProtocolVersion, PushKind, RedisConnectionInfo};
 use tokio::sync::{Notify, mpsc, watch};
@@ -40,7 +39,8 @@ const CHECK: Duration = Duration::from_millis(300);
 /// What a sentinel says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct View {
-    primary: Address,
+    /// `None`: it names a server that does not say so itself.
+    primary: Option<Address>,
     /// Of the configuration: grows with each switch.
     epoch: u64,
     /// The other sentinels that it knows.
@@ -95,7 +95,7 @@ pub(super) async fn follow(topology: Arc<Topology>, sentinels: Vec<Address>, mas
                     known.view = view;
                 }
                 watch.meet();
-                watch.decide().await;
+                watch.decide();
             }
             () = hurry => { watch.again.send_replace(()); }
             _changed = epochs.changed() => { watch.again.send_replace(()); }
@@ -123,7 +123,7 @@ impl Watch {
                 let asker = Asker {
                     sentinel: address.clone(),
                     master: Arc::clone(&self.master),
-                    context: Arc::clone(&self.topology.context),
+                    topology: Arc::clone(&self.topology),
                     again: self.again.subscribe(),
                     news: self.news.clone(),
                 };
@@ -134,54 +134,34 @@ impl Watch {
     }
 
     /// Goes over to the primary that is named, if it is another one.
-    async fn decide(&mut self) {
+    fn decide(&mut self) {
         let mut named: HashMap<&Address, u64> = HashMap::new();
         for view in self.known.values().filter_map(|sentinel| sentinel.view.as_ref()) {
-            let epoch = named.entry(&view.primary).or_default();
-            *epoch = view.epoch.max(*epoch);
+            if let Some(primary) = &view.primary {
+                let epoch = named.entry(primary).or_default();
+                *epoch = view.epoch.max(*epoch);
+            }
         }
-        let present = self.topology.nodes().first().map(|node| node.address().clone());
-        let present_epoch = present.as_ref().and_then(|present| named.get(present)).copied();
-        // Without its server the present primary counts for no more than its sentinels say.
+        let present = self.topology.only_server();
+        let present_epoch = present.as_ref().and_then(|present| named.remove(present));
+        self.epoch = self.epoch.max(present_epoch.unwrap_or_default());
+        // While it is down, the present primary counts for no more than its sentinels say.
         let least = if self.topology.is_up() { Some(self.epoch) } else { present_epoch };
-        let better = named.into_iter().filter(|(server, epoch)| {
-            Some(*server) != present.as_ref() && least.is_none_or(|least| *epoch > least)
-        });
-        let context = &self.topology.context;
-        let checks = better.map(async |(server, epoch)| match primary(server, context).await {
-            Ok(()) => Some((epoch, server.clone())),
-            Err(error) => {
-                tracing::debug!(address = %server, %error, "sentinels name a server that is no primary");
-                None
-            }
-        });
-        let best = join_all(checks).await.into_iter().flatten().max_by_key(|(epoch, _)| *epoch);
-        match best {
-            Some((epoch, server)) => {
-                tracing::info!(address = %server, epoch, "the primary, say the sentinels");
-                self.epoch = epoch;
-                self.topology.change(|map| *map = Map::single(server.clone()));
-                self.topology.place.send_replace(Some(server));
-            }
-            None => self.epoch = self.epoch.max(present_epoch.unwrap_or_default()),
+        let best = named.into_iter().max_by_key(|(_, epoch)| *epoch);
+        if let Some((server, epoch)) = best.filter(|(_, epoch)| least.is_none_or(|least| *epoch > least)) {
+            tracing::info!(address = %server, epoch, "the primary, say the sentinels");
+            self.epoch = epoch;
+            self.topology.change(|map| *map = Map::single(server.clone()));
+            self.topology.place.send_replace(Some(server.clone()));
         }
     }
-}
-
-/// Whether a server says that it is a primary.
-async fn primary(server: &Address, context: &Context) -> Result<(), Refusal> {
-    let check = async {
-        let mut dialled = dial(server, &login(&context.options), context, |_| {}).await?;
-        greet(&mut dialled.connection, &context.options.client_name).await.map(|_| ())
-    };
-    timeout(CHECK, check).await.map_err(|_| Refusal::Timeout(CHECK))?
 }
 
 /// What one task needs to ask one sentinel.
 struct Asker {
     sentinel: Address,
     master: Arc<str>,
-    context: Arc<Context>,
+    topology: Arc<Topology>,
     again: watch::Receiver<()>,
     news: mpsc::Sender<News>,
 }
@@ -207,7 +187,8 @@ impl Asker {
 
     /// Asks until that fails.
     async fn session(&mut self, failures: &mut u32) -> Result<Never, Refusal> {
-        let options = &self.context.options;
+        let context = &self.topology.context;
+        let options = &context.options;
         let switched = Arc::new(Notify::new());
         let told = Arc::clone(&switched);
         let push = move |news: redis::PushInfo| {
@@ -217,15 +198,22 @@ impl Asker {
         };
         let late = |_| Refusal::Timeout(options.connect_timeout);
         let login = sentinel_login(options);
-        let dialled = dial(&self.sentinel, &login, &self.context, push);
+        let dialled = dial(&self.sentinel, &login, context, push);
         let mut dialled = timeout(options.connect_timeout, dialled).await.map_err(late)??;
         let subscribed = dialled.connection.subscribe("+switch-master");
         timeout(options.connect_timeout, subscribed).await.map_err(late)??;
         loop {
             self.again.mark_unchanged();
             let questions = questions(&dialled.connection, &self.master);
-            let view = timeout(options.connect_timeout, questions).await.map_err(late)??;
+            let mut view = timeout(options.connect_timeout, questions).await.map_err(late)??;
             *failures = 0;
+            if view.primary != self.topology.only_server()
+                && let Some(server) = &view.primary
+                && let Err(error) = is_primary(server, context).await
+            {
+                tracing::debug!(address = %server, %error, "a sentinel names a server that is no primary");
+                view.primary = None;
+            }
             self.tell(Some(view)).await;
             tokio::select! {
                 () = switched.notified() => {}
@@ -234,6 +222,15 @@ impl Asker {
             }
         }
     }
+}
+
+/// Whether a server says that it is a primary.
+async fn is_primary(server: &Address, context: &Context) -> Result<(), Refusal> {
+    let check = async {
+        let mut dialled = dial(server, &login(&context.options), context, |_| {}).await?;
+        greet(&mut dialled.connection, &context.options.client_name).await.map(|_| ())
+    };
+    timeout(CHECK, check).await.map_err(|_| Refusal::Timeout(CHECK))?
 }
 
 async fn questions(connection: &MultiplexedConnection, master: &str) -> Result<View, Refusal> {
@@ -254,7 +251,7 @@ fn view(primary: Answer, state: &Answer, peers: Answer) -> Option<View> {
     let peers = peers.into_list().ok()?;
     let peer = |peer: &Answer| Some(Address::new(field(peer, "ip")?, field(peer, "port")?.parse().ok()?));
     Some(View {
-        primary: Address::new(host.text().ok()?, port),
+        primary: Some(Address::new(host.text().ok()?, port)),
         epoch: field(state, "config-epoch")?.parse().ok()?,
         peers: peers.iter().filter_map(peer).collect(),
     })
