@@ -57,7 +57,15 @@ pub enum Deployment {
 pub struct Options {
     /// Where.
     pub deployment: Deployment,
-    /// User of the access control list.
+    /// User of the access control list. These rights suffice (where keys and channels begin with `ms:`, as all do
+    /// that the stores make):
+    ///
+    /// ```text
+    /// ~ms:* &ms:* +@read +@write +@scripting +publish +subscribe +unsubscribe +time +select +info +client|tracking
+    /// ```
+    ///
+    /// Redis 6.0 knows no `&ms:*`. On a Cluster there is `+cluster` in addition. Without `+info` the audit finds that
+    /// it knows nothing; without any other, no connection is made, or what needs it is refused.
     pub username: Option<String>,
     /// Password.
     pub password: Option<Secret<String>>,

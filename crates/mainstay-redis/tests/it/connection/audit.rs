@@ -10,7 +10,7 @@ use super::*;
 async fn finding(redis: &Redis, code: &str) -> Finding {
     let find = || redis.status().findings().find(|finding| finding.code == code).cloned();
     eventually_async("the finding is there", SOON, async || find().is_some()).await;
-    find().unwrap()
+    find().expect("it was there")
 }
 
 fn login(server: &RedisServer, user: &str) -> Options {

@@ -70,7 +70,7 @@ impl Invalidation for Listener {
     fn invalidated(&self, keys: Option<&[Bytes]>) {
         let Some((redis, witness)) = self.witness.get() else { return };
         let holds = witness.holds(redis.clock().now());
-        self.heard.lock().unwrap().push((keys.map(<[Bytes]>::to_vec), holds));
+        self.heard.lock().expect("no listener panics").push((keys.map(<[Bytes]>::to_vec), holds));
     }
 }
 
@@ -272,4 +272,18 @@ async fn a_server_error_is_passed_on_with_its_code() {
     assert!(matches!(wrong, Err(CallError::Rejected { code, .. }) if &*code == "WRONGTYPE"));
     let unchanged = redis.call(incr("ms:text")).await;
     assert!(matches!(unchanged, Err(CallError::Rejected { code, .. }) if &*code == "ERR"));
+}
+
+#[tokio::test]
+async fn renewals_are_answered_while_the_runtime_is_blocked() {
+    let server = RedisServer::start().await;
+    let redis = connected(options(server.address())).await;
+    // This runtime has one thread, and waits here until another thread has its answer.
+    let renewal = redis.call(incr("ms:n").lane(Lane::Keeper));
+    let thread = std::thread::spawn(move || on_another_runtime(renewal));
+    assert_eq!(thread.join().expect("no panic"), Ok(Answer::Int(1)));
+}
+
+fn on_another_runtime<F: Future>(future: F) -> F::Output {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime").block_on(future)
 }

@@ -17,7 +17,7 @@ async fn listen(redis: &Redis, channel: &str) -> Bell {
         bell.is_some()
     };
     eventually_async("the subscription is confirmed", SOON, listens).await;
-    bell.unwrap()
+    bell.expect("it was waited for")
 }
 
 async fn subscribers(server: &RedisServer, channel: &str) -> usize {
