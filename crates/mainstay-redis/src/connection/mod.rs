@@ -241,7 +241,8 @@ impl Inner {
             if matches!(&answer, Err(CallError::NotSent { reason }) if reason == CLUSTER_DOWN) {
                 self.topology.doubt();
             }
-            match trip.next(answer, node.lost_lately(command.lane)) {
+            let lost_lately = answer.is_err() && node.lost_lately(command.lane);
+            match trip.next(answer, lost_lately) {
                 Next::Done(answer) => return answer,
                 Next::Again(pause) => tokio::time::sleep(pause).await,
                 Next::Moved(news) => self.topology.moved(news.slot, &news.server(node.address())),

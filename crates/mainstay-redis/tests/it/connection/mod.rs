@@ -1,4 +1,5 @@
 //! One server: the links to it, the guard before them, what is subscribed, what the audit finds.
+#![expect(clippy::unwrap_used, reason = "helpers of tests, which may")]
 
 mod audit;
 mod guard;
