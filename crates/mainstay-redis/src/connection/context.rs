@@ -1,6 +1,7 @@
 //! What all connections of a deployment share.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
@@ -14,6 +15,9 @@ use super::instruments::Instruments;
 use super::tls::Tls;
 use crate::Options;
 
+/// A wait that can be added to any moment.
+const LONGEST: Duration = Duration::from_secs(86_400);
+
 /// What every [`Node`](super::node::Node) and the subscriptions are opened with.
 pub(crate) struct Context {
     pub(crate) options: Options,
@@ -26,7 +30,10 @@ pub(crate) struct Context {
 }
 
 impl Context {
-    pub(crate) fn new(options: Options, metrics: &Metrics, clock: Clock) -> Arc<Self> {
+    pub(crate) fn new(mut options: Options, metrics: &Metrics, clock: Clock) -> Arc<Self> {
+        options.command_timeout = options.command_timeout.min(LONGEST);
+        options.connect_timeout = options.connect_timeout.min(LONGEST);
+        options.retry_delay = options.retry_delay.min(LONGEST);
         Arc::new(Self {
             instruments: Instruments::new(metrics),
             listeners: Listeners::default(),

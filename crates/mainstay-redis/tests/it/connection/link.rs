@@ -287,3 +287,13 @@ async fn renewals_are_answered_while_the_runtime_is_blocked() {
 fn on_another_runtime<F: Future>(future: F) -> F::Output {
     tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime").block_on(future)
 }
+
+#[tokio::test]
+async fn a_deadline_may_be_as_long_as_can_be_said() {
+    let server = RedisServer::start().await;
+    let mut patient = options(server.address());
+    (patient.command_timeout, patient.connect_timeout) = (Duration::MAX, Duration::MAX);
+    patient.retry_delay = Duration::MAX;
+    let redis = connected(patient).await;
+    assert_eq!(redis.call(incr("ms:n")).await, Ok(Answer::Int(1)));
+}
