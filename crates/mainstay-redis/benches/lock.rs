@@ -97,14 +97,14 @@ impl Bench {
     /// Two scripts that do next to nothing, one after the other.
     async fn two_scripts(&self, callers: usize) -> Cost {
         let connection = self.bare().await;
+        let digest = self.server.command(&["SCRIPT", "LOAD", "return redis.call('GET', KEYS[1])"]).await;
         self.measure(callers, TURNS, |n, turns| {
-            let mut connection = connection.clone();
+            let (mut connection, digest, key) = (connection.clone(), digest.clone(), format!("bare-{n}"));
             async move {
-                let script = redis::Script::new("return redis.call('GET', KEYS[1])");
-                let key = format!("bare-{n}");
                 for _ in 0..2 * turns {
-                    let _: Option<String> =
-                        script.key(&key).invoke_async(&mut connection).await.expect("an answer");
+                    let mut script = redis::cmd("EVALSHA");
+                    script.arg(&digest).arg(1).arg(&key);
+                    connection.send_packed_command(&script).await.expect("an answer");
                 }
             }
         })
