@@ -166,3 +166,21 @@ fn together(answers: Vec<Result<Answer, CallError>>) -> Result<(), StoreError> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_several_changes_nothing_has_happened_only_if_nothing_of_any_has() {
+        let (stored, not_sent) = (Ok(Answer::Int(1)), Err(CallError::not_sent("down")));
+        let unknown = Err(CallError::unknown("lost"));
+        assert!(together(vec![stored.clone(), stored.clone()]).is_ok() && together(Vec::new()).is_ok());
+        let all = together(vec![not_sent.clone(), not_sent.clone()]);
+        assert!(matches!(all, Err(StoreError::Unavailable { .. })), "{all:?}");
+        let some = together(vec![stored.clone(), not_sent.clone()]);
+        assert!(matches!(some, Err(StoreError::Unknown { .. })), "{some:?}");
+        let lost = together(vec![not_sent, unknown, stored]);
+        assert!(matches!(lost, Err(StoreError::Unknown { .. })), "{lost:?}");
+    }
+}

@@ -1,8 +1,5 @@
 //! What is kept near: it saves the question to the server, and goes when the server says so.
 
-use mainstay_core::key::Key;
-use mainstay_testkit::eventually_async;
-
 use super::*;
 
 async fn two() -> (RedisServer, Process, Process) {
@@ -53,8 +50,7 @@ async fn a_tag_that_another_process_invalidated_takes_away_what_is_near() {
     let tagged = Ttl::hours(1).tag("users").tag("{odd} \0 name");
     for version in 1_u64..10 {
         one.cache.set("k", &version, tagged.clone()).await.unwrap();
-        let seen = async || other.get("k").await == Some(version);
-        eventually_async("the value is seen", BOUND, seen).await;
+        other.warm("k", version).await;
         let before = reads(&server).await;
         assert_eq!(other.get("k").await, Some(version));
         assert_eq!(reads(&server).await, before, "value and tags are near");
@@ -91,12 +87,8 @@ async fn near_time_is_bounded() {
     options.near_ttl = 20 * MS;
     let process = Process::with(server.address(), "svc", options).await;
     process.set("k", 1).await;
-    process.get("k").await;
-    let key = Key::new("k").unwrap();
-    let near = || mainstay_core::cache::Store::get(&*process.store, key).now().is_ok();
-    assert!(near());
-    tokio::time::sleep(25 * MS).await;
-    assert!(!near());
+    process.warm("k", 1).await;
+    eventually_async("it is not near any more", 10 * SECOND, async || process.near("k").is_none()).await;
     assert_eq!(process.get("k").await, Some(1));
 }
 

@@ -3,11 +3,9 @@
 use std::cell::Cell;
 
 use futures_util::future::join_all;
-use mainstay_core::cache::{Claim, Lookup, Outcome, Store, Token};
-use mainstay_core::key::Key;
+use mainstay_core::cache::{Claim, Lookup, Outcome, Token};
 use mainstay_testkit::conformance::Elapse;
 use mainstay_testkit::conformance::cache::{Backend, suite};
-use mainstay_testkit::eventually_async;
 
 use super::*;
 

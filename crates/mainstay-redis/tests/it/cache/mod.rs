@@ -12,11 +12,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use mainstay_core::cache::{Cache, Options, Policy, Ttl};
+use mainstay_core::cache::{Cache, Options, Policy, Store, Ttl};
+use mainstay_core::key::Key;
 use mainstay_core::metrics::{Format, Metrics};
 use mainstay_core::time::Clock;
 use mainstay_redis::cache::RedisCache;
 use mainstay_redis::{Address, Deployment, Redis};
+use mainstay_testkit::eventually_async;
 use mainstay_testkit::redis::RedisServer;
 
 const MS: Duration = Duration::from_millis(1);
@@ -45,6 +47,21 @@ impl Process {
         let store = Arc::new(store);
         let cache = Cache::new(Arc::clone(&store) as Arc<_>, options, &metrics, clock);
         Self { redis, store, cache, metrics }
+    }
+
+    /// What is found without asking the server.
+    fn near(&self, key: &str) -> Option<u64> {
+        let found = self.store.get(Key::new(key).unwrap()).now().ok()?.unwrap()?;
+        found.value.decode::<u64>().unwrap()
+    }
+
+    /// Reads until what is read is near.
+    async fn warm(&self, key: &str, value: u64) {
+        let warm = async || {
+            let _asked = self.cache.get::<u64>(key).await;
+            self.near(key) == Some(value)
+        };
+        eventually_async("the value is near", 10 * SECOND, warm).await;
     }
 
     async fn get(&self, key: &str) -> Option<u64> {

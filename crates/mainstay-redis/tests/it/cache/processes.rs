@@ -3,7 +3,6 @@
 use std::net::SocketAddr;
 
 use mainstay_redis::{Class, Command, Lane};
-use mainstay_testkit::eventually_async;
 use mainstay_testkit::worker::{Parent, Worker};
 use tokio::task::JoinSet;
 
