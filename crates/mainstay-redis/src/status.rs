@@ -8,6 +8,7 @@ use serde::Serialize;
 
 /// The state of the connection to a deployment.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct Status {
     /// Whether commands can be sent: to every server, on a Cluster.
@@ -32,6 +33,7 @@ impl Status {
 
 /// The state of the connections to one server. What its `INFO` says is at most some 10 s old.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct ServerStatus {
     /// `host:port`.
@@ -52,7 +54,7 @@ pub struct ServerStatus {
     /// Commands that wait for their answer.
     pub in_flight: usize,
     /// How long the last answer to a sign of life took.
-    #[serde(serialize_with = "seconds")]
+    #[serde(rename = "roundTripMs", serialize_with = "milliseconds")]
     pub round_trip: Option<Duration>,
     /// Bytes.
     pub memory_used: Option<u64>,
@@ -69,12 +71,13 @@ fn calendar<S: serde::Serializer>(time: &Option<Timestamp>, serializer: S) -> Re
     time.map(|time| time.to_string()).serialize(serializer)
 }
 
-fn seconds<S: serde::Serializer>(time: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
-    time.map(|time| time.as_secs_f64()).serialize(serializer)
+fn milliseconds<S: serde::Serializer>(time: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+    time.map(|time| time.as_secs_f64() * 1e3).serialize(serializer)
 }
 
 /// Something about a server that whoever runs it should know.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct Finding {
     /// How bad it is.

@@ -35,7 +35,7 @@ use mainstay_core::store::StoreError;
 use mainstay_core::task::{Overrun, TaskGroup};
 use mainstay_core::time::Clock;
 
-use crate::{Answer, CallError, Command, Deployment, Lane, Options, Status};
+use crate::{Answer, CallError, Command, Deployment, Finding, Lane, Options, Status};
 use context::Context;
 use node::Node;
 use thread::KeeperThread;
@@ -183,6 +183,14 @@ impl Redis {
             Deployment::Cluster { .. } => "cluster",
         };
         Status::new(topology.is_up(), mode, topology.nodes().iter().map(|node| node.status()).collect())
+    }
+
+    /// Looks at every server that is connected now, and says what whoever runs it should know. That is also done in
+    /// the background, now and then; see [`Status::findings`].
+    pub async fn audit(&self) -> Vec<Finding> {
+        let nodes = self.inner.topology.nodes();
+        join_all(nodes.iter().map(|node| node.look())).await;
+        nodes.iter().flat_map(|node| node.status().findings).collect()
     }
 
     /// Closes the connections.

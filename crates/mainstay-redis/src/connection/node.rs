@@ -15,7 +15,7 @@ use super::guard::Guard;
 use super::link::{self, Link, Purpose};
 use super::record::Record;
 use super::{ServerTime, Witness};
-use crate::status::{Finding, ServerStatus};
+use crate::status::{Finding, ServerStatus, Severity};
 use crate::{Address, Answer, Lane};
 
 /// Pause between two looks at a server's `INFO`.
@@ -122,6 +122,11 @@ impl Node {
         self.links.tracked.server_time()
     }
 
+    /// Looks at the server now.
+    pub(crate) async fn look(&self) {
+        self.links.look().await;
+    }
+
     /// What is known of the server. Asks nothing.
     pub(crate) fn status(&self) -> ServerStatus {
         let links = &self.links;
@@ -174,8 +179,12 @@ impl Links {
             findings.iter().filter(|finding| !looks.findings.contains(finding)).cloned().collect();
         *looks = Looks { info, findings };
         drop(looks);
-        for Finding { severity, message, .. } in news {
-            tracing::warn!(address = %self.record.address, ?severity, "{message}");
+        for Finding { severity, message, code, .. } in news {
+            let address = &self.record.address;
+            match severity {
+                Severity::Notice => tracing::info!(%address, code, "{message}"),
+                _ => tracing::warn!(%address, code, "{message}"),
+            }
         }
         if of_another_history {
             self.renew("the server's data have another history");

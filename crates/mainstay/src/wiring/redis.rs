@@ -7,7 +7,7 @@ use mainstay_core::metrics::Metrics;
 use mainstay_core::time::Clock;
 use mainstay_http::endpoint::StoreStatus;
 use mainstay_redis::{Address, Deployment, Options, Redis};
-use mainstay_redis::{Finding, ServerStatus, Severity, Status};
+use mainstay_redis::{ServerStatus, Severity, Status};
 use serde_json::{Value, json};
 
 use crate::StartError;
@@ -25,7 +25,7 @@ pub(crate) async fn open(config: &Config, metrics: &Metrics) -> Result<Option<Re
     if let Err(error) = redis.ready(PATIENCE).await {
         tracing::warn!(%error, "starting without Redis; the attempts go on");
     }
-    refuse_unsafe(&redis, config)?;
+    refuse_unsafe(&redis, config).await?;
     Ok(Some(redis))
 }
 
@@ -68,17 +68,11 @@ pub(crate) fn namespace(config: &Config) -> String {
 }
 
 /// A server on which locks or limits can be lost before their time is refused, unless the configuration says that
-/// this is known.
-fn refuse_unsafe(redis: &Redis, config: &Config) -> Result<(), StartError> {
-    let status = redis.status();
-    for Finding { severity, code, message, .. } in status.findings() {
-        match severity {
-            Severity::Unsafe | Severity::Warning => tracing::warn!(code, "Redis: {message}"),
-            _ => tracing::info!(code, "Redis: {message}"),
-        }
-    }
-    let worst = status.findings().find(|finding| finding.severity == Severity::Unsafe);
-    match worst.filter(|_| !config.get::<config::Redis>().allow_unsafe) {
+/// this is known. One that appears later is only complained about.
+async fn refuse_unsafe(redis: &Redis, config: &Config) -> Result<(), StartError> {
+    let allowed = config.get::<config::Redis>().allow_unsafe;
+    let unsafe_now = redis.audit().await.into_iter().find(|finding| finding.severity == Severity::Unsafe);
+    match unsafe_now.filter(|_| !allowed) {
         Some(finding) => {
             let hint = "REDIS_ALLOW_UNSAFE=true starts all the same";
             Err(StartError::Redis(format!("{}; {hint}", finding.message)))
