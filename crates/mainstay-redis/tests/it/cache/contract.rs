@@ -6,6 +6,7 @@ use futures_util::future::join_all;
 use mainstay_core::cache::{Claim, Lookup, Outcome, Token};
 use mainstay_testkit::conformance::Elapse;
 use mainstay_testkit::conformance::cache::{Backend, suite};
+use mainstay_testkit::redis::{Cluster, Sentinels};
 
 use super::*;
 
@@ -17,17 +18,30 @@ fn backend(redis: &Redis, options: Options, edit: impl Fn(&'static str) -> &'sta
     Backend { store: Arc::new(store) as Arc<dyn Store>, elapse }
 }
 
-#[tokio::test]
-async fn the_store_on_one_server_keeps_the_contract() {
-    let server = RedisServer::start().await;
-    let redis = connect(server.address(), &Metrics::new(), 10 * SECOND).await;
+async fn keeps_the_contract(url: &str) {
+    let redis = connect(url, &Metrics::new(), 10 * SECOND).await;
     suite().run_at_once(async || backend(&redis, Options::default(), |source| source)).await;
 }
 
 #[tokio::test]
-async fn the_store_keeps_the_contract_with_nothing_near() {
+async fn one_server_keeps_the_contract() {
+    keeps_the_contract(&RedisServer::start().await.url()).await;
+}
+
+#[tokio::test]
+async fn a_primary_under_sentinels_keeps_the_contract() {
+    keeps_the_contract(&Sentinels::start().await.url()).await;
+}
+
+#[tokio::test]
+async fn a_cluster_keeps_the_contract() {
+    keeps_the_contract(&Cluster::start().await.url()).await;
+}
+
+#[tokio::test]
+async fn one_server_keeps_the_contract_with_nothing_near() {
     let server = RedisServer::start().await;
-    let redis = connect(server.address(), &Metrics::new(), 10 * SECOND).await;
+    let redis = connect(&server.url(), &Metrics::new(), 10 * SECOND).await;
     let mut options = Options::default();
     options.near_ttl = Duration::ZERO;
     suite().run_at_once(async || backend(&redis, options.clone(), |source| source)).await;
@@ -88,7 +102,7 @@ const BUGS: [Bug; 14] = [
 #[tokio::test]
 async fn the_contract_convicts_every_bug_in_the_scripts() {
     let server = RedisServer::start().await;
-    let redis = connect(server.address(), &Metrics::new(), 10 * SECOND).await;
+    let redis = connect(&server.url(), &Metrics::new(), 10 * SECOND).await;
     // At once: a waiter that is not woken takes ten seconds to notice.
     let convictions = join_all(BUGS.iter().map(async |Bug { name, from, to }| {
         let seeded = Cell::new(false);
@@ -113,7 +127,7 @@ async fn the_contract_convicts_every_bug_in_the_scripts() {
 async fn is_woken(edit: impl Fn(&'static str) -> &'static str) -> bool {
     let server = RedisServer::start().await;
     let waits = Process::start(server.address(), "svc").await;
-    let redis = connect(server.address(), &Metrics::new(), 10 * SECOND).await;
+    let redis = connect(&server.url(), &Metrics::new(), 10 * SECOND).await;
     let (metrics, clock) = (Metrics::new(), Clock::system());
     let loads = RedisCache::with_scripts(redis, "svc", Options::default(), &metrics, clock, edit);
     let (key, token) = (Key::new("k").unwrap(), Token::random());

@@ -6,6 +6,7 @@ use std::convert::Infallible;
 use std::sync::Mutex as StdMutex;
 use std::sync::atomic::AtomicU64;
 
+use mainstay_testkit::redis::Cluster;
 use mainstay_testkit::{Rng, Seed};
 use tokio::sync::Mutex;
 use tokio::task::JoinSet;
@@ -117,21 +118,19 @@ async fn observe(process: Arc<Process>, history: Arc<History>, mut rng: Rng, tur
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn no_read_after_an_acknowledged_change_sees_an_older_version_and_no_old_load_is_stored() {
+async fn hold_to_the_history(url: &str, turns: usize) {
     const TASKS: usize = 8;
-    let turns = rounds(20_000) / (2 * TASKS);
-    let server = RedisServer::start().await;
+    let turns = turns / (2 * TASKS);
     let mut far = patient();
     far.near_ttl = Duration::ZERO;
-    let observer = Arc::new(Process::with(server.address(), "svc", far).await);
+    let observer = Arc::new(Process::at(url, "svc", far).await);
     let history = Arc::new(History::default());
     let mut rng = Seed::from_env("MAINSTAY_SEED").rng();
     let mut next = || Seed::new(rng.next_u64()).rng();
     let mut tasks = JoinSet::new();
     let mut processes = Vec::new();
     for here in 0..2 {
-        let process = Arc::new(Process::start(server.address(), "svc").await);
+        let process = Arc::new(Process::at(url, "svc", patient()).await);
         for _ in 0..TASKS {
             tasks.spawn(live(Arc::clone(&process), here, Arc::clone(&history), next(), turns));
         }
@@ -146,4 +145,16 @@ async fn no_read_after_an_acknowledged_change_sees_an_older_version_and_no_old_l
     assert!(near > 0.0, "values were near");
     let oldest = Duration::from_micros(history.oldest.load(Ordering::SeqCst));
     tracing::info!(?oldest, near, "history");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn no_read_after_an_acknowledged_change_sees_an_older_version_and_no_old_load_is_stored() {
+    let server = RedisServer::start().await;
+    hold_to_the_history(&server.url(), rounds(20_000)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn on_a_cluster_too_where_values_and_tags_lie_on_different_servers() {
+    let cluster = Cluster::start().await;
+    hold_to_the_history(&cluster.url(), rounds(4_000)).await;
 }

@@ -17,8 +17,8 @@ use mainstay_core::key::Key;
 use mainstay_core::cache::{Cache, Options, Policy, Ttl};
 use mainstay_core::metrics::{Format, Metrics};
 use mainstay_core::time::Clock;
+use mainstay_redis::Redis;
 use mainstay_redis::cache::RedisCache;
-use mainstay_redis::{Address, Deployment, Redis};
 use mainstay_testkit::eventually_async;
 use mainstay_testkit::redis::RedisServer;
 
@@ -42,8 +42,12 @@ impl Process {
     }
 
     async fn with(server: SocketAddr, namespace: &str, options: Options) -> Self {
+        Self::at(&format!("redis://{server}"), namespace, options).await
+    }
+
+    async fn at(url: &str, namespace: &str, options: Options) -> Self {
         let (metrics, clock) = (Metrics::new(), Clock::system());
-        let redis = connect(server, &metrics, options.op_timeout * 4 / 5).await;
+        let redis = connect(url, &metrics, options.op_timeout * 4 / 5).await;
         let store = RedisCache::new(redis.clone(), namespace, options.clone(), &metrics, clock.clone());
         let store = Arc::new(store);
         let cache = Cache::new(Arc::clone(&store) as Arc<_>, options, &metrics, clock);
@@ -91,12 +95,11 @@ fn patient() -> Options {
     options
 }
 
-async fn connect(server: SocketAddr, metrics: &Metrics, command_timeout: Duration) -> Redis {
-    let address = Address::new(server.ip().to_string(), server.port());
-    let mut options = mainstay_redis::Options::new(Deployment::Standalone(address));
+async fn connect(url: &str, metrics: &Metrics, command_timeout: Duration) -> Redis {
+    let mut options = mainstay_redis::Options::parse(url).unwrap();
     options.command_timeout = command_timeout;
     let redis = Redis::open(options, metrics, Clock::system());
-    redis.ready(5 * SECOND).await.unwrap();
+    redis.ready(10 * SECOND).await.unwrap();
     redis
 }
 
