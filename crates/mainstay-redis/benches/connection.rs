@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use mainstay_core::metrics::Metrics;
 use mainstay_core::time::Clock;
 use mainstay_redis::{Address, Answer, Class, Command, Deployment, Options, Redis, Script};
@@ -21,6 +22,8 @@ use tokio::time::Instant;
 const ROUNDS: usize = 41;
 /// Calls of one round, over all callers.
 const CALLS: usize = 8_000;
+/// Commands of one batch.
+const BATCH: usize = 100;
 const SCRIPT: &str = "return redis.call('GET', KEYS[1])";
 
 /// Two connections, as a pool of [`Redis`] has.
@@ -72,6 +75,34 @@ async fn round<F: Future<Output = ()> + Send + 'static>(
         task.await.expect("a case panicked");
     }
     begun.elapsed().as_nanos() as f64 / calls as f64
+}
+
+/// Nanoseconds for each of 100 `GET`s: in a pipeline of the bare client, as calls at once, and in a batch.
+async fn batches(bare: &Bare, redis: &Redis) -> [f64; 3] {
+    let get = || Command::new(Class::Read, "GET").key("ms:k");
+    let mut pipeline = redis::Pipeline::new();
+    for _ in 0..BATCH {
+        pipeline.cmd("GET").arg("ms:k");
+    }
+    let mut connection = bare.connections[0].clone();
+    let mut samples: [Vec<f64>; 3] = Default::default();
+    for _ in 0..ROUNDS * 10 {
+        let begun = Instant::now();
+        let values = connection.send_packed_commands(&pipeline, 0, BATCH).await.expect("answers");
+        samples[0].push(begun.elapsed().as_nanos() as f64 / BATCH as f64);
+        assert_eq!(values.len(), BATCH);
+
+        let begun = Instant::now();
+        let answers = join_all((0..BATCH).map(|_| redis.call(get()))).await;
+        samples[1].push(begun.elapsed().as_nanos() as f64 / BATCH as f64);
+        assert!(answers.iter().all(Result::is_ok));
+
+        let begun = Instant::now();
+        let answers = redis.call_all((0..BATCH).map(|_| get()).collect()).await;
+        samples[2].push(begun.elapsed().as_nanos() as f64 / BATCH as f64);
+        assert!(answers.iter().all(Result::is_ok));
+    }
+    samples.map(median)
 }
 
 fn median(mut samples: Vec<f64>) -> f64 {
@@ -129,5 +160,7 @@ fn main() {
                 println!("{callers:>7}  {name:<7} {theirs:>9.0} {ours:>9.0}   {:.2}", theirs / ours);
             }
         }
+        let [pipeline, calls, batch] = batches(&bare, &redis).await;
+        println!("\n{BATCH} GETs, ns each: bare pipeline {pipeline:.0}, calls at once {calls:.0}, call_all {batch:.0}");
     });
 }

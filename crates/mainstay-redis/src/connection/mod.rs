@@ -29,6 +29,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use mainstay_core::metrics::Metrics;
 use mainstay_core::store::StoreError;
@@ -105,6 +106,11 @@ impl Redis {
 
     /// Sends a command and waits for its answer, for at most [`Options::command_timeout`]. Dropping the future does
     /// not take a command back.
+    ///
+    /// What was not carried out is sent again, whatever its [`Class`](crate::Class). What may have been is sent again
+    /// unless it is [`Class::Once`](crate::Class::Once). That happens at most [`Options::max_retries`] times, and within
+    /// the one deadline. It happens only if the connection was lost less than 250 ms ago: while the server is gone for
+    /// longer, or silent, a call fails at once.
     ///
     /// # Errors
     /// [`CallError`]. While its server is gone it fails at once.
@@ -207,19 +213,30 @@ impl Redis {
 
 impl Inner {
     async fn call(&self, command: &Command) -> Result<Answer, CallError> {
-        self.carry(command, Trip::begin(command.class, &self.context.options), None).await
+        self.carry(command, Trip::begin(command.class, &self.context.options, Instant::now()), None).await
     }
 
     async fn call_all(&self, commands: &[Command]) -> Vec<Result<Answer, CallError>> {
-        let trips = commands.iter().map(|command| Trip::begin(command.class, &self.context.options));
-        let trips: Vec<_> = trips.collect();
-        let firsts = self.send_together(commands).await;
-        let answers =
-            commands.iter().zip(trips).zip(firsts).map(async |((command, trip), first)| match first {
-                Some((_, Ok(answer))) => Ok(answer),
-                first => self.carry(command, trip, first).await,
-            });
-        join_all(answers).await
+        let begun = Instant::now();
+        let (mut answers, mut rest) = (Vec::with_capacity(commands.len()), Vec::new());
+        for (at, first) in self.send_together(commands).await.into_iter().enumerate() {
+            match first {
+                Some((_, Ok(answer))) => answers.push(Ok(answer)),
+                first => {
+                    answers.push(Err(CallError::not_sent("not yet")));
+                    rest.push((at, first));
+                }
+            }
+        }
+        let late = rest.into_iter().map(async |(at, first)| {
+            let command = &commands[at];
+            let trip = Trip::begin(command.class, &self.context.options, begun);
+            (at, self.carry(command, trip, first).await)
+        });
+        for (at, answer) in join_all(late).await {
+            answers[at] = answer;
+        }
+        answers
     }
 
     /// Sends a command where it belongs, as often as [`trip`] says. Perhaps a first attempt was made already.

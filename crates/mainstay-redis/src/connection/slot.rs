@@ -23,7 +23,6 @@ fn crc16(bytes: &[u8]) -> u16 {
     bytes.iter().fold(0, |crc, byte| (crc << 8) ^ TABLE[usize::from((crc >> 8) as u8 ^ byte)])
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "it is less than 256")]
 const TABLE: [u16; 256] = {
     let mut table = [0; 256];
     let mut at: u16 = 0;

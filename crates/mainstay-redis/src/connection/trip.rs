@@ -23,6 +23,9 @@ const MOST_HOPS: u32 = 5;
 /// Longest pause before a command on several keys is sent again that are on their way to another server.
 const ON_THE_WAY: Duration = Duration::from_millis(20);
 
+/// Longer than anybody waits, and short enough to be added to any moment.
+const FOR_EVER: Duration = Duration::from_secs(365 * 86_400);
+
 /// One command, over all its attempts.
 pub(crate) struct Trip {
     class: Class,
@@ -71,11 +74,11 @@ impl Redirection {
 }
 
 impl Trip {
-    pub(crate) fn begin(class: Class, options: &Options) -> Self {
+    pub(crate) fn begin(class: Class, options: &Options, begun: Instant) -> Self {
         Self {
             class,
-            pause: options.retry_delay,
-            until: Instant::now() + options.command_timeout,
+            pause: options.retry_delay.min(FOR_EVER),
+            until: begun + options.command_timeout.min(FOR_EVER),
             retries: options.max_retries,
             hops: MOST_HOPS,
             attempts: 0,
@@ -159,7 +162,7 @@ mod tests {
     fn trip(class: Class) -> Trip {
         let mut options = Options::new(Deployment::Standalone(Address::new("h", 1)));
         options.command_timeout = Duration::from_secs(60);
-        Trip::begin(class, &options)
+        Trip::begin(class, &options, Instant::now())
     }
 
     fn not_sent() -> Result<Answer, CallError> {
@@ -212,7 +215,7 @@ mod tests {
     async fn no_attempt_begins_or_goes_on_after_the_deadline_of_all() {
         let mut options = Options::new(Deployment::Standalone(Address::new("h", 1)));
         options.command_timeout = Duration::from_millis(120);
-        let mut trip = Trip::begin(Class::Idem, &options);
+        let mut trip = Trip::begin(Class::Idem, &options, Instant::now());
         let begin = Instant::now();
         let first = trip.attempt(async { unknown() }).await;
         let Next::Again(pause) = trip.next(first, true) else { panic!("there is time left") };
@@ -221,6 +224,14 @@ mod tests {
         assert!(matches!(second, Err(CallError::Unknown { .. })));
         assert_eq!(begin.elapsed(), options.command_timeout);
         assert!(matches!(trip.next(second, true), Next::Done(_)));
+    }
+
+    #[tokio::test]
+    async fn no_setting_is_too_long() {
+        let mut options = Options::new(Deployment::Standalone(Address::new("h", 1)));
+        (options.command_timeout, options.retry_delay) = (Duration::MAX, Duration::MAX);
+        let mut trip = Trip::begin(Class::Read, &options, Instant::now());
+        assert!(matches!(trip.next(unknown(), true), Next::Again(_) | Next::Done(_)));
     }
 
     #[tokio::test]
