@@ -14,7 +14,6 @@ use std::time::Duration;
 
 use mainstay_core::cache::{Cache, Options, Policy, Store, Ttl};
 use mainstay_core::key::Key;
-use mainstay_core::cache::{Cache, Options, Policy, Ttl};
 use mainstay_core::metrics::{Format, Metrics};
 use mainstay_core::time::Clock;
 use mainstay_redis::Redis;
