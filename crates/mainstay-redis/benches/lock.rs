@@ -20,6 +20,8 @@ use tokio::time::Instant;
 const SAMPLES: usize = 9;
 const TURNS: usize = 8_000;
 const HANDOVERS: usize = 300;
+/// A busy machine is no reason to stop.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Microseconds for each turn as its caller sees it, and what a turn costs the server.
 struct Cost {
@@ -75,7 +77,8 @@ impl Bench {
     async fn connect(&self) -> Redis {
         let address = self.server.address();
         let address = Address::new(address.ip().to_string(), address.port());
-        let options = mainstay_redis::Options::new(Deployment::Standalone(address));
+        let mut options = mainstay_redis::Options::new(Deployment::Standalone(address));
+        options.command_timeout = PATIENCE;
         let redis = Redis::open(options, &Metrics::new(), Clock::system());
         redis.ready(Duration::from_secs(10)).await.expect("the server is there");
         while redis.listen(b"up".into()).await.is_err() {
@@ -86,7 +89,9 @@ impl Bench {
 
     async fn locks(&self, sources: Sources) -> Locks {
         let store = RedisLocks::with_sources(self.connect().await, "bench", "bench", sources);
-        Locks::new(Arc::new(store), Options::default(), &Metrics::new(), Clock::system())
+        let mut options = Options::default();
+        options.op_timeout = PATIENCE;
+        Locks::new(Arc::new(store), options, &Metrics::new(), Clock::system())
     }
 
     async fn bare(&self) -> MultiplexedConnection {

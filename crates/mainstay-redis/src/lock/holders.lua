@@ -5,8 +5,8 @@ for _, holder in ipairs(read(redis.call('GET', KEYS[1]))) do
     break
   end
   shown[#shown + 1] = {
-    string.sub(holder.attempt, 1, 8), holder.fence, holder.permits,
-    whole(math.max(0, now - holder.since)), whole(holder.till - now), holder.owner,
+    string.sub(holder[ATTEMPT], 1, 8), whole(holder[FENCE]), holder[PERMITS],
+    whole(math.max(0, now - holder[SINCE])), whole(holder[TILL] - now), holder[OWNER],
   }
 end
 return shown

@@ -24,7 +24,8 @@
 //! - Locks on a server that evicts keys of its own accord (`maxmemory-policy allkeys-*`), or that are deleted by hand.
 //! - That a message arrives: Redis forgets those of a lost connection. Whoever waits asks again when the
 //!   subscription was lost, every second until there is one again, and when the holder's ttl is over.
-//! - Speed with thousands of holders of one semaphore: each verb reads the line of each holder.
+//! - Speed with thousands of holders of one semaphore: each verb reads and writes all of them, which takes the server
+//!   one to two microseconds for each.
 //!
 //! # If the store is down
 //! [`Refuse`](mainstay_core::store::Degrade::Refuse): every verb fails at once. What is held ends with its ttl.
@@ -61,8 +62,8 @@ const DEAF: Duration = Duration::from_secs(1);
 
 /// Keeps locks on the server of a [`Redis`].
 ///
-/// State for each key that is held: two small strings, and one for each attempt that was lately cancelled; all of them
-/// expire by themselves.
+/// State for each key that is held: two small strings (of a semaphore, one of about 90 bytes for each
+/// holder), and one for each attempt that was lately cancelled; all of them expire by themselves.
 #[derive(Debug)]
 pub struct RedisLocks {
     redis: Redis,

@@ -4,7 +4,7 @@ if KEYS[2] then
 end
 local holders = read(redis.call('GET', KEYS[1]))
 for at, holder in ipairs(holders) do
-  if holder.attempt == ARGV[1] then
+  if holder[ATTEMPT] == ARGV[1] then
     table.remove(holders, at)
     write(KEYS[1], holders)
     redis.call('PUBLISH', ARGV[2], '')

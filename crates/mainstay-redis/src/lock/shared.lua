@@ -1,6 +1,8 @@
--- What all verbs begin with. The holders of a key are one string: a line for each, in the order of their fences,
---   attempt fence permits ttl till since owner
--- with times in microseconds of this server's calendar, which is read once.
+-- What all verbs begin with. The holders of a key are one string, in the order of their fences. Times are microseconds
+-- of this server's calendar, which is read once.
+local HOLDER = '<I4ddddc32s'
+local PERMITS, TTL, TILL, SINCE, FENCE, ATTEMPT, OWNER, NEXT = 1, 2, 3, 4, 5, 6, 7, 8
+
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 
@@ -11,18 +13,15 @@ end
 -- Those whose time is not over. No time left is longer than what was granted: if one is, the calendar was set back,
 -- and what is returned second says that the holders have to be written again.
 local function read(written)
-  local holders, stepped = {}, false
-  for attempt, fence, permits, ttl, till, since, owner in
-    string.gmatch(written or '', '(%x+) (%d+) (%d+) (%d+) (%d+) (%d+) (%S*)\n')
-  do
-    ttl, till = tonumber(ttl), tonumber(till)
-    if till > now + ttl then
-      till, stepped = now + ttl, true
+  local holders, stepped, at = {}, false, 1
+  while written and at <= #written do
+    local holder = {struct.unpack(HOLDER, written, at)}
+    at = holder[NEXT]
+    if holder[TILL] > now + holder[TTL] then
+      holder[TILL], stepped = now + holder[TTL], true
     end
-    if till > now then
-      holders[#holders + 1] = {
-        attempt = attempt, fence = fence, permits = permits, ttl = ttl, till = till, since = since, owner = owner,
-      }
+    if holder[TILL] > now then
+      holders[#holders + 1] = holder
     end
   end
   return holders, stepped
@@ -32,13 +31,12 @@ end
 local function write(key, holders)
   local lines, till = {}, 0
   for at, holder in ipairs(holders) do
-    lines[at] = string.format('%s %s %s %.0f %.0f %s %s\n', holder.attempt, holder.fence, holder.permits,
-      holder.ttl, holder.till, holder.since, holder.owner)
-    till = math.max(till, holder.till)
+    lines[at] = struct.pack(HOLDER, unpack(holder, PERMITS, OWNER))
+    till = math.max(till, holder[TILL])
   end
   if till == 0 then
     redis.call('DEL', key)
   else
-    redis.call('SET', key, table.concat(lines), 'PX', whole(math.ceil((till - now) / 1000) + 1))
+    redis.call('SET', key, table.concat(lines), 'PX', whole((till - now) / 1000 + 1))
   end
 end
