@@ -25,7 +25,7 @@
 //! - That a message arrives: Redis forgets those of a lost connection. Whoever waits asks again when the
 //!   subscription was lost, every second until there is one again, and when the holder's ttl is over.
 //! - Speed with thousands of holders of one semaphore: each verb reads and writes all of them, which takes the server
-//!   one to two microseconds for each.
+//!   two to three microseconds for each.
 //!
 //! # If the store is down
 //! [`Refuse`](mainstay_core::store::Degrade::Refuse): every verb fails at once. What is held ends with its ttl.
