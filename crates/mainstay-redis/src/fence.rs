@@ -10,7 +10,8 @@
 //! # async fn f(redis: mainstay_redis::Redis, locks: mainstay_core::lock::Locks) -> Result<(), Box<dyn std::error::Error>> {
 //! use mainstay_redis::fence::FencedStore;
 //!
-//! let report = FencedStore::new(redis, "billing").key("report:2026-01")?;
+//! let store = FencedStore::new(redis, "billing");
+//! let report = store.key("report:2026-01")?;
 //! let floor = report.get().await?.fence;
 //! let guard = locks.lock("report:2026-01").floor(floor).acquire().await?;
 //! report.set(guard.fence(), b"7 rows").await?; // refused if a later holder has written

@@ -105,6 +105,7 @@ impl Contest {
     }
 
     /// Lets one misfortune come after the other until all have had their share and there were `least`, and judges.
+    #[expect(clippy::print_stdout, reason = "what happened, for who runs it at full scale")]
     async fn under(mut self, mut weather: impl AsyncFnMut(), least: usize) {
         let deadline = Duration::from_secs(60 + 60 * rounds());
         for worker in &mut self.workers {

@@ -72,6 +72,7 @@ async fn holder() {
 /// The runtime that the user's tasks, the connections and the guard live in does nothing at all for five ttls. It has
 /// one thread; the test has another.
 #[test]
+#[expect(clippy::disallowed_methods, reason = "it is to block")]
 fn renewals_go_on_while_the_runtime_is_blocked() {
     let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let (blocked, asking) = (runtime(), runtime());

@@ -1,10 +1,10 @@
 //! Who waits is woken.
 
-use std::time::Instant;
-
 use mainstay_core::lock::{Options, Store};
 use mainstay_testkit::eventually_async;
 use mainstay_testkit::redis::{Proxy, RedisServer};
+
+use tokio::time::Instant;
 
 use super::{SECOND, connect, locks, millis, store};
 
