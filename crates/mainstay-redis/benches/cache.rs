@@ -29,7 +29,7 @@ use tokio::time::Instant;
 
 const KEYS: usize = 1_024;
 const NEAR_ROUNDS: usize = 201;
-const FAR_ROUNDS: usize = 31;
+const FAR_ROUNDS: usize = 15;
 /// Calls of one far round, over all callers; one caller has a tenth of them.
 const CALLS: usize = 6_400;
 
@@ -102,19 +102,35 @@ async fn far_round(callers: usize, case: &Far) -> f64 {
     begun.elapsed().as_nanos() as f64 / calls as f64
 }
 
-/// Each case against the one before it that is marked as bare.
-async fn far_table(cases: &[(Far, usize)]) {
+/// Microseconds of processor that the server has used.
+async fn server_time(server: &RedisServer) -> f64 {
+    let info = server.command(&["INFO", "cpu"]).await;
+    let part = |name: &str| -> f64 {
+        let line = info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+        line.and_then(|seconds| seconds.trim().parse().ok()).expect("it is told")
+    };
+    (part("used_cpu_sys") + part("used_cpu_user")) * 1e6
+}
+
+/// Each case against the one that is named as its bare one.
+async fn far_table(server: &RedisServer, cases: &[(Far, usize)]) {
     for callers in [1, 64] {
         let mut samples = vec![Vec::new(); cases.len()];
+        let mut busy = vec![Vec::new(); cases.len()];
         for _ in 0..FAR_ROUNDS {
-            for ((case, _), samples) in cases.iter().zip(&mut samples) {
+            for (((case, _), samples), busy) in cases.iter().zip(&mut samples).zip(&mut busy) {
+                let before = server_time(server).await;
                 samples.push(far_round(callers, case).await);
+                let calls = if callers == 1 { CALLS / 10 } else { CALLS };
+                busy.push((server_time(server).await - before) / calls as f64);
             }
         }
+        let busy: Vec<f64> = busy.into_iter().map(|samples| nth(samples, 2)).collect();
         let medians: Vec<f64> = samples.into_iter().map(|samples| nth(samples, 2)).collect();
-        println!("\n{:<34} {:>10} {:>18}", format!("far, {callers} callers"), "ns", "throughput to bare");
-        for (((name, _), bare), median) in cases.iter().zip(&medians) {
-            println!("{name:<34} {median:>10.0} {:>18.2}", medians[*bare] / median);
+        let title = format!("far, {callers} callers");
+        println!("\n{title:<34} {:>10} {:>18} {:>15}", "ns", "throughput to bare", "server's us");
+        for ((((name, _), bare), median), busy) in cases.iter().zip(&medians).zip(&busy) {
+            println!("{name:<34} {median:>10.0} {:>18.2} {busy:>15.1}", medians[*bare] / median);
         }
     }
 }
@@ -260,6 +276,6 @@ fn main() {
                 2,
             ),
         ];
-        far_table(&cases).await;
+        far_table(&server, &cases).await;
     });
 }

@@ -191,7 +191,8 @@ impl Met {
             "busy" => State::Busy,
             _ => return Err(CallError::unexpected("no such state")),
         };
-        let server = next().uint()?;
+        let [seconds, micros] = next().into_array()?;
+        let server = seconds.uint()?.saturating_mul(1_000_000).saturating_add(micros.uint()?);
         let value = match next() {
             Answer::Nil => None,
             value => Some((value.into_bytes()?, server)),

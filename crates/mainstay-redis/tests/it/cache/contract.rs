@@ -81,8 +81,8 @@ const BUGS: [Bug; 14] = [
     bug("stale is served as fresh", "fresh_until - now > tonumber(ARGV[3])", "value"),
     bug(
         "a value that is no use is found again",
-        "== ARGV[4] then value = false end",
-        "== '' then value = false end",
+        "string.sub(value, -4) == ARGV[4] then",
+        "string.sub(value, -4) == '' then",
     ),
     bug("a kept lease is given back", "if ARGV[3] == '0' then", "if true then"),
     bug("a tag's epoch repeats", "math.max(old + 1, now)", "1"),
