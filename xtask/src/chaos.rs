@@ -2,20 +2,41 @@
 
 use crate::step::{self, Failure, cargo};
 
-/// How many times the rounds of an ordinary run: enough for a million drops of locks, three million of loads
-/// and three million events.
-const FULL_SCALE: &str = "150";
+/// A package, the random tests in it that count rounds, and how many times the rounds of an ordinary run.
+struct Campaign {
+    package: &'static str,
+    tests: &'static [&'static str],
+    scale: &'static str,
+}
 
-/// The rooms whose random tests count rounds.
-const ROOMS: &[&str] = &["cache::", "event::", "lock::", "rate_limit::"];
+const CAMPAIGNS: &[Campaign] = &[
+    // A million drops of locks, three million of loads, three million events.
+    Campaign {
+        package: "mainstay-core",
+        tests: &["cache::", "event::", "lock::", "rate_limit::"],
+        scale: "150",
+    },
+    // On real servers: 100,000 contended locks while the primary dies, a million steps of a history of versions.
+    Campaign {
+        package: "mainstay-redis",
+        tests: &["cache::history", "cache::processes", "lock::chaos", "lock::dropping"],
+        scale: "50",
+    },
+    // 100,000 schedules of each kind of limit.
+    Campaign { package: "mainstay-redis", tests: &["rate_limit::schedules"], scale: "250" },
+];
 
 /// Optimized, because a million rounds are; `MAINSTAY_ROUNDS` and `MAINSTAY_SEED` are the test's own.
 pub(crate) fn run(args: &[String]) -> Result<(), Failure> {
     Failure::unless_empty(args)?;
-    let mut command = cargo(&["test", "--release", "--package", "mainstay-core", "--test", "it", "--"]);
-    command.args(ROOMS);
-    if std::env::var_os("MAINSTAY_ROUNDS").is_none() {
-        command.env("MAINSTAY_ROUNDS", FULL_SCALE);
+    for campaign in CAMPAIGNS {
+        let mut command =
+            cargo(&["test", "--release", "--package", campaign.package, "--test", "it", "--", "--show-output"]);
+        command.args(campaign.tests);
+        if std::env::var_os("MAINSTAY_ROUNDS").is_none() {
+            command.env("MAINSTAY_ROUNDS", campaign.scale);
+        }
+        step::run(command)?;
     }
-    step::run(command)
+    Ok(())
 }
