@@ -30,8 +30,16 @@ const CAMPAIGNS: &[Campaign] = &[
 pub(crate) fn run(args: &[String]) -> Result<(), Failure> {
     Failure::unless_empty(args)?;
     for campaign in CAMPAIGNS {
-        let mut command =
-            cargo(&["test", "--release", "--package", campaign.package, "--test", "it", "--", "--show-output"]);
+        let mut command = cargo(&[
+            "test",
+            "--release",
+            "--package",
+            campaign.package,
+            "--test",
+            "it",
+            "--",
+            "--show-output",
+        ]);
         command.args(campaign.tests);
         if std::env::var_os("MAINSTAY_ROUNDS").is_none() {
             command.env("MAINSTAY_ROUNDS", campaign.scale);
