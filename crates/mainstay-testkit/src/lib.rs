@@ -7,6 +7,7 @@
 //! - [`redis`] runs real Redis servers that a test kills, freezes and cuts off.
 //! - [`worker`] runs a part of a test in further processes.
 //! - [`TestClock`] is a clock a test holds in its hand.
+//! - [`Port`] is a free port, for what cannot listen on port 0.
 //! - [`Seed`] makes a random test replayable.
 //! - [`program`] finds a program the test runs, or says how to install it; [`promtool`] judges metrics.
 //!
@@ -23,6 +24,7 @@ pub mod faulty;
 mod freeze;
 pub mod http;
 pub mod mutants;
+mod port;
 mod program;
 mod promtool;
 pub mod redis;
@@ -32,6 +34,7 @@ mod wait;
 pub mod worker;
 
 pub use clock::TestClock;
+pub use port::Port;
 pub use program::program;
 pub use promtool::promtool;
 pub use seed::{Rng, Seed};

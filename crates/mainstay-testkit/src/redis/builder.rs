@@ -1,9 +1,9 @@
 //! What a server is started with.
 
 use super::RedisServer;
-use super::port::Port;
 use super::process::Process;
 use super::tls::Tls;
+use crate::Port;
 use crate::program;
 
 /// What a server is started with; made by [`RedisServer::builder`].

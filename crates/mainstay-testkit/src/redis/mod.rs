@@ -15,7 +15,6 @@ mod builder;
 mod clock_shim;
 mod cluster;
 mod guard;
-mod port;
 mod process;
 mod proxy;
 mod resp;

@@ -3,10 +3,10 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use super::port::Port;
 use super::process::Process;
 use super::resp::{Reply, ask};
 use super::tls::Tls;
+use crate::Port;
 use tokio::time::timeout;
 
 use super::{DEADLINE, POLL, RedisServerBuilder};

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::port::Port;
+use crate::Port;
 use crate::program;
 
 /// A second port that speaks TLS.

@@ -12,8 +12,8 @@ use mainstay::http::RequestContext;
 use mainstay::metrics::Format;
 use mainstay::telemetry::trace_context::TraceContext;
 use mainstay::{Mainstay, ServeError};
-use mainstay_testkit::eventually_async;
 use mainstay_testkit::http::Request;
+use mainstay_testkit::{Port, eventually_async};
 use opentelemetry_proto::tonic::trace::v1::{Span, span::SpanKind, status::StatusCode};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -29,12 +29,13 @@ struct Served {
     app: Mainstay,
     addr: SocketAddr,
     done: JoinHandle<Result<(), ServeError>>,
+    _port: Port,
 }
 
 impl Served {
     async fn start(settings: &[(&str, &str)]) -> Self {
-        let addr = free_address().await;
-        let port = addr.port().to_string();
+        let reserved = Port::reserve();
+        let (addr, port) = (reserved.address(), reserved.number().to_string());
         let own = [
             ("HOST", "127.0.0.1"),
             ("PORT", &port),
@@ -57,7 +58,7 @@ impl Served {
             Request::get(addr, "/distributed/live").try_send().await.is_ok()
         })
         .await;
-        Self { app, addr, done }
+        Self { app, addr, done, _port: reserved }
     }
 
     /// Sends a request; returns the `traceparent` that its handler would pass on.
@@ -91,10 +92,6 @@ fn routes() -> Router {
     Router::new().route("/orders/{id}", get(order)).route("/panic", get(panics))
 }
 
-async fn free_address() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
-}
-
 fn ids(span: &Span) -> (String, String, String) {
     let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect();
     (hex(&span.trace_id), hex(&span.span_id), hex(&span.parent_span_id))
@@ -103,7 +100,8 @@ fn ids(span: &Span) -> (String, String, String) {
 #[test]
 fn a_request_becomes_a_server_span_in_its_callers_trace_under_the_id_that_is_passed_on() {
     let log = alone(&[], async {
-        let collector = Collector::start(free_address().await).await;
+        let port = Port::reserve();
+        let collector = Collector::start(port.address()).await;
         let app = Served::start(&[("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.endpoint())]).await;
         let passed_on = app.order(CALLER).await;
         app.order("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00").await;
@@ -177,7 +175,8 @@ fn a_collector_that_hangs_costs_spans_but_no_request_and_no_shutdown() {
 #[test]
 fn a_collector_that_is_away_is_one_warning_and_gets_what_comes_when_it_is_back() {
     let log = alone(&[("OTEL_BSP_SCHEDULE_DELAY", "10")], async {
-        let addr = free_address().await;
+        let port = Port::reserve();
+        let addr = port.address();
         let app = Served::start(&[
             ("OTEL_EXPORTER_OTLP_ENDPOINT", &format!("http://{addr}/")),
             ("OTEL_TRACES_SAMPLER_ARG", "0"),
@@ -206,7 +205,8 @@ fn a_collector_that_is_away_is_one_warning_and_gets_what_comes_when_it_is_back()
 #[test]
 fn a_trace_that_begins_here_is_recorded_by_the_ratio_and_says_so_to_the_services_it_reaches() {
     alone(&[], async {
-        let collector = Collector::start(free_address().await).await;
+        let port = Port::reserve();
+        let collector = Collector::start(port.address()).await;
         let app = Served::start(&[("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.endpoint())]).await;
         let begun = app.order("").await;
         assert!(begun.is_sampled());

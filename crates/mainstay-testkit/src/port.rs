@@ -11,18 +11,29 @@ const RANGE: std::ops::Range<u16> = 10_000..22_000;
 /// What Redis adds to the port of a cluster node to get the port of its bus.
 const BUS: u16 = 10_000;
 
-/// A TCP port of this machine, and the bus port that belongs to it.
+/// A free TCP port of this machine (and, for a Redis server, the bus port that belongs to it), for whatever cannot
+/// listen on port 0 and say where it is.
+///
+/// ```
+/// let port = mainstay_testkit::Port::reserve();
+/// assert!(std::net::TcpListener::bind(port.address()).is_ok());
+/// ```
 ///
 /// Held by the UDP port of the same number, which no server wants: nobody else's `Port` becomes the
 /// same one, in any process, while this value lives, whether or not a server listens.
 #[derive(Debug)]
-pub(super) struct Port {
+pub struct Port {
     number: u16,
     _held: UdpSocket,
 }
 
 impl Port {
-    pub(super) fn reserve() -> Self {
+    /// One that nobody listens on.
+    ///
+    /// # Panics
+    /// If none of a thousand is free.
+    #[must_use]
+    pub fn reserve() -> Self {
         let random = RandomState::new();
         (0..1_000_u32)
             .find_map(|attempt| {
@@ -39,11 +50,15 @@ impl Port {
         (free(number) && free(number + BUS)).then_some(Self { number, _held: held })
     }
 
-    pub(super) fn number(&self) -> u16 {
+    /// Its number.
+    #[must_use]
+    pub const fn number(&self) -> u16 {
         self.number
     }
 
-    pub(super) fn address(&self) -> SocketAddr {
+    /// On 127.0.0.1.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
         (Ipv4Addr::LOCALHOST, self.number).into()
     }
 }
