@@ -12,6 +12,7 @@ use mainstay_core::metrics::Metrics;
 use mainstay_core::rate_limit::RateLimiter;
 use mainstay_http::RateLimitLayer;
 use mainstay_http::endpoint::Info;
+use mainstay_redis::Redis;
 use mainstay_sql::Database;
 
 use crate::wiring::{Primitives, Storage};
@@ -105,6 +106,13 @@ impl Mainstay {
     #[must_use]
     pub fn events(&self) -> &Events {
         &self.0.primitives.events
+    }
+
+    /// The connection that cache, locks and limits share, where Redis is configured: for values of the service's own,
+    /// such as those of a [`FencedStore`](mainstay_redis::fence::FencedStore).
+    #[must_use]
+    pub fn redis(&self) -> Option<&Redis> {
+        self.0.primitives.redis.as_ref()
     }
 
     /// The components built from the service's constructors.

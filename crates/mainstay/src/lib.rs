@@ -41,6 +41,7 @@
 //!
 //! # Features
 //! - `docs` (default): a page at `/docs` that shows the OpenAPI document.
+//! - `redis-tls`: encrypted connections to Redis (`rediss://`, `REDIS_TLS`, `REDIS_TLS_CA`).
 //! - `otlp`: requests become spans of an OpenTelemetry collector at `OTEL_EXPORTER_OTLP_ENDPOINT`
 //!   (`http://host:4318`; unset, nothing is exported), with `OTEL_EXPORTER_OTLP_TIMEOUT` for one
 //!   export and `OTEL_TRACES_SAMPLER_ARG` for the share of the traces that begin here.
@@ -61,6 +62,7 @@ pub use mainstay_core::{
     store, task, telemetry, time,
 };
 pub use mainstay_http as http;
+pub use mainstay_redis as redis;
 pub use mainstay_sql as sql;
 
 /// The HTTP framework that handlers are written for.

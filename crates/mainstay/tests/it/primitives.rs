@@ -11,7 +11,9 @@ use mainstay::container::Dep;
 use mainstay::event::{Event, Events};
 use mainstay::lock::Locks;
 use mainstay::rate_limit::{Quota, RateLimiter};
+use mainstay::redis::fence::FencedStore;
 use mainstay_testkit::http::Request;
+use mainstay_testkit::redis::RedisServer;
 use serde_json::Value;
 
 use crate::support::{Running, builder, free_addr, status};
@@ -153,4 +155,42 @@ async fn info_says_what_each_part_does_when_its_store_is_down() {
         assert!(rule(name).starts_with(word), "{name}: {}", rule(name));
     }
     running.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn two_apps_on_one_redis_share_all_but_events_and_its_connection_is_there_for_more() {
+    let redis = RedisServer::start().await;
+    let url = redis.url();
+    let start = || builder(&[("REDIS_URL", url.as_str()), ("SERVICE_NAME", "shared")]).start();
+    let (one, other) = (start().await.unwrap(), start().await.unwrap());
+
+    one.cache().set("k", &7, Ttl::minutes(1)).await.unwrap();
+    assert_eq!(other.cache().get::<i32>("k").await.unwrap(), Some(7));
+    let guard = one.lock("k").acquire().await.unwrap();
+    assert!(other.locks().lock("k").try_acquire().await.is_err());
+    assert!(one.rate_limiter().check("k", Quota::per_minute(1)).await.unwrap().allowed);
+    assert!(!other.rate_limiter().check("k", Quota::per_minute(1)).await.unwrap().allowed);
+
+    let reports = FencedStore::new(one.redis().unwrap().clone(), "shared");
+    reports.key("report").unwrap().set(guard.fence(), b"7 rows").await.unwrap();
+    assert_eq!(reports.key("report").unwrap().get().await.unwrap().fence, guard.fence());
+}
+
+#[tokio::test]
+async fn services_of_different_names_on_one_redis_share_nothing() {
+    let redis = RedisServer::start().await;
+    let url = redis.url();
+    let start = |name: &'static str| builder(&[("REDIS_URL", url.as_str()), ("SERVICE_NAME", name)]).start();
+    let (one, other) = (start("one").await.unwrap(), start("other").await.unwrap());
+    one.cache().set("k", &7, Ttl::minutes(1)).await.unwrap();
+    assert_eq!(other.cache().get::<i32>("k").await.unwrap(), None);
+    let _held = one.lock("k").acquire().await.unwrap();
+    drop(other.locks().lock("k").try_acquire().await.unwrap());
+}
+
+#[tokio::test]
+async fn a_url_of_redis_that_is_none_is_named_and_its_password_is_not() {
+    let refused = builder(&[("REDIS_URL", "redis://user:canary@host:port")]).start().await.unwrap_err();
+    let text = refused.to_string();
+    assert!(text.contains("port") && !text.contains("canary"), "{text}");
 }

@@ -14,7 +14,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// An address that nothing listens on, as far as one can know beforehand.
 pub(crate) fn free_addr() -> SocketAddr {
-    std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap()
+    mainstay_testkit::Port::reserve().address()
 }
 
 pub(crate) fn builder(variables: &[(&str, &str)]) -> Builder {
