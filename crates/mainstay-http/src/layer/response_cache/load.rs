@@ -5,9 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use axum::body::Body;
 use axum::extract::Request;
 use axum::response::Response;
-use bytes::Bytes;
 use http::request::Parts;
-use http::{HeaderMap, StatusCode, header};
+use http::{HeaderMap, header};
 use mainstay_core::cache::{Cache, Error, Lifetime, Policy};
 use tower::ServiceExt;
 use tracing::{Instrument, Span};
@@ -111,7 +110,8 @@ pub(super) async fn fetch<S: Handler>(
             if let (None, Error::Policy { .. } | Error::Key(_)) = (failed, &error) {
                 tracing::warn!(%error, "answered without the cache");
             }
-            failed.map_or(Fetched::Nothing, |failed| Fetched::Failure(failed.response()))
+            let told = failed.filter(|failed| failed.kept.answers(&call.request.headers));
+            told.map_or(Fetched::Nothing, |failed| Fetched::Failure(failed.response()))
         }
         (Ok(None), State::Idle | State::Begun) => Fetched::Nothing,
     }
@@ -146,11 +146,11 @@ async fn load<S: Handler>(
     let failed = answer.status.is_server_error();
     let vary = storable::vary(&gate.rule, &answer.headers);
     let lifetime = storable::lifetime(&gate.rule, audience, &answer, now);
-    let stored = vary.zip(lifetime);
-    if stored.is_none() && !(failed && may_be_told(&answer.headers, audience)) {
+    let for_others = lifetime.is_some() || (failed && may_be_told(&answer.headers, audience));
+    let Some(vary) = vary.filter(|_| for_others) else {
         slot.put(State::Own(Response::from_parts(answer, body)));
         return if failed { Err(Failed(None)) } else { Ok(None) };
-    }
+    };
     let body = match body::read(&answer.headers, body, gate.rule.max_body).await {
         Read::Whole(body) => body,
         Read::Unread(body) => {
@@ -158,17 +158,13 @@ async fn load<S: Handler>(
             return if failed { Err(Failed(None)) } else { Ok(None) };
         }
     };
-    let Some((vary, lifetime)) = stored else {
-        let failure = Failure {
-            status: answer.status,
-            headers: answer.headers.clone(),
-            body: body.clone(),
-            problem: answer.extensions.get().cloned(),
-        };
+    let kept = Kept::new(&answer, body.clone(), vary, &call.request.headers, now);
+    let Some(lifetime) = lifetime else {
+        let failure = Failure { kept, problem: answer.extensions.get().cloned() };
         slot.put(State::Own(Response::from_parts(answer, Body::from(body))));
         return Err(Failed(Some(failure)));
     };
-    let kept = Arc::new(Kept::new(&answer, body, vary, &call.request.headers, now));
+    let kept = Arc::new(kept);
     slot.put(State::Kept(Arc::clone(&kept)));
     Ok(Some((kept, lifetime)))
 }
@@ -186,18 +182,14 @@ struct Failed(Option<Failure>);
 
 #[derive(Debug)]
 struct Failure {
-    status: StatusCode,
-    headers: HeaderMap,
-    body: Bytes,
+    kept: Kept,
     /// So that each reads their own request id in it.
     problem: Option<Problem>,
 }
 
 impl Failure {
     fn response(&self) -> Response {
-        let mut response = Response::new(Body::from(self.body.clone()));
-        *response.status_mut() = self.status;
-        *response.headers_mut() = self.headers.clone();
+        let mut response = self.kept.response();
         if let Some(problem) = &self.problem {
             response.extensions_mut().insert(problem.clone());
         }

@@ -129,6 +129,27 @@ async fn a_failure_that_may_speak_of_one_client_goes_to_no_other() {
 }
 
 #[tokio::test]
+async fn a_failure_that_varies_goes_to_those_who_asked_the_same() {
+    for (vary, calls) in [("accept-language", 1 + 4), ("*", 8)] {
+        let it = fixture();
+        let routes = it.routes(minute(), move |request, mut response| {
+            let language = request.headers()["accept-language"].to_str().unwrap().to_owned();
+            *response.body_mut() = Body::from(language);
+            *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+            add(response.headers_mut(), &[("vary", vary)]);
+            response
+        });
+        let languages = ["de", "de", "de", "de", "en", "en", "en", "en"];
+        let headers = languages.map(|language| [("accept-language", language)]);
+        let answers = join_all(headers.iter().map(|headers| get_with(&routes, "/a", headers))).await;
+        for (answer, language) in answers.iter().zip(languages) {
+            assert_eq!((answer.status.as_u16(), answer.body.as_str()), (500, language), "{vary}");
+        }
+        assert_eq!(it.calls(), calls, "{vary}");
+    }
+}
+
+#[tokio::test]
 async fn an_answer_that_was_being_made_when_its_tag_was_invalidated_is_not_kept() {
     let it = fixture();
     let gated = gated(&it, minute().tag("things"), text);
