@@ -5,6 +5,7 @@ use std::time::Duration;
 use axum::extract::{OriginalUri, RawPathParams, Request};
 use http::{HeaderName, StatusCode, Uri};
 use mainstay_core::cache::Policy;
+use percent_encoding::percent_decode_str;
 
 /// Which answers a [`ResponseCacheLayer`](super::ResponseCacheLayer) keeps, for whom and for how long.
 ///
@@ -122,8 +123,8 @@ impl ResponseCacheRule {
         Self { max_query: bytes, ..self }
     }
 
-    /// Any other method than GET and HEAD that comes through the layer takes away what was kept of its path, and all
-    /// that bears its tags, before it is answered. Not if it was refused (4xx).
+    /// Any request that is not safe (POST, PUT, DELETE, …) and comes through the layer takes away what was kept of its
+    /// path, however that is spelled, and all that bears its tags, before it is answered. Not if it was refused (4xx).
     #[must_use]
     pub fn invalidated_by_writes(self) -> Self {
         Self { invalidates: true, ..self }
@@ -140,7 +141,11 @@ impl ResponseCacheRule {
 
     /// All tags of a target.
     pub(super) fn tags(&self, target: &ResponseTarget<'_>) -> Vec<Arc<str>> {
-        let own = self.invalidates.then(|| Arc::from(format!("http:{}", target.path())));
+        // Decoded: a route takes all spellings of a path, and a write to one changes what is kept of each.
+        let own = self.invalidates.then(|| {
+            let path = percent_decode_str(target.path()).decode_utf8_lossy();
+            Arc::from(format!("http:{path}"))
+        });
         let made = self.tag_by.iter().filter_map(|name| name(target)).map(Arc::from);
         self.tags.iter().cloned().chain(made).chain(own).collect()
     }

@@ -58,6 +58,25 @@ async fn a_write_takes_away_its_path_and_its_tags_before_it_is_answered() {
 }
 
 #[tokio::test]
+async fn a_write_takes_away_its_path_however_its_bytes_are_spelled() {
+    for (read, written) in [
+        ("/users/%31", "/users/1"),
+        ("/users/1", "/users/%31"),
+        ("/users/a%2fb", "/users/a%2Fb"),
+        ("/users/%7Ea%25b%", "/users/~a%25b%"),
+    ] {
+        let it = fixture();
+        let route = get(async || "a").put(async || "put");
+        let routes =
+            Router::new().route("/users/{id}", route.layer(it.layer(minute().invalidated_by_writes())));
+        get_with(&routes, read, &[]).await;
+        assert_eq!(said(&routes, read).await, HIT);
+        ask(&routes, "PUT", written, &[]).await;
+        assert_eq!(said(&routes, read).await, STORED, "{read} {written}");
+    }
+}
+
+#[tokio::test]
 async fn a_write_of_one_path_leaves_others_that_share_no_tag() {
     let it = fixture();
     let routes = it.routes(minute().invalidated_by_writes(), |_, response| response);
