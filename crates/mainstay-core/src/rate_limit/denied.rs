@@ -43,12 +43,17 @@ struct Denial {
     empty_at: Moment,
 }
 
-/// Taken before the store is asked.
+/// When a store that has to be waited for was asked.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Asked {
     at: Moment,
-    refunds: u64,
+    refunds: Refunds,
 }
+
+/// How many refunds had ended. Taken before the store is asked, which may decide before we know that it is far: a
+/// refund that its answer does not know of must not have been counted here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Refunds(u64);
 
 impl Denied {
     pub(super) fn new(clock: Clock) -> Self {
@@ -81,9 +86,13 @@ impl Denied {
         })
     }
 
-    pub(super) fn asked(&self) -> Asked {
-        // Before the question: a refund that the answer does not know of must not have been counted here.
-        Asked { refunds: self.refunds.load(Ordering::SeqCst), at: self.clock.now() }
+    #[inline]
+    pub(super) fn refunds(&self) -> Refunds {
+        Refunds(self.refunds.load(Ordering::SeqCst))
+    }
+
+    pub(super) fn asked(&self, refunds: Refunds) -> Asked {
+        Asked { refunds, at: self.clock.now() }
     }
 
     /// Remembers a refusal of one charge by itself.
@@ -104,7 +113,7 @@ impl Denied {
         keys.insert(query.owned(), denial);
         self.used.store(true, Ordering::Relaxed);
         // A refund that came in between may have made room.
-        if self.refunds.load(Ordering::SeqCst) != asked.refunds {
+        if self.refunds() != asked.refunds {
             keys.remove(&query);
         }
     }
@@ -180,7 +189,7 @@ mod tests {
         }
         let verdict =
             Verdict { fits: false, remaining: 0, retry_after: Some(WAIT), reset_after: WAIT, receipt: None };
-        denied.learn(&debit, &verdict, denied.asked());
+        denied.learn(&debit, &verdict, denied.asked(denied.refunds()));
         false
     }
 

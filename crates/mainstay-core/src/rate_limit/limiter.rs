@@ -10,7 +10,7 @@ use tracing::Instrument;
 
 use super::config::Options;
 use super::decision::{Charged, Decision, Decisions, Refusal};
-use super::denied::Denied;
+use super::denied::{Denied, Refunds};
 use super::error::Error;
 use super::instruments::Instruments;
 use super::memory::Memory;
@@ -160,6 +160,7 @@ impl Core {
             if let Some(decision) = self.denied_before(&debit, mode) {
                 return Ok(decision);
             }
+            let refunds = self.denied.refunds();
             let pending = {
                 let reply = self.store.decide(std::slice::from_ref(&debit), mode);
                 // Read where it is: most checks end here, and moving a verdict costs as much as deciding.
@@ -174,18 +175,19 @@ impl Core {
                 reply
             };
             // Boxed, so that a check that need not wait is a small future.
-            Ok(Box::pin(self.settle_one(pending, Charge { key, quota, cost }, &debit, mode)).await)
+            Ok(Box::pin(self.settle_one(pending, refunds, Charge { key, quota, cost }, &debit, mode)).await)
         }
     }
 
     async fn settle_one(
         &self,
         reply: Reply<'_, Result<Verdicts, StoreError>>,
+        refunds: Refunds,
         charge: Charge<'_>,
         debit: &Debit<'_>,
         mode: Mode,
     ) -> Decision {
-        let decisions = self.settle(reply, &[charge], std::slice::from_ref(debit), mode).await;
+        let decisions = self.settle(reply, refunds, &[charge], std::slice::from_ref(debit), mode).await;
         decisions.into_iter().next().expect("one decision for one charge")
     }
 
@@ -199,8 +201,9 @@ impl Core {
         {
             return Ok(Decisions(smallvec![decision]));
         }
+        let refunds = self.denied.refunds();
         let reply = self.store.decide(&debits, Mode::Take);
-        Ok(Decisions(self.settle(reply, charges, &debits, Mode::Take).await))
+        Ok(Decisions(self.settle(reply, refunds, charges, &debits, Mode::Take).await))
     }
 
     /// The refusal of a charge by itself that the store would only repeat.
@@ -215,11 +218,12 @@ impl Core {
     async fn settle(
         &self,
         reply: Reply<'_, Result<Verdicts, StoreError>>,
+        refunds: Refunds,
         charges: &[Charge<'_>],
         debits: &[Debit<'_>],
         mode: Mode,
     ) -> SmallVec<[Decision; 1]> {
-        let asked = reply.get().is_none().then(|| self.denied.asked());
+        let asked = reply.get().is_none().then(|| self.denied.asked(refunds));
         let decisions = match self.ask(reply).await {
             Ok(verdicts) if verdicts.len() == debits.len() => {
                 if let (Mode::Take, Some(asked), [debit], [verdict]) = (mode, asked, debits, &*verdicts) {

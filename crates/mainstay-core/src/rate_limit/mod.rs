@@ -23,7 +23,8 @@
 //! - Cancelling a check takes no charge back.
 //! - That a refund made by another process is noticed at once. A store that has to be waited for is not asked again
 //!   about a key and cost that it refused, until the wait it told is over; a refund through this limiter ends that.
-//!   Without refunds the answer is the one the store would give.
+//!   Nor, for the same reason, that the store lost what it had counted, or that its clock leapt. Else the answer is
+//!   the one the store would give.
 //!
 //! # If the store is down
 //! The word is `local`: each process goes on with its share of the limit, the limit divided by

@@ -1,13 +1,13 @@
 //! What a far store refused is not asked again before its time.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::FutureExt;
 use mainstay_core::metrics::{Format, Metrics};
 use mainstay_core::rate_limit::{
-    Charge, Debit, Memory, Mode, Options, Quota, RateLimiter, Receipt, Store, Verdicts,
+    Charge, Debit, Decision, Memory, Mode, Options, Quota, RateLimiter, Receipt, Store, Verdicts,
 };
 use mainstay_core::store::{Reply, StoreError};
 use tokio::sync::Notify;
@@ -132,6 +132,46 @@ async fn a_refusal_from_before_a_refund_is_not_remembered_after_it() {
     rig.store.answers.notify_one();
     assert!(!late.await.unwrap().allowed);
     assert!(rig.limiter.check("k", API).await.unwrap().allowed);
+}
+
+/// A store that has decided before the caller goes on, as one whose command is sent at once can have. In between
+/// comes a refund of another task.
+#[derive(Debug)]
+struct Eager {
+    inner: Memory,
+    refund: Mutex<Option<(RateLimiter, Decision)>>,
+}
+
+impl Store for Eager {
+    fn decide<'a>(&'a self, debits: &'a [Debit<'a>], mode: Mode) -> Reply<'a, Result<Verdicts, StoreError>> {
+        let decided = now(self.inner.decide(debits, mode));
+        if let Some((limiter, charged)) = self.refund.lock().unwrap().take() {
+            now(limiter.refund("k", API, &charged)).unwrap();
+        }
+        Reply::pending(async { decided })
+    }
+
+    fn refund<'a>(&'a self, debit: Debit<'a>, receipt: Receipt) -> Reply<'a, Result<(), StoreError>> {
+        self.inner.refund(debit, receipt)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refund_that_overtakes_the_asking_task_is_noticed() {
+    let time = Hand::new();
+    let store = Arc::new(Eager { inner: Memory::new(1_000, time.clock()), refund: Mutex::default() });
+    let limiter = RateLimiter::new(store.clone(), Options::default(), &Metrics::new(), time.clock());
+    for both in [false, true] {
+        let ask = async || match both {
+            true => limiter.check_all(&[Charge::new("k", API)]).await.unwrap().allowed(),
+            false => limiter.check("k", API).await.unwrap().allowed,
+        };
+        let charged = limiter.check_cost("k", API, if both { 2 } else { 3 }).await.unwrap();
+        assert!(charged.allowed);
+        *store.refund.lock().unwrap() = Some((limiter.clone(), charged));
+        assert!(!ask().await, "decided before the refund");
+        assert!(ask().await, "and asked again after it");
+    }
 }
 
 #[tokio::test(start_paused = true)]
