@@ -15,7 +15,7 @@ use mainstay_core::lock::{Locks, Memory, Options, Store};
 use mainstay_core::metrics::{Format, Metrics};
 use mainstay_core::rate_limit::Outage;
 use mainstay_core::time::Clock;
-use mainstay_http::{ConcurrencyLayer, ConcurrencyRule};
+use mainstay_http::{ConcurrencyLayer, ConcurrencyRule, TrustedProxies};
 use mainstay_testkit::eventually_async;
 use mainstay_testkit::faulty::lock::Faulty;
 use mainstay_testkit::faulty::{Fault, Faults};
@@ -102,12 +102,16 @@ async fn each_client_has_as_many_in_flight_as_the_rule_says() {
 }
 
 #[tokio::test]
-async fn a_rule_for_all_refuses_with_503() {
-    let rig = rig(memory(), ConcurrencyRule::for_all("report", 1));
-    let _first = rig.enter("a").await.unwrap();
-    let refused = rig.enter("b").await.err().unwrap();
-    assert_eq!(refused.status(), 503);
-    assert!(refused.headers().contains_key("retry-after"));
+async fn a_rule_for_all_refuses_with_503_whoever_is_trusted() {
+    let proxies = TrustedProxies::parse(["10.0.0.0/8"]).unwrap();
+    let rule = ConcurrencyRule::for_all("report", 1);
+    for rule in [rule.clone(), rule.trusting(proxies)] {
+        let rig = rig(memory(), rule);
+        let _first = rig.enter("a").await.unwrap();
+        let refused = rig.enter("b").await.err().unwrap();
+        assert_eq!(refused.status(), 503);
+        assert!(refused.headers().contains_key("retry-after"));
+    }
 }
 
 #[tokio::test]

@@ -27,28 +27,31 @@ pub struct ConcurrencyRule {
     pub(super) ttl: Duration,
     pub(super) outage: Outage,
     instances: u32,
-    /// `None`: all requests count together.
-    identity: Option<Identity>,
+    identity: Identity,
+    /// Or all requests count together.
+    per_client: bool,
 }
 
 impl ConcurrencyRule {
     /// At most `permits` (1 to 10,000) requests at once, of all clients together. Rules of the same name share them.
     #[must_use]
-    pub const fn for_all(name: &'static str, permits: u32) -> Self {
+    pub fn for_all(name: &'static str, permits: u32) -> Self {
         let (ttl, outage) = (Duration::from_secs(30), Outage::Local { share: None });
-        Self { name, permits, ttl, outage, instances: 1, identity: None }
+        let (identity, per_client) = (Identity::default(), false);
+        Self { name, permits, ttl, outage, instances: 1, identity, per_client }
     }
 
     /// At most `permits` (1 to 10,000) requests of each [`Client`](crate::Client) at once.
     #[must_use]
     pub fn per_client(name: &'static str, permits: u32) -> Self {
-        Self { identity: Some(Identity::default()), ..Self::for_all(name, permits) }
+        Self { per_client: true, ..Self::for_all(name, permits) }
     }
 
     /// Whose word is taken about where a request comes from. Nobody's, if not set.
     #[must_use]
-    pub fn trusting(self, proxies: TrustedProxies) -> Self {
-        self.identified(|identity| identity.trust(proxies))
+    pub fn trusting(mut self, proxies: TrustedProxies) -> Self {
+        self.identity.trust(proxies);
+        self
     }
 
     /// Counts per caller, as [`RateLimitRule::keyed_by`](crate::RateLimitRule::keyed_by).
@@ -96,14 +99,15 @@ impl ConcurrencyRule {
 
     /// What the locks call the permits that this request needs one of.
     pub(super) fn key(&self, request: &Request) -> String {
-        match &self.identity {
-            Some(identity) => format!("in-flight:{}:{}", self.name, identity.of(request)),
-            None => format!("in-flight:{}", self.name),
+        if self.per_client {
+            format!("in-flight:{}:{}", self.name, self.identity.of(request))
+        } else {
+            format!("in-flight:{}", self.name)
         }
     }
 
     pub(super) const fn is_per_client(&self) -> bool {
-        self.identity.is_some()
+        self.per_client
     }
 
     /// How many this process may let in by itself, at least 1.
@@ -115,7 +119,7 @@ impl ConcurrencyRule {
     }
 
     fn identified(mut self, change: impl FnOnce(&mut Identity)) -> Self {
-        change(self.identity.get_or_insert_default());
-        self
+        change(&mut self.identity);
+        Self { per_client: true, ..self }
     }
 }
