@@ -5,8 +5,8 @@
 //! - After [`InvalidatingTransaction::commit`] has returned, nobody gets a result from before its commit under the tags it
 //!   named: neither one that is kept nor one of a query that began before (its fill is refused, C2 and C3 of the
 //!   [cache]). The invalidation follows the commit and precedes the answer to the writer.
-//! - It also follows where the writer cannot know: the commit's outcome is unknown, its future was dropped,
-//!   the cache's store is away. It is then repeated in the background until the store answers.
+//! - It also follows where the writer does not wait for it: a commit whose future was dropped goes on, its outcome is
+//!   unknown, the cache's store is away. It is then repeated in the background until the store answers.
 //! - Results are told apart by the statement's name and text and by its values, each with its type.
 //!
 //! # Not promised
@@ -16,6 +16,8 @@
 //!   a version, keep it with `Cache::set_if_newer` instead.
 //! - Writes past [`CachedQueries::begin`], by other programs say, take nothing away: the time to live is what bounds
 //!   their staleness. So does a process that dies between its commit and its invalidation.
+//! - A commit that ends in [`Error::Timeout`] may still happen, and after the invalidation: what was read in between
+//!   is served until its time to live ends.
 //! - Databases are not told apart: two behind one cache need statements of different names.
 //!
 //! # If the store is down
@@ -57,6 +59,9 @@ use std::sync::Arc;
 
 use mainstay_core::cache::{self, Cache, Cached, Policy};
 use mainstay_core::key::Key;
+use mainstay_core::task::TaskGroup;
+use tokio::sync::oneshot;
+use tokio::time::Instant;
 use tracing::{Instrument, Span};
 
 use crate::backend::Statement;
@@ -67,13 +72,15 @@ use crate::{Database, Error, Query, Row, Transaction, Value};
 pub struct CachedQueries {
     db: Database,
     cache: Cache,
+    /// Commits, which go on when their caller leaves.
+    commits: Arc<TaskGroup>,
 }
 
 impl CachedQueries {
     /// Keeps results of `db` in `cache`.
     #[must_use]
     pub fn new(db: Database, cache: Cache) -> Self {
-        Self { db, cache }
+        Self { db, cache, commits: Arc::default() }
     }
 
     /// Starts a query, as [`Database::query`] does. `name` is its label in metrics and part of its key; results that
@@ -92,7 +99,8 @@ impl CachedQueries {
     ) -> Result<InvalidatingTransaction, Error> {
         let tags: Vec<Box<str>> = tags.into_iter().map(Into::into).collect();
         tags.iter().try_for_each(|tag| check_tag(tag))?;
-        Ok(InvalidatingTransaction { tx: self.db.begin().await?, cache: self.cache.clone(), tags })
+        let (tx, cache, commits) = (self.db.begin().await?, self.cache.clone(), Arc::clone(&self.commits));
+        Ok(InvalidatingTransaction { tx, cache, commits, tags })
     }
 }
 
@@ -159,7 +167,7 @@ impl CachedQuery<'_> {
     where
         Fut: Future<Output = Result<Option<T>, Error>> + Send + 'static,
     {
-        let Self { queries: CachedQueries { db, cache }, statement } = self;
+        let Self { queries: CachedQueries { db, cache, .. }, statement } = self;
         let key = key::of(kind, &statement);
         let (work, again) = ((fetch.clone(), db.clone(), statement.clone()), fetch);
         // A load is a task of the cache; what it logs belongs to the request that began it.
@@ -192,6 +200,7 @@ impl CachedQuery<'_> {
 pub struct InvalidatingTransaction {
     tx: Transaction,
     cache: Cache,
+    commits: Arc<TaskGroup>,
     tags: Vec<Box<str>>,
 }
 
@@ -209,20 +218,29 @@ impl InvalidatingTransaction {
 
     /// Makes the effects permanent, and then takes away all results that bear one of the tags.
     ///
-    /// If this future is dropped the outcome is unknown, and the tags are invalidated in the background.
+    /// If this future is dropped once it was polled, the commit goes on, and the tags are invalidated after it.
     /// That the cache could not be told yet is logged and no error: the write has happened.
     ///
     /// # Errors
     /// As [`Transaction::commit`]; the tags are invalidated then, too.
     pub async fn commit(self) -> Result<(), Error> {
-        let Self { tx, cache, tags } = self;
+        let Self { tx, cache, commits, tags } = self;
         // Owed from here on, whatever becomes of the commit and of us.
         let invalidation = cache.invalidation(tags).expect("each tag was checked");
-        tx.commit().await?;
-        if let Err(error) = invalidation.run().await {
-            tracing::warn!(%error, "older results may be served until the cache's store is back");
-        }
-        Ok(())
+        let (began, (tell, told)) = (Instant::now(), oneshot::channel());
+        // A commit cannot be stopped. Were it left alone, the tags could be taken away before it has happened.
+        let commit = async move {
+            let outcome = tx.commit().await;
+            if outcome.is_ok()
+                && let Err(error) = invalidation.run().await
+            {
+                tracing::warn!(%error, "older results may be served until the cache's store is back");
+            }
+            let _ = tell.send(outcome); // whoever asked may have left
+        };
+        commits.spawn("commit", commit.instrument(Span::current()));
+        // Without an answer only if it panicked or the runtime ends.
+        told.await.unwrap_or_else(|_| Err(Error::Timeout { after: began.elapsed() }))
     }
 }
 

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use mainstay_core::cache::{Cache, Memory, Options, Policy, Ttl};
 use mainstay_core::metrics::Metrics;
 use mainstay_core::time::Clock;
@@ -135,6 +136,25 @@ async fn a_writer_that_leaves_while_it_commits_invalidates_all_the_same() {
         () = crate::support::eventually(|| it.faults.calls() > asked) => {}
     }
     it.faults.mend();
+    it.eventually_all(&["a", "b"]).await;
+}
+
+#[tokio::test]
+async fn what_is_read_while_an_abandoned_commit_goes_on_is_not_kept() {
+    let it = fixture().await;
+    insert(&it.db, "a").await.unwrap();
+    assert_eq!(it.all().await, ["a"]);
+    // So much to write that others read meanwhile what was before.
+    let mut tx = it.queries.begin(["notes"]).await.unwrap();
+    let much = "INSERT INTO much WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 64) \
+                SELECT zeroblob(1000000) FROM n";
+    for sql in ["PRAGMA cache_spill = OFF", "CREATE TABLE much (data BLOB)", much] {
+        tx.query(sql).execute().await.unwrap();
+    }
+    tx.query("INSERT INTO notes (body) VALUES ('b')").execute().await.unwrap();
+    let mut commit = Box::pin(tx.commit());
+    assert!((&mut commit).now_or_never().is_none());
+    drop(commit);
     it.eventually_all(&["a", "b"]).await;
 }
 
