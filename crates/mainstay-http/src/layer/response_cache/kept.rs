@@ -126,7 +126,8 @@ mod headers {
             let bytes: Result<Vec<u8>, _> = value.chars().map(|byte| u8::try_from(u32::from(byte))).collect();
             let value =
                 HeaderValue::from_bytes(&bytes.map_err(D::Error::custom)?).map_err(D::Error::custom)?;
-            headers.append(HeaderName::try_from(name).map_err(D::Error::custom)?, value);
+            let name = HeaderName::try_from(name).map_err(D::Error::custom)?;
+            headers.try_append(name, value).map_err(D::Error::custom)?;
         }
         Ok(headers)
     }
