@@ -18,7 +18,10 @@ pub(super) enum Read {
 /// Reads a body if it has at most `bound` bytes. One that announces more, and a stream of events, which may
 /// never end, is not begun.
 pub(super) async fn read(headers: &HeaderMap, mut body: Body, bound: usize) -> Read {
-    let events = |kind: &http::HeaderValue| kind.as_bytes().starts_with(b"text/event-stream");
+    const EVENTS: &[u8] = b"text/event-stream";
+    let events = |kind: &http::HeaderValue| {
+        kind.as_bytes().get(..EVENTS.len()).is_some_and(|kind| kind.eq_ignore_ascii_case(EVENTS))
+    };
     if body.size_hint().lower() > bound as u64 || headers.get(CONTENT_TYPE).is_some_and(events) {
         return Read::Unread(body);
     }

@@ -63,6 +63,8 @@ use tower::{Layer, Service};
 ///   one of them: a service answers the same under all its names unless the rule says otherwise.
 /// - That `no-cache`, `no-store` and `max-age` of a request renew what is kept: the handler answers, past the cache.
 /// - That what answers `stored` in `Cache-Status` is in the store: the store may have refused it or be away.
+/// - That an answer which may be kept is sent as it comes: its body is read whole first, up to the rule's bound. Let a
+///   route that streams, other than events, say `no-store`, or one that never ends takes as long as a handler may.
 /// - Ranges, `min-fresh`, `max-stale`, revalidation with the handler: such requests and answers pass by.
 ///
 /// # If the store is down

@@ -153,15 +153,18 @@ async fn the_bound_itself_is_kept_and_a_byte_more_is_not() {
 
 #[tokio::test]
 async fn a_stream_of_events_is_not_waited_for() {
-    let it = fixture();
-    let events = get(async || {
-        let first = stream::iter([Ok::<_, std::io::Error>("data: 1\n\n")]);
-        ([("content-type", "text/event-stream")], Body::from_stream(first.chain(stream::pending())))
-    });
-    let routes = Router::new().route("/a", events.layer(it.layer(minute())));
-    let response = routes.oneshot(Request::get("/a").body(Body::empty()).unwrap()).await.unwrap();
-    let first = response.into_body().into_data_stream().next().await.unwrap().unwrap();
-    assert_eq!(first, "data: 1\n\n");
+    for kind in ["text/event-stream", "Text/Event-Stream; charset=utf-8"] {
+        let it = fixture();
+        let events = get(async move || {
+            let first = stream::iter([Ok::<_, std::io::Error>("data: 1\n\n")]);
+            ([("content-type", kind)], Body::from_stream(first.chain(stream::pending())))
+        });
+        let soon = ResponseCacheRule::new(Ttl::minutes(1).hard_timeout(SECOND));
+        let routes = Router::new().route("/a", events.layer(it.layer(soon)));
+        let response = routes.oneshot(Request::get("/a").body(Body::empty()).unwrap()).await.unwrap();
+        let first = response.into_body().into_data_stream().next().await.unwrap().unwrap();
+        assert_eq!(first, "data: 1\n\n", "{kind}");
+    }
 }
 
 #[tokio::test]
