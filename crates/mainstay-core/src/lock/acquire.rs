@@ -42,8 +42,10 @@ pub(super) async fn acquire<'a>(
 
 /// One try. Those who stand in line come first.
 async fn once(inner: &Inner, key: Key<'_>, attempt: &mut Attempt<'_>) -> Result<(), Error> {
-    if let Some(held_until) = inner.queues.held_until(key.name()) {
-        return Err(contended(inner, held_until));
+    match inner.queues.held_until(key.name()) {
+        Some(Ok(held_until)) => return Err(contended(inner, held_until)),
+        Some(Err(down)) => return Err(attempt.failed(down)),
+        None => {}
     }
     let backoff = Backoff::new(SILENCE.0, SILENCE.1);
     for asked in 1.. {
@@ -84,7 +86,8 @@ async fn retry(
 /// Asks once, unless others stand in line; then stands in line.
 async fn wait(inner: &Inner, key: Key<'_>, attempt: &mut Attempt<'_>, limit: Duration) -> Result<(), Error> {
     let (held_until, doubt) = match inner.queues.held_until(key.name()) {
-        Some(held_until) => (held_until, None),
+        Some(Ok(held_until)) => (held_until, None),
+        Some(Err(down)) => return Err(attempt.failed(down)),
         None => match attempt.ask(limit).await {
             Ok(Answer::Granted) => return Ok(()),
             Ok(Answer::Held(until)) => (until, None),
@@ -109,7 +112,7 @@ async fn stand_in_line(
     let in_line = async {
         let place =
             inner.queues.enter(key.name(), inner.keeper.clock.now(), held_until, &inner.keeper.meters);
-        place.turn().await;
+        place.turn().await.map_err(|down| attempt.failed(down))?;
         let backoff = Backoff::new(SILENCE.0, SILENCE.1);
         let mut silences = 0;
         loop {
@@ -129,6 +132,9 @@ async fn stand_in_line(
                     }
                 }
                 Err(error) if attempt.in_doubt() => {
+                    if let StoreError::Unavailable { .. } = error {
+                        place.down(error.clone());
+                    }
                     doubt = Some(error);
                     tokio::time::sleep(backoff.delay(silences)).await;
                     silences += 1;

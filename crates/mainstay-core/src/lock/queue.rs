@@ -9,6 +9,7 @@ use foldhash::fast::RandomState;
 use tokio::sync::Notify;
 
 use super::metrics::Meters;
+use crate::store::StoreError;
 use crate::time::Moment;
 
 /// The lines, by key. A key without a line has no entry.
@@ -26,6 +27,8 @@ struct Line {
     arrivals: u64,
     /// When the holder that the head was refused for is over.
     held_until: Moment,
+    /// The store was not reached when the head asked last.
+    down: Option<StoreError>,
 }
 
 #[derive(Debug)]
@@ -45,13 +48,13 @@ pub(super) struct Place<'a> {
 }
 
 impl Queues {
-    /// When the key is free at the latest, if there is a line.
+    /// When the key is free at the latest, or why its head cannot ask, if there is a line.
     #[inline]
-    pub(super) fn held_until(&self, key: &str) -> Option<Moment> {
+    pub(super) fn held_until(&self, key: &str) -> Option<Result<Moment, StoreError>> {
         if self.waiting.load(Ordering::Acquire) == 0 {
             return None;
         }
-        self.lines().get(key).map(|line| line.held_until)
+        self.lines().get(key).map(|line| line.down.clone().map_or(Ok(line.held_until), Err))
     }
 
     /// Goes to the end of the line.
@@ -97,15 +100,41 @@ impl Queues {
 
 impl Place<'_> {
     /// Ends when this is the head of the line.
-    pub(super) async fn turn(&self) {
-        self.turn.notified().await;
+    ///
+    /// # Errors
+    /// The head was told that the store is [down](Self::down).
+    pub(super) async fn turn(&self) -> Result<(), StoreError> {
+        loop {
+            self.turn.notified().await;
+            let lines = self.queues.lines();
+            let line = lines.get(&self.key).expect("a line is there while it has places");
+            match &line.down {
+                _ if line.is_head(self.arrival) => return Ok(()),
+                Some(error) => return Err(error.clone()),
+                None => {}
+            }
+        }
     }
 
     /// Tells those who will not wait how long it may take.
     pub(super) fn refused(&self, held_until: Moment) {
         if let Some(line) = self.queues.lines().get_mut(&self.key) {
-            line.held_until = held_until;
+            (line.held_until, line.down) = (held_until, None);
         }
+    }
+
+    /// Sends away those behind: the head waits to learn what became of its question, and they have none.
+    pub(super) fn down(&self, error: StoreError) {
+        if let Some(line) = self.queues.lines().get_mut(&self.key) {
+            line.down = Some(error);
+            line.places.values().skip(1).for_each(|waiter| waiter.turn.notify_one());
+        }
+    }
+}
+
+impl Line {
+    fn is_head(&self, arrival: u64) -> bool {
+        self.places.first_key_value().is_some_and(|(first, _)| *first == arrival)
     }
 }
 
@@ -113,8 +142,11 @@ impl Drop for Place<'_> {
     fn drop(&mut self) {
         let mut lines = self.queues.lines();
         let Some(line) = lines.get_mut(&self.key) else { return };
-        let was_head = line.places.first_key_value().is_some_and(|(first, _)| *first == self.arrival);
+        let was_head = line.is_head(self.arrival);
         line.places.remove(&self.arrival);
+        if was_head {
+            line.down = None;
+        }
         match line.places.first_key_value() {
             Some((_, next)) if was_head => next.turn.notify_one(),
             Some(_) => {}

@@ -112,6 +112,39 @@ async fn an_unavailable_store_after_a_lost_answer_leaves_the_outcome_unknown() {
     assert_eq!(bench.holders(), 0);
 }
 
+/// Only the first of the line has asked, and does not know what came of it.
+#[tokio::test(start_paused = true)]
+async fn behind_one_who_is_in_doubt_nobody_waits_for_a_store_that_is_not_reached() {
+    let bench = Bench::far();
+    bench.faults.always(Fault::LostReply);
+    let ask = |wait| {
+        let request = bench.locks.lock("k").wait(wait);
+        tokio::spawn(async move { request.acquire().await.map(drop) })
+    };
+    let first = ask(20 * SECOND);
+    tokio::task::yield_now().await;
+    let early: Vec<_> = (0..63).map(|_| ask(20 * SECOND)).collect();
+    tokio::task::yield_now().await;
+    bench.faults.always(Fault::Unavailable);
+    let began = Instant::now();
+    for asked in early {
+        let refused = asked.await.unwrap();
+        assert!(matches!(refused, Err(Error::Unavailable(_))), "{refused:?}");
+    }
+    assert!(began.elapsed() <= SECOND, "{:?}", began.elapsed());
+    let began = Instant::now();
+    for wait in [Duration::ZERO, 20 * SECOND] {
+        let refused = ask(wait).await.unwrap();
+        assert!(matches!(refused, Err(Error::Unavailable(_))), "{refused:?}");
+    }
+    assert_eq!(began.elapsed(), Duration::ZERO);
+    assert_eq!(bench.locks.usage().waiters, 1);
+
+    bench.faults.mend();
+    assert_eq!(first.await.unwrap(), Ok(()), "it asks until it knows");
+    assert_eq!(ask(20 * SECOND).await.unwrap(), Ok(()));
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_dropped_acquire_whose_question_was_sent_is_cancelled() {
     let bench = Bench::far();
