@@ -18,6 +18,8 @@ const ASKS: u32 = 3;
 const SILENCE: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
 /// A retry never waits longer than this, or than its own first delay.
 const MAX_BACKOFF: Duration = Duration::from_secs(30);
+/// Who could not subscribe now may be able to soon, and asks again after this time.
+const DEAF: Duration = Duration::from_secs(1);
 /// A holder that ends now is not asked about more often than this.
 const MIN_PAUSE: Duration = Duration::from_millis(1);
 
@@ -116,9 +118,9 @@ async fn stand_in_line(
         let backoff = Backoff::new(SILENCE.0, SILENCE.1);
         let mut silences = 0;
         loop {
-            // Subscribed before asking, so that a release in between is heard. Without a subscription the wait ends
-            // with the holder's ttl.
-            let changed = inner.keeper.store.changed(key).within(inner.keeper.op_timeout).await.ok();
+            // Subscribed before asking, so that a release in between is heard. Where subscriptions are refused the
+            // wait ends with the holder's ttl.
+            let changed = inner.keeper.store.changed(key).within(inner.keeper.op_timeout).await;
             doubt = Some(StoreError::unknown("no answer before the wait was over"));
             match attempt.ask(Duration::MAX).await {
                 Ok(Answer::Granted) => return Ok(()),
@@ -127,8 +129,9 @@ async fn stand_in_line(
                     place.refused(until);
                     let pause = until.saturating_since(inner.keeper.clock.now()).max(MIN_PAUSE);
                     match changed {
-                        Some(changed) => drop(tokio::time::timeout(pause, changed).await),
-                        None => tokio::time::sleep(pause).await,
+                        Ok(changed) => drop(tokio::time::timeout(pause, changed).await),
+                        Err(StoreError::Rejected { .. }) => tokio::time::sleep(pause).await,
+                        Err(_) => tokio::time::sleep(pause.min(DEAF)).await,
                     }
                 }
                 Err(error) if attempt.in_doubt() => {

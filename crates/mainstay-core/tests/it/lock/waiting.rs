@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use mainstay_core::lock::Error;
 use mainstay_testkit::Seed;
+use mainstay_testkit::faulty::Fault;
 use tokio::time::Instant;
 
 use super::{Bench, SECOND};
@@ -67,6 +68,25 @@ async fn a_waiting_task_does_not_poll_the_store() {
     assert_eq!(bench.faults.calls(), calls);
     for waiter in waiters {
         assert!(matches!(waiter.await.unwrap(), Err(Error::Contended { .. })));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_waiter_whose_subscription_was_not_answered_asks_again_before_the_holders_ttl() {
+    for fault in [Fault::Hang, Fault::LostRequest, Fault::Unavailable] {
+        let bench = Bench::far();
+        let guard = bench.another().lock("k").ttl(3600 * SECOND).acquire().await.unwrap();
+        bench.faults.delay(Duration::from_millis(100));
+        let locks = bench.locks.clone();
+        let waiter = tokio::spawn(async move { locks.lock("k").wait(600 * SECOND).acquire().await.map(drop) });
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        // The first question is on its way; what follows is the subscription.
+        bench.faults.next(1, fault);
+        tokio::time::sleep(5 * SECOND).await;
+        let began = Instant::now();
+        drop(guard);
+        waiter.await.unwrap().unwrap();
+        assert!(began.elapsed() <= 2 * SECOND, "{fault:?}: {:?}", began.elapsed());
     }
 }
 
