@@ -49,7 +49,7 @@ pub struct Fenced<'a> {
 impl Database {
     /// A statement that changes one row unless a higher fence has changed it before. It reads
     /// `UPDATE … SET fence = ?, … WHERE … AND fence <= ?`, whatever the column is called: the fence is bound to the
-    /// first and to the last placeholder, [`Fenced::bind`] to those between.
+    /// first and to the last placeholder, [`Fenced::bind`] to those between. An `OR` stands in parentheses.
     pub fn fenced(&self, sql: &'static str, fence: Fence) -> Fenced<'_> {
         Fenced::new(self.query(sql), sql, fence)
     }
@@ -104,15 +104,29 @@ fn stored(fence: Fence) -> i64 {
     i64::try_from(fence.get()).unwrap_or(i64::MAX)
 }
 
-/// Whether the first placeholder sets the column that the last one bounds. Without either the fence would protect
-/// nothing, and nobody would notice.
+/// Whether the first placeholder sets the column that the last one bounds, for every row. Otherwise the fence would
+/// protect nothing, and nobody would notice.
 fn is_fenced(sql: &str) -> bool {
-    let words: Vec<_> = sql.trim_end().trim_end_matches(';').split_whitespace().collect();
+    let spaced = sql.trim_end().trim_end_matches(';').replace('(', " ( ").replace(')', " ) ");
+    let words: Vec<_> = spaced.split_whitespace().collect();
     let set = words.iter().position(|word| word.eq_ignore_ascii_case("set"));
     let updates = words.first().is_some_and(|verb| verb.eq_ignore_ascii_case("update"));
     let (Some(set), [.., and, bounded, "<=", "?"]) = (set, &words[..]) else { return false };
-    let [column, "=", first, ..] = words[set + 1..] else { return false };
-    updates && first.trim_end_matches(',') == "?" && column == *bounded && and.eq_ignore_ascii_case("and")
+    let [column, "=", first, next, ..] = words[set + 1..] else { return false };
+    let alone = first == "?," || first == "?" && (next.starts_with(',') || next.eq_ignore_ascii_case("where"));
+    let and = and.eq_ignore_ascii_case("and");
+    updates && alone && column == *bounded && and && is_one_condition(&words[set..])
+}
+
+/// Whether what stands last bounds all of the `WHERE`: there is one, with no `OR` but in parentheses, and no comment.
+fn is_one_condition(words: &[&str]) -> bool {
+    let Some(from) = words.iter().position(|word| word.eq_ignore_ascii_case("where")) else { return false };
+    let mut depth = 0_i32;
+    words[from..].iter().all(|word| {
+        depth += i32::from(*word == "(") - i32::from(*word == ")");
+        let beside = depth <= 0 && word.eq_ignore_ascii_case("or");
+        !beside && !word.contains("--") && !word.contains("/*")
+    })
 }
 
 #[cfg(test)]
@@ -124,6 +138,7 @@ mod tests {
         for good in [
             "UPDATE reports SET fence = ?, total = ? WHERE id = ? AND fence <= ?",
             "update r set last_fence = ? where id = ? and last_fence <= ?;",
+            "UPDATE reports SET fence = ? , total = ? WHERE (id = ? OR (name = ? or id = ?)) AND fence <= ?",
             "UPDATE reports\n  SET fence = ?,\n  total = 1\n  WHERE id = 1\n  AND fence <= ?\n",
         ] {
             assert!(is_fenced(good), "{good}");
@@ -138,6 +153,11 @@ mod tests {
             "UPDATE reports SET fence = ? WHERE id = ? AND other <= ?",
             "UPDATE reports SET fence = ? WHERE id = ? OR fence <= ?",
             "SELECT 1 AND set fence = ? AND fence <= ?",
+            "UPDATE reports SET fence = ?, total = 1 AND fence <= ?",
+            "UPDATE reports SET fence = ? WHERE id = ? OR name = ? AND fence <= ?",
+            "UPDATE reports SET fence = ? WHERE (id = ? OR id = ?) or name = ? AND fence <= ?",
+            "UPDATE reports SET fence = ? WHERE id = ? -- AND fence <= ?",
+            "UPDATE reports SET fence = ? + 1 WHERE id = ? AND fence <= ?",
         ] {
             assert!(!is_fenced(bad), "{bad}");
         }
