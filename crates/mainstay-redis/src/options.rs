@@ -61,7 +61,8 @@ pub struct Options {
     /// that the stores make):
     ///
     /// ```text
-    /// ~ms:* &ms:* +@read +@write +@scripting +publish +subscribe +unsubscribe +time +select +info +client|tracking
+    /// ~ms:* &ms:* +@read +@write +@scripting +publish +subscribe +unsubscribe +pubsub|numsub
+    /// +time +select +info +client|tracking
     /// ```
     ///
     /// Redis 6.0 knows no `&ms:*`. On a Cluster there is `+cluster` in addition. Without `+info` the audit finds that

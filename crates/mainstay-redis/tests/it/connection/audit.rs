@@ -44,8 +44,8 @@ async fn a_server_whose_info_is_forbidden_is_used_and_said_to_be_unknown() {
 }
 
 /// As the documentation of `Redis` has it.
-const RIGHTS: &str = "on >secret ~ms:* &ms:* +@read +@write +@scripting +publish +subscribe +unsubscribe +time \
-                      +select +info +client|tracking";
+const RIGHTS: &str = "on >secret ~ms:* &ms:* +@read +@write +@scripting +publish +subscribe +unsubscribe \
+                      +pubsub|numsub +time +select +info +client|tracking";
 
 #[tokio::test]
 async fn the_documented_rights_suffice_for_everything() {
