@@ -113,7 +113,8 @@ fn is_fenced(sql: &str) -> bool {
     let updates = words.first().is_some_and(|verb| verb.eq_ignore_ascii_case("update"));
     let (Some(set), [.., and, bounded, "<=", "?"]) = (set, &words[..]) else { return false };
     let [column, "=", first, next, ..] = words[set + 1..] else { return false };
-    let alone = first == "?," || first == "?" && (next.starts_with(',') || next.eq_ignore_ascii_case("where"));
+    let alone =
+        first == "?," || first == "?" && (next.starts_with(',') || next.eq_ignore_ascii_case("where"));
     let and = and.eq_ignore_ascii_case("and");
     updates && alone && column == *bounded && and && is_one_condition(&words[set..])
 }

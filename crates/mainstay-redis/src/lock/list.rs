@@ -1,6 +1,9 @@
 //! What is held, for people to look at.
 
 use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use futures_util::future::try_join_all;
 
 use mainstay_core::lock::{LockState, SHOWN_KEYS};
 use mainstay_core::store::StoreError;
@@ -12,6 +15,8 @@ use crate::{CallError, Class, Command};
 const STEP: u32 = 1_000;
 /// How often each server is asked to go on.
 const STEPS: usize = 100;
+/// For how long: what was found until then is shown while whoever looks still waits.
+const LOOK: Duration = Duration::from_millis(200);
 
 impl RedisLocks {
     pub(super) async fn list_held(&self, limit: usize) -> Result<Vec<LockState>, StoreError> {
@@ -20,7 +25,11 @@ impl RedisLocks {
         let (holders, waiting) = (self.redis.call_all(holders).await, self.waiting(&stems).await?);
         let mut locks = Vec::with_capacity(stems.len());
         for ((stem, holders), waiting) in stems.iter().zip(holders).zip(waiting) {
-            let holders = shown(holders?)?;
+            // What is not a lock's, or cannot be read, hides nothing else.
+            let holders = match holders.and_then(shown) {
+                Err(CallError::Rejected { .. }) => continue,
+                holders => holders?,
+            };
             if !holders.is_empty() {
                 let key = self.space.name(stem).unwrap_or_else(|| stem.clone()).into();
                 locks.push(LockState { key, holders, waiting });
@@ -31,24 +40,28 @@ impl RedisLocks {
 
     /// The stems of the keys that have holders.
     async fn held(&self, limit: usize) -> Result<BTreeSet<String>, CallError> {
-        let pattern = self.space.pattern("l");
-        let mut stems = BTreeSet::new();
-        for slot in self.redis.primaries() {
-            let mut cursor = String::from("0");
-            for _ in 0..STEPS {
-                let scan = Command::new(Class::Read, "SCAN").arg(&cursor);
-                let scan = scan.arg("MATCH").arg(&pattern).arg("COUNT").arg(STEP).in_slot(slot);
-                let [next, keys] = self.redis.call(scan).await?.into_array()?;
-                for key in keys.into_list()? {
-                    stems.extend(key.text()?.strip_suffix('l').map(str::to_owned));
-                }
-                next.text()?.clone_into(&mut cursor);
-                if cursor == "0" || stems.len() >= limit {
-                    break;
-                }
+        let servers = self.redis.primaries().into_iter().map(|slot| self.held_on(slot, limit));
+        let stems: BTreeSet<_> = try_join_all(servers).await?.into_iter().flatten().collect();
+        Ok(stems.into_iter().take(limit).collect())
+    }
+
+    async fn held_on(&self, slot: u16, limit: usize) -> Result<BTreeSet<String>, CallError> {
+        let (pattern, began) = (self.space.pattern("l"), Instant::now());
+        let (mut stems, mut cursor) = (BTreeSet::new(), String::from("0"));
+        for _ in 0..STEPS {
+            let scan = Command::new(Class::Read, "SCAN").arg(&cursor);
+            let scan = scan.arg("MATCH").arg(&pattern).arg("COUNT").arg(STEP).in_slot(slot);
+            let [next, keys] = self.redis.call(scan).await?.into_array()?;
+            for key in keys.into_list()? {
+                // No lock's key has other bytes.
+                stems.extend(key.text().ok().and_then(|key| key.strip_suffix('l')).map(str::to_owned));
+            }
+            next.text()?.clone_into(&mut cursor);
+            if cursor == "0" || stems.len() >= limit || began.elapsed() >= LOOK {
+                break;
             }
         }
-        Ok(stems.into_iter().take(limit).collect())
+        Ok(stems)
     }
 
     /// How many processes listen for the release of each.

@@ -32,7 +32,8 @@
 //!
 //! # Defaults
 //! The last fence of a key is remembered for 7 days after its last grant; after that the calendar stands for it. Of
-//! a holder's name 128 printable ASCII characters are shown. [`Store::list`] looks at up to 100,000 of the database's keys.
+//! a holder's name 128 printable ASCII characters are shown. [`Store::list`] looks at up to 100,000 of the database's keys
+//! (of each server of a Cluster), for 200 ms.
 //!
 //! # Metrics
 //! None of its own: those of [`mainstay_core::lock`] and of the connection.

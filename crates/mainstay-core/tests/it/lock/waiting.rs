@@ -78,7 +78,8 @@ async fn a_waiter_whose_subscription_was_not_answered_asks_again_before_the_hold
         let guard = bench.another().lock("k").ttl(3600 * SECOND).acquire().await.unwrap();
         bench.faults.delay(Duration::from_millis(100));
         let locks = bench.locks.clone();
-        let waiter = tokio::spawn(async move { locks.lock("k").wait(600 * SECOND).acquire().await.map(drop) });
+        let waiter =
+            tokio::spawn(async move { locks.lock("k").wait(600 * SECOND).acquire().await.map(drop) });
         tokio::time::sleep(Duration::from_millis(50)).await;
         // The first question is on its way; what follows is the subscription.
         bench.faults.next(1, fault);

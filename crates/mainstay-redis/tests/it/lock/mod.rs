@@ -1,6 +1,6 @@
 //! Locks on real servers: the store's contract (`contract`), bugs that it convicts (`mutants`), answers that are lost
 //! (`replies`), futures that are dropped (`dropping`), who waits (`waiting`), calendars and state that change
-//! (`servers`), processes that stand still (`frozen`), a resource that refuses (`fenced`), and all of it at once
+//! (`servers`), what is shown (`listing`), processes that stand still (`frozen`), a resource that refuses (`fenced`), and all of it at once
 //! (`chaos`).
 
 mod chaos;
@@ -8,6 +8,7 @@ mod contract;
 mod dropping;
 mod fenced;
 mod frozen;
+mod listing;
 mod mutants;
 mod replies;
 mod servers;
