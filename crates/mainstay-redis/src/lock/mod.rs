@@ -114,11 +114,13 @@ impl RedisLocks {
 }
 
 impl Store for RedisLocks {
+    /// Not sent again by itself when the answer is lost: who asks again must know that a copy is on its way, so that
+    /// the release leaves a tombstone for it.
     fn acquire<'a>(&'a self, key: Key<'a>, claim: Claim) -> Reply<'a, Result<Acquired, StoreError>> {
         let Claim { attempt, permits, ttl, floor } = claim;
         let stem = self.stem(key);
         let keys = [format!("{stem}l"), format!("{stem}f"), format!("{stem}x:{attempt}")];
-        let acquire = self.scripts.acquire.call(Class::Idem, &[&keys[0], &keys[1], &keys[2]]);
+        let acquire = self.scripts.acquire.call(Class::Once, &[&keys[0], &keys[1], &keys[2]]);
         let claim = acquire.arg(attempt.to_string()).arg(permits).arg(micros(ttl));
         self.ask(claim.arg(floor.get()).arg(&self.owner), acquired)
     }

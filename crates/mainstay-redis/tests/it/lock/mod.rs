@@ -1,5 +1,5 @@
 //! Locks on real servers: the store's contract (`contract`), bugs that it convicts (`mutants`), answers that are lost
-//! (`replies`), futures that are dropped (`dropping`), who waits (`waiting`), calendars and state that change
+//! (`replies`) or questions that are late (`late`), futures that are dropped (`dropping`), who waits (`waiting`), calendars and state that change
 //! (`servers`), what is shown (`listing`), processes that stand still (`frozen`), a resource that refuses (`fenced`), and all of it at once
 //! (`chaos`).
 
@@ -8,6 +8,7 @@ mod contract;
 mod dropping;
 mod fenced;
 mod frozen;
+mod late;
 mod listing;
 mod mutants;
 mod replies;
