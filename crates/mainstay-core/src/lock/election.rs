@@ -153,7 +153,8 @@ impl Election {
 
     /// Runs `work` whenever this process leads, and drops what it returned where it stands when it leads no more.
     /// Once for each leadership: work that ends by itself is not run again before the next. Returns when the campaign
-    /// is over; dropping this future drops the work and goes on campaigning.
+    /// is over; dropping this future drops the work and goes on campaigning. So does a panic of the work: the process
+    /// then leads and does nothing, unless its [`Election`] is dropped or [resigns](Self::resign).
     pub async fn run<F, W>(&self, mut work: F)
     where
         F: FnMut(Leadership) -> W,
@@ -168,10 +169,11 @@ impl Election {
     }
 
     /// Ends the campaign, and hands over if this process leads: those who wait are told. If the store does not answer,
-    /// it is told again in the background until the ttl is over. Dropping this future does not take it back.
+    /// this ends all the same, and it is told again in the background until the ttl is over. Dropping this future does
+    /// not take it back.
     ///
     /// # Errors
-    /// [`Overrun`] if the store was not told within `deadline`.
+    /// [`Overrun`] if the campaign has not ended within `deadline`.
     pub async fn resign(&self, deadline: Duration) -> Result<(), Overrun> {
         self.tasks.stop(deadline).await
     }
