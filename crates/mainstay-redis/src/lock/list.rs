@@ -1,12 +1,13 @@
 //! What is held, for people to look at.
 
 use std::collections::BTreeSet;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures_util::future::try_join_all;
 
 use mainstay_core::lock::{LockState, SHOWN_KEYS};
 use mainstay_core::store::StoreError;
+use tokio::time::Instant;
 
 use super::{RedisLocks, shown};
 use crate::{CallError, Class, Command};
