@@ -11,13 +11,16 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::{SECOND, claim, connect, granted, locks, name, store};
 
+/// A connection and the bytes that are to go over it later.
+type Kept = Arc<Mutex<Option<(TcpStream, Vec<u8>)>>>;
+
 /// A wire that keeps the first question about a key when it is told to, and cuts off who asked.
 #[derive(Clone)]
 struct Detour {
     server: SocketAddr,
     key: &'static [u8],
     armed: Arc<AtomicBool>,
-    kept: Arc<Mutex<Option<(TcpStream, Vec<u8>)>>>,
+    kept: Kept,
 }
 
 impl Detour {
