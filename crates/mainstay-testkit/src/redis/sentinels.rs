@@ -192,6 +192,7 @@ impl Sentinels {
     ///
     /// If there is no new master within half a minute.
     pub async fn failover(&mut self) -> SocketAddr {
+        self.settle().await;
         let old = self.master();
         until("a sentinel begins the failover", &self.everybody(), async || {
             let sentinel =
@@ -208,6 +209,7 @@ impl Sentinels {
     /// The replicas stand still (SIGSTOP) and their links are closed, in this order: a replica that was
     /// only stopped still finds in its socket what the master has sent.
     pub async fn cut_replicas(&mut self) {
+        self.settle().await;
         self.cut = self.replicas().into_iter().filter(|address| self.server(*address).is_up()).collect();
         for address in &self.cut {
             self.server(*address).pause();
@@ -223,8 +225,8 @@ impl Sentinels {
     ///
     /// If there is no new master within half a minute.
     pub async fn lossy_failover(&mut self) -> SocketAddr {
-        let old = self.master();
         self.cut_replicas().await;
+        let old = self.master();
         tokio::time::sleep(LOSS).await;
         self.kill_master().await;
         self.wait_for_new_master(old).await
@@ -250,6 +252,25 @@ impl Sentinels {
         self.haste().await;
         replicas_follow(&self.servers, master).await;
         self.whole().await;
+    }
+
+    /// Waits until the sentinels are done with what they did: on a loaded machine they may replace a master by
+    /// themselves, and one failover that begins before the other has ended is given up.
+    async fn settle(&self) {
+        let mut master = self.master();
+        until("the sentinels are done", &self.everybody(), async || {
+            let up: Vec<_> = self.sentinels.iter().filter(|sentinel| sentinel.is_up()).collect();
+            let named = join_all(up.iter().map(|sentinel| named(sentinel))).await;
+            let Some(Some(first)) = named.first().copied() else { return false };
+            master = first;
+            let at_rest =
+                join_all(up.iter().map(async |sentinel| map(sentinel, "MASTER").await["flags"] == "master"));
+            named.iter().all(|address| *address == Some(first))
+                && at_rest.await.into_iter().all(|rests| rests)
+                && is_master(self.server(first)).await
+        })
+        .await;
+        *self.master.lock().unwrap_or_else(PoisonError::into_inner) = master;
     }
 
     fn everybody(&self) -> Vec<&RedisServer> {
