@@ -5,13 +5,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
+use crate::backoff::Backoff;
 use crate::key::Key;
 use crate::store::StoreError;
 
 use super::flight::{Flight, Loaded};
 use super::{Cached, Entry, Error, Outcome, Policy, Settled, Shared, Tag, Token, Value};
+
+/// Pauses between attempts to give back a lease to a store that is away.
+const PAUSE: Duration = Duration::from_millis(50);
+const MAX_PAUSE: Duration = Duration::from_millis(500);
 
 /// The user's loader, not begun.
 pub(super) trait Load<T>: Future<Output = Loaded<T>> + Send + 'static {}
@@ -79,10 +85,15 @@ pub(super) async fn run<T: Cached>(
             (Err(_), None) if !left.is_zero() => Outcome::Keep(shared.options.retry_delay.min(left)),
             (Err(_), None) => Outcome::GiveBack,
         };
-        settle(&shared, &job.key, *token, outcome).await;
+        let settled = settle(&shared, &job.key, *token, outcome).await;
         held.settled = true;
+        flight.land(loaded);
+        if let Err(error) = settled {
+            give_back_later(&shared, &job.key, *token, &job.policy, error, &stopped).await;
+        }
+    } else {
+        flight.land(loaded);
     }
-    flight.land(loaded);
 }
 
 /// A lease, whose task may be dropped by its runtime before it is settled.
@@ -138,9 +149,8 @@ fn fill(value: Arc<Value>, policy: &Policy, tags: Vec<Tag>) -> Outcome {
     Outcome::Fill(Entry { value, fresh_for, stale_for, tags })
 }
 
-/// Ends the lease. A lost answer is asked for again, once: a second copy changes nothing. If the store does
-/// not answer at all, the lease runs out by itself.
-pub(super) async fn settle(shared: &Shared, key: &str, token: Token, outcome: Outcome) {
+/// Ends the lease. A lost answer is asked for again, once: a second copy changes nothing.
+async fn settle(shared: &Shared, key: &str, token: Token, outcome: Outcome) -> Result<(), StoreError> {
     let key = Key::new(key).expect("it was one before");
     let settle = || shared.store.settle(key, token, outcome.clone()).within(shared.options.op_timeout);
     let mut answer = settle().await;
@@ -148,12 +158,47 @@ pub(super) async fn settle(shared: &Shared, key: &str, token: Token, outcome: Ou
         // Refused may now mean that the first copy arrived: it says nothing.
         answer = settle().await.map(|_| Settled::Done);
     }
-    match answer {
-        Ok(Settled::Done) => {}
-        Ok(Settled::Refused) if matches!(outcome, Outcome::Fill(_)) => {
-            shared.meters.fills_refused.increment(1);
-        }
-        Ok(Settled::Refused) => {}
-        Err(error) => tracing::debug!(%error, "a fill lease was left to run out"),
+    if answer? == Settled::Refused && matches!(outcome, Outcome::Fill(_)) {
+        shared.meters.fills_refused.increment(1);
     }
+    Ok(())
+}
+
+/// Gives back a lease that may have been given, now or when the store is back.
+pub(super) async fn give_back(
+    shared: &Shared,
+    key: &str,
+    token: Token,
+    policy: &Policy,
+    stopped: &CancellationToken,
+) {
+    if let Err(error) = settle(shared, key, token, Outcome::GiveBack).await {
+        give_back_later(shared, key, token, policy, error, stopped).await;
+    }
+}
+
+/// A store that was only cut off still has the lease when it is back, and all who ask would wait for it: it is given
+/// back then, unless it has run out by itself.
+async fn give_back_later(
+    shared: &Shared,
+    key: &str,
+    token: Token,
+    policy: &Policy,
+    mut error: StoreError,
+    stopped: &CancellationToken,
+) {
+    let (begun, lease) = (Instant::now(), shared.lease(policy));
+    let pauses = Backoff::new(PAUSE, MAX_PAUSE);
+    let mut failures = 1;
+    while !matches!(error, StoreError::Rejected { .. }) && begun.elapsed() < lease {
+        if stopped.run_until_cancelled(sleep(pauses.delay(failures))).await.is_none() {
+            break;
+        }
+        match settle(shared, key, token, Outcome::GiveBack).await {
+            Ok(()) => return,
+            Err(again) => error = again,
+        }
+        failures = failures.saturating_add(1);
+    }
+    tracing::debug!(%error, "a fill lease was left to run out");
 }

@@ -12,7 +12,7 @@ use crate::time::Moment;
 use super::error::LoadError;
 use super::flight::{Landing, Loaded, Name};
 use super::leader::{self, Job, Load, Right};
-use super::{Cache, Cached, Claim, Error, Found, Lookup, Outcome, Policy, Shared, Token, early};
+use super::{Cache, Cached, Claim, Error, Found, Lookup, Policy, Shared, Token, early};
 
 impl Cache {
     /// The value of a key; if there is none it is loaded, once for all who ask meanwhile.
@@ -79,7 +79,7 @@ impl Cache {
         // Spelled out, so that a store in this process is asked without a future in between.
         let lookup = match self.shared.lookup(key, token, &policy, Duration::ZERO).now() {
             Ok(answer) => answer,
-            Err(pending) => self.claim(key, token, pending).await,
+            Err(pending) => self.claim(key, token, &policy, pending).await,
         };
         if let Ok(Lookup::Hit(found)) = &lookup
             && let Some(answer) = self.shared.usable(found, optional)
@@ -175,7 +175,7 @@ impl Cache {
                 return Err(Error::LoadTimeout { after: policy.hard_timeout });
             }
             let asked = self.shared.lookup(key, token, &policy, min_fresh);
-            lookup = self.claim(key, token, asked).await;
+            lookup = self.claim(key, token, &policy, asked).await;
         }
     }
 
@@ -254,7 +254,9 @@ impl Cache {
                         leader::run(shared, job, load, flight, stopped).await;
                     }
                 }
-                Err(StoreError::Unknown { .. }) => shared.give_back(&key, token).await,
+                Err(StoreError::Unknown { .. }) => {
+                    leader::give_back(&shared, &key, token, &policy, &stopped).await;
+                }
                 Ok(_) | Err(_) => {}
             }
         });
@@ -265,9 +267,10 @@ impl Cache {
         &self,
         key: Key<'_>,
         token: Token,
+        policy: &Policy,
         asked: Reply<'_, Result<Lookup, StoreError>>,
     ) -> Result<Lookup, StoreError> {
-        let mut claimed = Claimed { cache: self, key, token, open: true };
+        let mut claimed = Claimed { cache: self, key, token, policy, open: true };
         let lookup = asked.within(self.shared.options.op_timeout).await;
         claimed.open = matches!(lookup, Err(StoreError::Unknown { .. }));
         lookup
@@ -287,6 +290,7 @@ struct Claimed<'a> {
     cache: &'a Cache,
     key: Key<'a>,
     token: Token,
+    policy: &'a Policy,
     open: bool,
 }
 
@@ -296,7 +300,8 @@ impl Drop for Claimed<'_> {
         if self.open && tokio::runtime::Handle::try_current().is_ok() {
             let shared = Arc::clone(&self.cache.shared);
             let (key, token): (Box<str>, _) = (self.key.name().into(), self.token);
-            let give_back = async move { shared.give_back(&key, token).await };
+            let (policy, stopped) = (self.policy.clone(), self.cache.tasks.token());
+            let give_back = async move { leader::give_back(&shared, &key, token, &policy, &stopped).await };
             self.cache.tasks.spawn("cache lease return", give_back);
         }
     }
@@ -311,13 +316,13 @@ impl Shared {
         policy: &'a Policy,
         min_fresh: Duration,
     ) -> Reply<'a, Result<Lookup, StoreError>> {
-        // A load and the answers before and after it.
-        let lease = policy.hard_timeout.saturating_add(self.options.op_timeout.saturating_mul(2));
+        let lease = self.lease(policy);
         self.store.lookup(key, Claim { token, lease, min_fresh, tags: &policy.tags })
     }
 
-    async fn give_back(&self, key: &str, token: Token) {
-        leader::settle(self, key, token, Outcome::GiveBack).await;
+    /// How long a lease lasts: a load, and the answers before and after it.
+    pub(super) fn lease(&self, policy: &Policy) -> Duration {
+        policy.hard_timeout.saturating_add(self.options.op_timeout.saturating_mul(2))
     }
 }
 

@@ -132,6 +132,37 @@ async fn a_lease_whose_grant_was_lost_is_given_back() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_lease_that_could_not_be_settled_is_given_back_when_the_store_is_back() {
+    for fault in [Fault::Unavailable, Fault::LostRequest, Fault::Hang] {
+        let it = remote();
+        let faults = it.faults.clone();
+        let load = move || async move {
+            faults.always(fault);
+            Ok::<_, Infallible>(7_usize)
+        };
+        assert_eq!(it.cache.get_or_load("k", Ttl::hours(1), load).await.unwrap(), 7);
+        tokio::time::sleep(3 * SECOND).await;
+        it.faults.mend();
+        let begun = tokio::time::Instant::now();
+        let value = it.cache.get_or_load("k", Ttl::hours(1), Loader::default().numbered(MS)).await;
+        assert!(value.is_ok(), "{fault:?}: {value:?}");
+        assert!(begun.elapsed() < 3 * SECOND, "{fault:?}: after {:?}", begun.elapsed());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_gives_back_a_lease_to_a_store_that_is_away_ends_with_the_cache() {
+    let it = remote();
+    let faults = it.faults.clone();
+    let load = move || async move {
+        faults.always(Fault::Unavailable);
+        Ok::<_, Infallible>(7_usize)
+    };
+    assert_eq!(it.cache.get_or_load("k", Ttl::hours(1), load).await.unwrap(), 7);
+    it.cache.stop(SECOND).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_lease_that_was_granted_to_a_caller_who_left_is_given_back() {
     let it = remote();
     it.faults.next(1, Fault::Hang);
