@@ -1,119 +1,119 @@
 -- Decides over several charges in one step: makes all of them or none.
 --
--- KEYS: the state of each charge; one can come twice. ARGV: 'take' or 'peek', then for each key the most that
+-- KEYS: the state of each charge; one can come twice. ARGV: 'take' or 'peek', then for each key, packed: the most that
 -- ever fits, the number of buckets (0: GCRA), their width (of GCRA: the time that earns one), the cost.
--- Answers five numbers for each key: what is left; the wait (0: it fits, -1: it never will); the time until all
--- is free; mark and life for a refund.
+-- Answers five numbers for each key, packed: what is left; the wait (0: it fits, -1: it never will); the time until
+-- all is free; mark and life for a refund.
 --
 -- Times are whole microseconds, below 2^53 as all numbers here. What is rounded is rounded toward refusal.
--- A window: its newest bucket, then the counts of k + 1 buckets as a ring. It never goes back to an earlier
--- bucket, so that a calendar that steps back reopens nothing.
+-- A window: its newest bucket, the sum of all counts, the count of the newest; then, oldest first, the buckets before
+-- it that were charged, each by its last byte (there are fewer than 256) with its count. One that has left the window
+-- is dropped by the next charge, so that a decision looks at few of them, however many there are. It never goes back
+-- to an earlier bucket, so that a calendar that steps back reopens nothing.
 -- GCRA: the theoretical arrival time, the latest time seen, by how much refunds moved the first, the beginning
 -- of this state. With the calendar back the arrival time lies further ahead, which reopens nothing either.
 
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 
-local function open(key, capacity, buckets, width)
-  local state = { key = key, capacity = capacity, buckets = buckets, width = width, pending = 0 }
+-- `before`: what the call has charged to this state so far, if it only looks.
+local function window(key, capacity, buckets, width, before, cost, charges)
+  local ring, newest = buckets + 1, math.floor(now / width)
   local raw = redis.call('GET', key)
-  if buckets == 0 then
-    state.form = '<I8I8I8I8'
-    state.time, state.seen, state.moved, state.life = 0, now, 0, now
-    if raw then
-      state.time, state.seen, state.moved, state.life = struct.unpack(state.form, raw)
-      state.seen = math.max(state.seen, now)
+  local known, total, count, oldest = newest, 0, 0, 17
+  if raw then
+    known, total, count = struct.unpack('<I8I4I4', raw)
+    newest = math.max(known, newest)
+    if newest - known > buckets then
+      raw, total, count = false, 0, 0
     end
-    return state
-  end
-  local bucket, ring = math.floor(now / width), buckets + 1
-  state.form = '<I8' .. string.rep('I4', ring)
-  local known = raw and { struct.unpack(state.form, raw) } or { bucket }
-  local newest = math.max(known[1], bucket)
-  local counts, total = { newest }, 0
-  state.empty = now
-  for at = newest - buckets, newest do
-    local place = at % ring + 2
-    local count = at <= known[1] and known[place] or 0
-    counts[place] = count
-    if count > 0 then
-      total = total + count
-      state.empty = (at + ring) * width
+    while newest > known and raw and oldest < #raw do
+      local low, spent = struct.unpack('<BI4', raw, oldest)
+      if newest - known + (known - low) % 256 <= buckets then break end
+      total, oldest = total - spent, oldest + 5
     end
   end
-  state.counts, state.total = counts, total
-  return state
+
+  local room, wanted, wait = capacity - total, before + cost, 0
+  if cost > 0 and wanted > capacity then
+    wait = -1
+  elseif cost > 0 and wanted > room then
+    local missing, leaves = wanted - room, known
+    for at = oldest, #raw, 5 do
+      local low, spent = struct.unpack('<BI4', raw, at)
+      missing = missing - spent
+      if missing <= 0 then
+        leaves = known - (known - low) % 256
+        break
+      end
+    end
+    wait = (leaves + ring) * width - now
+  end
+
+  if charges and cost > 0 and wait == 0 then
+    total = total + cost
+    local ends = (newest + ring) * width
+    if raw and newest == known then
+      redis.call('SETRANGE', key, '8', struct.pack('<I4I4', total, count + cost))
+    else
+      local value = struct.pack('<I8I4I4', newest, total, cost)
+      if raw then value = value .. string.sub(raw, oldest) .. struct.pack('<BI4', known % 256, count) end
+      local rest = math.ceil((ends - now) / 1000) + 1
+      redis.call('SET', key, value, 'PX', string.format('%.0f', rest))
+    end
+    return capacity - total, 0, ends - now, newest, 0
+  end
+  if total == 0 then return room, wait, 0, 0, 0 end
+  -- After a refund the last ones can be empty.
+  local last, at = known, #raw + 1
+  while count == 0 do
+    at = at - 5
+    last, count = struct.unpack('<BI4', raw, at)
+    last = known - (known - last) % 256
+  end
+  return room, wait, (last + ring) * width - now, 0, 0
 end
 
-local function left(state)
-  if state.counts then return state.capacity - state.total end
-  local ahead = math.max(state.time - now, 0)
-  return math.floor(math.max(state.capacity * state.width - ahead, 0) / state.width)
-end
-
--- How long until `wanted`, which is more than is left and at most the capacity, fits.
-local function wait(state, wanted)
-  if state.buckets == 0 then
-    return math.max(state.time, now) + (wanted - state.capacity) * state.width - now
+local function gcra(key, capacity, width, before, cost, charges)
+  local arrival, seen, moved, life = 0, now, 0, now
+  local raw = redis.call('GET', key)
+  if raw then
+    arrival, seen, moved, life = struct.unpack('<I8I8I8I8', raw)
+    seen = math.max(seen, now)
   end
-  local missing, at, ring = wanted - left(state), state.counts[1] - state.buckets, state.buckets + 1
-  while missing > state.counts[at % ring + 2] do
-    missing = missing - state.counts[at % ring + 2]
-    at = at + 1
-  end
-  return (at + ring) * state.width - now
-end
-
-local function charge(state, cost)
-  local mark, value
-  if state.counts then
-    local newest, ring = state.counts[1], state.buckets + 1
-    local place = newest % ring + 2
-    state.counts[place] = state.counts[place] + cost
-    state.total = state.total + cost
-    state.empty = (newest + ring) * state.width
-    mark, value = newest, struct.pack(state.form, unpack(state.counts))
-  else
-    state.time = math.max(state.time, now) + state.width * cost
-    mark, value = state.time + state.moved, struct.pack(state.form, state.time, state.seen, state.moved, state.life)
-  end
-  local rest = math.ceil(((state.empty or state.time) - now) / 1000) + 1
-  redis.call('SET', state.key, value, 'PX', string.format('%.0f', rest))
-  return mark
-end
-
-local states, answer, admitted = {}, {}, true
-
-for index, key in ipairs(KEYS) do
-  local at = index * 4
-  local cost = tonumber(ARGV[at + 1])
-  local state = states[key]
-  if not state then
-    state = open(key, tonumber(ARGV[at - 2]), tonumber(ARGV[at - 1]), tonumber(ARGV[at]))
-    states[key] = state
-  end
-  local room, delay = left(state), 0
-  local wanted = state.pending + cost
+  local ahead, wanted, wait = math.max(arrival - now, 0), before + cost, 0
+  local room = math.floor(math.max(capacity * width - ahead, 0) / width)
   if cost > 0 and wanted > room then
-    admitted = false
-    delay = wanted > state.capacity and -1 or wait(state, wanted)
+    wait = wanted > capacity and -1 or ahead + (wanted - capacity) * width
   end
-  state.pending = wanted
-  local base = index * 5
-  answer[base - 4], answer[base - 3] = room, delay
-  answer[base - 2] = math.max((state.empty or state.time) - now, 0)
-  answer[base - 1], answer[base] = 0, 0
+  if not charges or cost == 0 or wait ~= 0 then return room, wait, ahead, 0, 0 end
+  arrival = now + ahead + width * cost
+  local rest = math.ceil((arrival - now) / 1000) + 1
+  local value = struct.pack('<I8I8I8I8', arrival, seen, moved, life)
+  redis.call('SET', key, value, 'PX', string.format('%.0f', rest))
+  return room - cost, 0, arrival - now, arrival + moved, life
 end
 
-if admitted and ARGV[1] == 'take' then
+-- Judges all, each as if those before it were charged; with `charges` that is what they are.
+local function judge(charges)
+  local answer, admitted, pending = '', true, {}
   for index, key in ipairs(KEYS) do
-    local state, base, cost = states[key], index * 5, tonumber(ARGV[index * 4 + 1])
-    if cost > 0 then
-      answer[base - 1], answer[base] = charge(state, cost), state.life or 0
+    local capacity, buckets, width, cost = struct.unpack('<I4I4I8I4', ARGV[index + 1])
+    local before, left, wait, reset, mark, life = pending[key] or 0
+    if buckets == 0 then
+      left, wait, reset, mark, life = gcra(key, capacity, width, before, cost, charges)
+    else
+      left, wait, reset, mark, life = window(key, capacity, buckets, width, before, cost, charges)
     end
-    answer[base - 4] = left(state)
-    answer[base - 2] = math.max((state.empty or state.time) - now, 0)
+    if not charges then pending[key] = before + cost end
+    admitted = admitted and wait == 0
+    answer = answer .. struct.pack('<I4i8I8I8I8', left, wait, reset, mark, life)
   end
+  return answer, admitted
 end
 
+-- One charge alone is made as it is judged.
+local takes, alone = ARGV[1] == 'take', #KEYS == 1
+local answer, admitted = judge(takes and alone)
+if admitted and takes and not alone then answer = judge(true) end
 return answer

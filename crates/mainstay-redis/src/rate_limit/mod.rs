@@ -18,8 +18,8 @@
 //! It says so at once ([`StoreError::Unavailable`]); the limiter's [`Outage`](mainstay_core::rate_limit::Outage) decides.
 //!
 //! # Defaults
-//! A state is one string, `ms:{<namespace>:rl:<key>}:<policy>`, of 8 + 4·(k+1) bytes (GCRA: 32) that expires when it no
-//! longer counts.
+//! A state is one string, `ms:{<namespace>:rl:<key>}:<policy>`, of 16 bytes and 5 for each earlier bucket that was charged,
+//! at most 16 + 5·k (GCRA: 32), that expires when it no longer counts.
 //!
 //! # Metrics
 //! Those of the limiter and of the connection.

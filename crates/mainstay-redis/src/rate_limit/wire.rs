@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bytes::Buf;
 use mainstay_core::rate_limit::{Debit, Mode, Receipt, Rule, Verdict, Verdicts};
 use smallvec::SmallVec;
 
@@ -10,15 +11,20 @@ use crate::{Answer, CallError, Command};
 /// What is charged if all fits; 0 for a look.
 pub(super) type Costs = SmallVec<[u32; 2]>;
 
-/// Numbers in an answer for each debit.
-const NUMBERS: usize = 5;
+/// Bytes in an answer for each debit.
+const VERDICT: usize = 4 + 4 * 8;
 
 /// Adds the debits to a call of `decide.lua`.
 pub(super) fn question(call: Command, debits: &[Debit<'_>], mode: Mode) -> Command {
     let call = call.arg(if mode == Mode::Take { "take" } else { "peek" });
     debits.iter().fold(call, |call, debit| {
         let (buckets, width) = shape(debit);
-        call.arg(debit.policy.capacity()).arg(buckets).arg(width).arg(debit.cost)
+        let mut packed = SmallVec::<[u8; 20]>::new();
+        packed.extend(debit.policy.capacity().to_le_bytes());
+        packed.extend(buckets.to_le_bytes());
+        packed.extend(width.to_le_bytes());
+        packed.extend(debit.cost.to_le_bytes());
+        call.arg(&packed[..])
     })
 }
 
@@ -38,26 +44,53 @@ fn shape(debit: &Debit<'_>) -> (u32, u64) {
 
 /// Reads the answer of `decide.lua`.
 pub(super) fn verdicts(answer: Answer, costs: &[u32]) -> Result<Verdicts, CallError> {
-    let answers = answer.into_list()?;
-    let numbers = answers.iter().map(Answer::int).collect::<Result<SmallVec<[i64; NUMBERS]>, _>>()?;
-    if numbers.len() != costs.len() * NUMBERS {
+    let answer = answer.into_bytes()?;
+    if answer.len() != costs.len() * VERDICT {
         return Err(CallError::unexpected("a verdict is missing"));
     }
-    let each = || numbers.chunks_exact(NUMBERS);
-    let admitted = each().all(|numbers| numbers[1] == 0);
-    each().zip(costs).map(|(numbers, cost)| verdict(numbers, if admitted { *cost } else { 0 })).collect()
+    let mut rest = &answer[..];
+    let numbers: SmallVec<[Numbers; 1]> = costs.iter().map(|_| Numbers::read(&mut rest)).collect();
+    let admitted = numbers.iter().all(|numbers| numbers.wait == 0);
+    numbers
+        .iter()
+        .zip(costs)
+        .map(|(numbers, cost)| numbers.verdict(if admitted { *cost } else { 0 }))
+        .collect()
 }
 
-fn verdict(numbers: &[i64], charged: u32) -> Result<Verdict, CallError> {
-    let &[left, wait, reset, mark, life] = numbers else { unreachable!("as many as in a chunk") };
-    let unsigned = |number| u64::try_from(number).map_err(|_| CallError::unexpected("a negative number"));
-    let time = |number| unsigned(number).map(Duration::from_micros);
-    let receipt = Receipt { cost: charged, mark: unsigned(mark)?, life: unsigned(life)? };
-    Ok(Verdict {
-        fits: wait == 0,
-        remaining: u32::try_from(left).map_err(|_| CallError::unexpected("more is left than there is"))?,
-        retry_after: if wait > 0 { Some(time(wait)?) } else { None },
-        reset_after: time(reset)?,
-        receipt: (charged > 0).then_some(receipt),
-    })
+/// What is answered for one debit.
+struct Numbers {
+    left: u32,
+    wait: i64,
+    reset: u64,
+    mark: u64,
+    life: u64,
+}
+
+impl Numbers {
+    /// `from` has them.
+    fn read(from: &mut &[u8]) -> Self {
+        Self {
+            left: from.get_u32_le(),
+            wait: from.get_i64_le(),
+            reset: from.get_u64_le(),
+            mark: from.get_u64_le(),
+            life: from.get_u64_le(),
+        }
+    }
+
+    fn verdict(&self, charged: u32) -> Result<Verdict, CallError> {
+        let wait = match self.wait {
+            -1 => None,
+            wait => Some(u64::try_from(wait).map_err(|_| CallError::unexpected("a negative time"))?),
+        };
+        let receipt = Receipt { cost: charged, mark: self.mark, life: self.life };
+        Ok(Verdict {
+            fits: wait == Some(0),
+            remaining: self.left,
+            retry_after: wait.filter(|wait| *wait > 0).map(Duration::from_micros),
+            reset_after: Duration::from_micros(self.reset),
+            receipt: (charged > 0).then_some(receipt),
+        })
+    }
 }

@@ -14,27 +14,34 @@ macro_rules! bug {
     };
 }
 
-const BUGS: [(&str, Patch); 13] = [
-    ("GCRA rounds to the nearest", bug!("- ahead, 0) / state.width)", "- ahead, 0) / state.width + 0.5)")),
+const BUGS: [(&str, Patch); 17] = [
+    ("GCRA rounds to the nearest", bug!("- ahead, 0) / width)", "- ahead, 0) / width + 0.5)")),
     (
         "the oldest bucket is not counted",
-        bug!("total = total + count", "total = total + (at > newest - buckets and count or 0)"),
+        bug!("(known - low) % 256 <= buckets then", "(known - low) % 256 < buckets then"),
     ),
-    ("the calendar is believed when it steps back", bug!("math.max(known[1], bucket)", "bucket")),
-    ("charges although one is refused", bug!("if admitted and ARGV[1] == 'take'", "if ARGV[1] == 'take'")),
-    ("a look charges", bug!("if admitted and ARGV[1] == 'take'", "if admitted")),
-    ("one key is judged once", bug!("state.pending = wanted", "state.pending = 0")),
+    (
+        "the calendar is believed when it steps back",
+        bug!("newest = math.max(known, newest)", "known = newest"),
+    ),
+    ("charges although one is refused", bug!("if admitted and takes", "if takes")),
+    ("a look charges", bug!("judge(takes and alone)", "judge(alone)")),
+    ("one key is judged once", bug!("pending[key] = before + cost", "pending[key] = 0")),
     ("one too many", bug!("wanted > room", "wanted > room + 1")),
     (
         "the wait ends a bucket early",
-        bug!("return (at + ring) * state.width - now", "return (at + ring - 1) * state.width - now"),
+        bug!("(leaves + ring) * width - now", "(leaves + ring - 1) * width - now"),
     ),
+    ("told to wait for what never fits", bug!("wait = -1", "wait = 1000000")),
+    ("gives back twice", bug!("math.min(cost, spent)", "math.min(2 * cost, spent)")),
+    ("gives back what has left its window", bug!("or mark < known - buckets", "")),
+    ("what left the window stays in the sum", bug!("total - spent, oldest + 5", "total, oldest + 5")),
+    ("a bucket is forgotten when the next begins", bug!(".. struct.pack('<BI4', known % 256, count)", "")),
     (
-        "told to wait for what never fits",
-        bug!("wanted > state.capacity and -1 or", "wanted > state.capacity and 1000000 or"),
+        "what was given back stays in the sum",
+        bug!("struct.pack('<I4', total - back)", "struct.pack('<I4', total)"),
     ),
-    ("gives back twice", bug!("math.min(cost, counts[place])", "math.min(2 * cost, counts[place])")),
-    ("gives back what has left its window", bug!("or mark < newest - buckets", "")),
+    ("a sum that nothing is left of ends with the newest bucket", bug!("while count == 0", "while false")),
     ("gives back what is earned again", bug!("math.min(width * cost, earned, 1e15 - moved)", "width * cost")),
     ("a refund forgets those before it", bug!("mark - moved", "mark")),
 ];

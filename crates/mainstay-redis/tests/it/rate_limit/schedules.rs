@@ -5,7 +5,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use mainstay_core::rate_limit::{Debit, Mode, Quota, Receipt, Verdict};
+use mainstay_core::rate_limit::{Debit, Mode, Quota, Receipt, Rule, Verdict};
 use mainstay_redis::Redis;
 use mainstay_testkit::redis::RedisServer;
 use mainstay_testkit::{Rng, Seed};
@@ -79,6 +79,25 @@ pub(crate) async fn as_in_memory(lane: &Lane, name: usize, mut rng: Rng) -> Resu
     Ok(())
 }
 
+/// Of the charge of a bucket long gone nothing is given back, though a bucket that counts is named by the same byte.
+pub(crate) async fn a_byte_comes_again(lane: &Lane, name: usize, mut rng: Rng) -> Result<(), String> {
+    let quota = Quota::new(20, Duration::from_secs(1)).buckets(*rng.pick(&[2, 7, 10, 60]));
+    let policy = quota.policy().unwrap();
+    let Rule::Window(rule) = policy.rule() else { unreachable!("the quota is of buckets") };
+    let key = format!("{name}-c");
+    let (debit, mut time, mut receipts) = (debit(&key, quota, 3), BEGINNING, Vec::new());
+    for after in [0, 256, 1] {
+        time += after * rule.width();
+        lane.at(time).await;
+        let ours = lane.decide(&[debit], Mode::Take).await?;
+        receipts.push((ours[0].receipt, lane.in_memory(&[debit], Mode::Take)[0].receipt));
+    }
+    let (Some(ours), Some(memorys)) = receipts[0] else { return Err("refused".into()) };
+    lane.refund(debit, ours, memorys).await;
+    let (ours, memorys) = (lane.decide(&[debit], Mode::Peek).await?, lane.in_memory(&[debit], Mode::Peek));
+    if seen(&ours[0]) == seen(&memorys[0]) { Ok(()) } else { Err(format!("{ours:?}\n{memorys:?}")) }
+}
+
 /// Charges to one window, against a log of all that was admitted. The clock can step back, true time cannot.
 pub(crate) async fn within_the_limit(lane: &Lane, name: usize, mut rng: Rng) -> Result<(), String> {
     let (limit, window, buckets) =
@@ -129,7 +148,7 @@ pub(crate) async fn within_the_limit(lane: &Lane, name: usize, mut rng: Rng) -> 
     Ok(())
 }
 
-/// Runs both kinds, and says what failed first.
+/// Runs all kinds, and says what failed first.
 pub(crate) async fn run(
     redis: &Redis,
     name: &str,
@@ -145,7 +164,8 @@ pub(crate) async fn run(
             for schedule in (lane..schedules).step_by(LANES) {
                 let rng = Seed::new(seed.value().wrapping_add(schedule as u64)).rng();
                 as_in_memory(&lane_of, schedule, rng.clone()).await?;
-                within_the_limit(&lane_of, schedule, rng).await?;
+                within_the_limit(&lane_of, schedule, rng.clone()).await?;
+                a_byte_comes_again(&lane_of, schedule, rng).await?;
             }
             Ok(())
         });
