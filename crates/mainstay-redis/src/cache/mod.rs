@@ -65,7 +65,7 @@ use mainstay_core::time::{Clock, Moment};
 use crate::{Answer, CallError, Command, Invalidation, Lane, Redis, Witness};
 use meters::Meters;
 use names::{Named, Names};
-use near::{Near, OVERHEAD, Place};
+use near::{Near, OVERHEAD};
 use record::Record;
 use scripts::Scripts;
 use tags::Epoch;
@@ -127,21 +127,12 @@ impl RedisCache {
 impl Shared {
     /// Over which connection a key is read; with a witness if the answer can be kept.
     fn way(&self, written: &str, now: Moment) -> (Lane, Option<Witness>) {
-        let witness = (!self.options.near_ttl.is_zero()).then(|| self.redis.witness(written)).flatten();
+        let keeps = !self.options.near_ttl.is_zero() && self.names.is_spelled_out(written);
+        let witness = keeps.then(|| self.redis.witness(written)).flatten();
         match witness.filter(|witness| witness.holds(now)) {
             Some(witness) => (Lane::Tracked, Some(witness)),
             None => (Lane::Main, None),
         }
-    }
-
-    fn place<'a>(
-        &'a self,
-        key: Key<'_>,
-        written: &str,
-        witness: Witness,
-        now: Moment,
-    ) -> Option<Place<'a, Record>> {
-        self.names.is_spelled_out(written).then(|| self.values.place(key.name(), witness, now)).flatten()
     }
 
     /// Sends commands together, some at a time.

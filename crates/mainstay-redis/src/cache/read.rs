@@ -69,7 +69,7 @@ impl Shared {
     fn ask<'a>(&'a self, key: Key<'a>) -> (Asked<'a>, Command) {
         let (written, now) = (self.names.value(key), self.clock.now());
         let (lane, witness) = self.way(&written, now);
-        let place = witness.and_then(|witness| self.place(key, &written, witness, now));
+        let place = witness.and_then(|witness| self.values.place(key.name(), witness, now));
         let command = Command::new(Class::Read, "GET").key(&written).lane(lane);
         (Asked { key, written, place }, command)
     }
@@ -123,7 +123,7 @@ impl Shared {
         for _ in 0..ATTEMPTS {
             let sent = self.clock.now();
             let (lane, witness) = self.way(&written, sent);
-            let place = witness.and_then(|witness| self.place(key, &written, witness, sent));
+            let place = witness.and_then(|witness| self.values.place(key.name(), witness, sent));
             let command = self.scripts.lookup.call(Class::Idem, &[&written, &lease]).lane(lane);
             let command = command.arg(&taken[..]).arg(millis(claim.lease)).arg(min_fresh);
             let answer = self.redis.call(command.arg(&no_use[..]).arg(&broken)).await?;

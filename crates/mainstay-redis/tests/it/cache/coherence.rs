@@ -80,6 +80,20 @@ async fn names_that_are_digests_on_the_server_are_asked_for_each_time() {
     assert_eq!(other.near_hits(), 0.0);
 }
 
+/// A tag's server key does not say which tag it is, so it cannot be dropped when the server says that it changed.
+#[tokio::test]
+async fn a_tag_whose_name_is_a_digest_on_the_server_is_asked_for_each_time() {
+    let (_server, one, other) = two().await;
+    let tag = "é".repeat(1_000);
+    for version in 1..5 {
+        one.cache.set("k", &version, Ttl::hours(1).tag(tag.clone())).await.unwrap();
+        let seen = async || other.get("k").await == Some(version);
+        eventually_async("the value is seen", BOUND, seen).await;
+        one.cache.invalidate_tag(&tag).await.unwrap();
+        assert_eq!(other.get("k").await, None, "at once: the tag is not near");
+    }
+}
+
 #[tokio::test]
 async fn near_time_is_bounded() {
     let server = RedisServer::start().await;
