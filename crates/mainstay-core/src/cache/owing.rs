@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use foldhash::fast::RandomState;
+use rand::seq::SliceRandom;
 
 use crate::backoff::Backoff;
 use crate::key::Key;
@@ -24,6 +25,8 @@ const PAUSE: Duration = Duration::from_millis(50);
 const MAX_PAUSE: Duration = Duration::from_millis(500);
 /// Longest wait for one answer.
 const DEADLINE: Duration = Duration::from_secs(2);
+/// After so many failures in a row all of the store is away, and not only the server that has some of the names.
+const AWAY: usize = 100;
 
 const OWED: &str = "cache_invalidations_owed";
 
@@ -66,7 +69,7 @@ struct Owed {
     paid_by_task: bool,
 }
 
-type Names = HashMap<Box<str>, u64, RandomState>;
+type Names = HashMap<Arc<str>, u64, RandomState>;
 
 impl Owing {
     pub(super) fn new(store: Arc<dyn Store>, metrics: &Metrics) -> Self {
@@ -167,22 +170,39 @@ impl Debts {
         self.count.store(owed.len(), Ordering::Release);
     }
 
+    /// Sends each debt once, in any order: what one server does not take must not keep others from theirs.
     async fn pay(&self, store: &dyn Store) -> Result<(), StoreError> {
-        let (keys, tags) = {
+        let (tags, keys) = {
             let owed = self.owed();
-            (owed.keys.clone(), owed.tags.clone())
+            (shuffled(&owed.tags), shuffled(&owed.keys))
         };
         let tags = tags.iter().map(|(tag, times)| (Target::Tag(checked(tag)), *times));
         let keys = keys.iter().map(|(key, times)| (Target::Key(checked(key)), *times));
+        let (mut failed, mut in_a_row) = (Ok(()), 0);
         for (target, times) in tags.chain(keys) {
             match store.invalidate(target).within(DEADLINE).await {
                 // What is refused now is refused for ever.
-                Ok(_) | Err(StoreError::Rejected { .. }) => self.paid(target, times),
-                Err(error) => return Err(error),
+                Ok(_) | Err(StoreError::Rejected { .. }) => {
+                    self.paid(target, times);
+                    in_a_row = 0;
+                }
+                Err(error) => {
+                    failed = Err(error);
+                    in_a_row += 1;
+                }
+            }
+            if in_a_row == AWAY {
+                break;
             }
         }
-        Ok(())
+        failed
     }
+}
+
+fn shuffled(names: &Names) -> Vec<(Arc<str>, u64)> {
+    let mut names: Vec<_> = names.iter().map(|(name, times)| (Arc::clone(name), *times)).collect();
+    names.shuffle(&mut rand::rng());
+    names
 }
 
 impl Owed {

@@ -1,9 +1,10 @@
 //! What could not be taken away while the store was away.
 
-use mainstay_core::cache::{Error, Ttl};
+use mainstay_core::cache::{Claim, Entry, Error, Found, Lookup, Outcome, Settled, Target, Token};
+use mainstay_core::store::{Reply, StoreError};
 use mainstay_testkit::faulty::Fault;
 
-use super::{OWED, SECOND, remote};
+use super::*;
 
 #[tokio::test(start_paused = true)]
 async fn a_delete_that_did_not_reach_the_store_is_made_up_for_when_it_is_back() {
@@ -92,4 +93,78 @@ async fn a_load_that_began_before_the_debt_is_not_stored() {
     assert_eq!(load.await.unwrap().unwrap(), "old", "its caller began before");
     it.paid().await;
     assert!(!it.stored("k").await);
+}
+
+/// A store of several servers, of which the one with the names that begin with `x` is away.
+#[derive(Debug)]
+struct PartlyAway(Arc<Memory>);
+
+impl Store for PartlyAway {
+    fn get<'a>(&'a self, key: Key<'a>) -> Reply<'a, Result<Option<Found>, StoreError>> {
+        self.0.get(key)
+    }
+
+    fn get_many<'a>(&'a self, keys: &'a [Key<'a>]) -> Reply<'a, Result<Vec<Option<Found>>, StoreError>> {
+        self.0.get_many(keys)
+    }
+
+    fn lookup<'a>(&'a self, key: Key<'a>, claim: Claim<'a>) -> Reply<'a, Result<Lookup, StoreError>> {
+        self.0.lookup(key, claim)
+    }
+
+    fn put<'a>(&'a self, entries: &'a [(Key<'a>, Entry)]) -> Reply<'a, Result<(), StoreError>> {
+        self.0.put(entries)
+    }
+
+    fn put_if_newer<'a>(
+        &'a self,
+        key: Key<'a>,
+        entry: Entry,
+        version: u64,
+    ) -> Reply<'a, Result<bool, StoreError>> {
+        self.0.put_if_newer(key, entry, version)
+    }
+
+    fn settle<'a>(
+        &'a self,
+        key: Key<'a>,
+        token: Token,
+        outcome: Outcome,
+    ) -> Reply<'a, Result<Settled, StoreError>> {
+        self.0.settle(key, token, outcome)
+    }
+
+    fn invalidate<'a>(&'a self, target: Target<'a>) -> Reply<'a, Result<bool, StoreError>> {
+        match target {
+            Target::Key(key) if key.name().starts_with('x') => {
+                Reply::pending(async { Err(StoreError::unavailable("its server is away")) })
+            }
+            target => self.0.invalidate(target),
+        }
+    }
+
+    fn changed(&self, key: Key<'_>) -> Reply<'static, ()> {
+        self.0.changed(key)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn debts_to_a_server_that_is_away_keep_no_other_from_being_paid() {
+    let faults = Faults::none();
+    let switch = faults.clone();
+    let wrap = |memory| Arc::new(FaultyStore::new(Arc::new(PartlyAway(memory)), switch)) as Arc<dyn Store>;
+    let it = fixture(Options::default(), wrap);
+    let keys: Vec<String> =
+        (0..300).map(|n| if n % 2 == 0 { format!("x{n}") } else { format!("y{n}") }).collect();
+    for key in &keys {
+        it.cache.set(key, "old", Ttl::hours(1)).await.unwrap();
+    }
+    faults.always(Fault::Unavailable);
+    for key in &keys {
+        assert!(it.cache.delete(key).await.is_err());
+    }
+    faults.mend();
+    tokio::time::sleep(60 * SECOND).await;
+    assert_eq!(it.metric(OWED), 150.0);
+    assert!(it.stored("x0").await && !it.stored("y1").await);
 }
