@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use mainstay_core::cache::Token;
 use mainstay_core::key::Key;
 use mainstay_core::store::{Reply, StoreError};
 use tokio::task::JoinHandle;
@@ -11,7 +12,7 @@ use crate::{Answer, Class, Command};
 
 use super::{Shared, lease};
 
-/// While nobody says when something changes, one look in this time.
+/// While nobody says for certain when something changes, one look in this time.
 const BLIND_LOOK: Duration = Duration::from_millis(250);
 
 /// Ends with the task, and the task with it.
@@ -38,16 +39,19 @@ async fn wait(shared: Arc<Shared>, channel: String, lease: String) {
         return tokio::time::sleep(BLIND_LOOK).await;
     };
     // What happened before the server began to tell is seen by looking.
-    match is_loading(&shared, &lease).await {
-        Ok(true) => bell.await,
-        Ok(false) => {}
+    match lease_of(&shared, &lease).await {
+        Ok(Some(Some(_loads))) => bell.await,
+        // Kept from everybody, perhaps only since the wait began.
+        Ok(Some(None)) => drop(tokio::time::timeout(BLIND_LOOK, bell).await),
+        Ok(None) => {}
         Err(_) => tokio::time::sleep(BLIND_LOOK).await,
     }
 }
 
-async fn is_loading(shared: &Shared, lease: &str) -> Result<bool, StoreError> {
+/// Who holds the lease; nobody while it is kept from everybody. `None` if there is none.
+async fn lease_of(shared: &Shared, lease: &str) -> Result<Option<Option<Token>>, StoreError> {
     match shared.redis.call(Command::new(Class::Read, "GET").key(lease)).await? {
-        Answer::Bytes(held) => Ok(lease::read(held).is_some_and(|(holder, _)| holder.is_some())),
-        _ => Ok(false),
+        Answer::Bytes(held) => Ok(lease::read(held).map(|(holder, _tags)| holder)),
+        _ => Ok(None),
     }
 }

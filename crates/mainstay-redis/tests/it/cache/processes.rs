@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use mainstay_core::cache::{Claim, Lookup, Outcome, Token};
 use mainstay_redis::{Class, Command, Lane};
 use mainstay_testkit::worker::{Parent, Worker};
 use tokio::task::JoinSet;
@@ -167,4 +168,27 @@ async fn callers_that_leave_at_any_moment_leave_no_lease() {
         keys.lines().filter(|line| line.contains("ms:{")).count()
     };
     eventually_async("no lease is left", SECOND, async || leases().await == 0).await;
+}
+
+/// How many scripts the server ran.
+async fn scripts(server: &RedisServer) -> u64 {
+    let stats = server.command(&["INFO", "commandstats"]).await;
+    let count = |line: &str| line.strip_prefix("cmdstat_evalsha:calls=")?.split(',').next()?.parse().ok();
+    stats.lines().find_map(count).unwrap_or(0)
+}
+
+/// After a load has failed its key is kept from everybody for a time, also from who has nothing to serve meanwhile.
+#[tokio::test]
+async fn who_waits_for_a_kept_key_does_not_ask_again_and_again() {
+    let server = RedisServer::start().await;
+    let process = Process::start(server.address(), "svc").await;
+    let (key, token) = (Key::new("k").unwrap(), Token::random());
+    let claim = Claim { token, lease: 60 * SECOND, min_fresh: Duration::ZERO, tags: &[] };
+    assert!(matches!(process.store.lookup(key, claim).await, Ok(Lookup::Lease { .. })));
+    process.store.settle(key, token, Outcome::Keep(SECOND)).await.unwrap();
+    let before = scripts(&server).await;
+    let load = || async { Ok::<_, std::io::Error>(7_u64) };
+    assert_eq!(process.cache.get_or_load("k", Ttl::hours(1), load).await.unwrap(), 7);
+    let asked = scripts(&server).await - before;
+    assert!(asked <= 12, "{asked} questions in a second");
 }
