@@ -73,6 +73,9 @@ use tags::Epoch;
 /// Commands that are on their way together, at most: a batch leaves room for others.
 const BATCH: usize = 1_024;
 
+/// A hundred years. Added to the calendar, a longer time is no number that a server takes.
+const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+
 /// See the [module](self).
 pub struct RedisCache {
     shared: Arc<Shared>,
@@ -249,5 +252,6 @@ impl fmt::Debug for RedisCache {
 
 /// Whole milliseconds, rounded up: at least one.
 fn millis(time: Duration) -> u64 {
-    u64::try_from(time.as_micros().div_ceil(1_000)).unwrap_or(u64::MAX).max(1)
+    let time = time.min(LONGEST).as_micros().div_ceil(1_000);
+    u64::try_from(time).expect("the longest time is not so long").max(1)
 }

@@ -10,7 +10,7 @@ use crate::{Answer, CallError, Class, Command, Script};
 
 use super::near::{Bulk, Near};
 use super::tags::{Epochs, TAG_MEMORY, tag_key};
-use super::{Shared, envelope, lease, millis};
+use super::{LONGEST, Shared, envelope, lease, millis};
 
 /// Forgets what is near when a change ends, however it ends: with its answer, without, or because nobody waits for
 /// it any more.
@@ -140,7 +140,7 @@ impl Shared {
         script
             .call(Class::Idem, &keys)
             .arg(envelope)
-            .arg(mainstay_core::time::micros(entry.fresh_for))
+            .arg(mainstay_core::time::micros(entry.fresh_for.min(LONGEST)))
             .arg(millis(lives))
             .arg(self.names.channel(key))
     }

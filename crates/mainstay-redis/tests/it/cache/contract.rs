@@ -3,7 +3,8 @@
 use std::cell::Cell;
 
 use futures_util::future::join_all;
-use mainstay_core::cache::{Claim, Lookup, Outcome, Token};
+use mainstay_core::cache::{Claim, Entry, Lookup, Outcome, Settled, Token, Value};
+use mainstay_core::codec::Codec;
 use mainstay_testkit::conformance::Elapse;
 use mainstay_testkit::conformance::cache::{Backend, suite};
 use mainstay_testkit::redis::{Cluster, Sentinels};
@@ -148,4 +149,40 @@ async fn who_waits_is_woken_by_what_another_process_does() {
         source.replace("redis.call('PUBLISH', ARGV[1], 'release')", "").leak()
     };
     assert!(!is_woken(silent).await, "a script that tells nobody was not noticed");
+}
+
+#[tokio::test]
+async fn no_time_is_too_long_for_the_server() {
+    let server = RedisServer::start().await;
+    let store = Process::start(server.address(), "svc").await.store;
+    let (key, token, ever) = (Key::new("k").unwrap(), Token::random(), Duration::MAX);
+    let claim = Claim { token, lease: ever, min_fresh: ever, tags: &[] };
+    let value = Arc::new(Value::new("1".into(), Codec::Json, ever));
+    let entry = Entry { value, fresh_for: ever, stale_for: ever, tags: Vec::new() };
+    assert!(matches!(store.lookup(key, claim).await, Ok(Lookup::Lease { .. })));
+    assert_eq!(store.settle(key, token, Outcome::Keep(ever)).await, Ok(Settled::Done));
+    assert_eq!(store.put(&[(key, entry.clone())]).await, Ok(()));
+    assert_eq!(store.put_if_newer(key, entry.clone(), u64::MAX).await, Ok(true));
+    assert!(store.get(key).await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn a_key_that_is_asked_for_twice_at_once_is_found_twice() {
+    let server = RedisServer::start().await;
+    let one = Process::start(server.address(), "svc").await;
+    one.set("k", 1).await;
+    for options in [patient(), bounds(0), bounds(usize::MAX)] {
+        let other = Process::with(server.address(), "svc", options).await;
+        for _ in 0..3 {
+            let found = other.cache.get_many::<u64>(&["k", "none", "k", "k"]).await.unwrap();
+            assert_eq!(found, [Some(1), None, Some(1), Some(1)]);
+        }
+    }
+}
+
+/// All bounds at once.
+fn bounds(most: usize) -> Options {
+    let mut options = patient();
+    (options.max_bytes, options.max_tags, options.max_value_bytes) = (most, most, most.max(100));
+    options
 }
