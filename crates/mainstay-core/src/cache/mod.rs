@@ -38,7 +38,8 @@
 //! [`Options::degrade`], `get_or_load` fails as well.
 //!
 //! A `set`, `delete` or `invalidate_tag` that failed is owed: it is repeated as an invalidation until the store takes
-//! it, and meanwhile this process reads nothing of those keys from it. Debts end with the process.
+//! it, and meanwhile this process reads nothing of those keys from it. A `delete_version` is repeated with its version.
+//! Debts end with the process.
 //!
 //! # Defaults
 //! 64 MiB, values up to 1 MiB, JSON, 500 ms for an answer of the store: see [`Options`]. No stale values, early

@@ -60,7 +60,7 @@ impl Drop for Payer {
     }
 }
 
-/// By name, with how often each was incurred: a debt that grows while it is being paid is not paid.
+/// By name.
 #[derive(Default)]
 struct Owed {
     keys: Names,
@@ -69,7 +69,15 @@ struct Owed {
     paid_by_task: bool,
 }
 
-type Names = HashMap<Arc<str>, u64, RandomState>;
+type Names = HashMap<Arc<str>, Debt, RandomState>;
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Debt {
+    /// How often it was incurred: a debt that grows while it is being paid is not paid.
+    times: u64,
+    /// The newest that is to be remembered.
+    version: Option<u64>,
+}
 
 impl Owing {
     pub(super) fn new(store: Arc<dyn Store>, metrics: &Metrics) -> Self {
@@ -132,11 +140,15 @@ impl Debts {
     fn incur(&self, target: Target<'_>) -> bool {
         let mut owed = self.owed();
         let full = owed.len() >= MOST;
+        let version = match target {
+            Target::Version { version, .. } => Some(version),
+            Target::Key(_) | Target::Tag(_) => None,
+        };
         let (names, name) = owed.of(target);
         match names.get_mut(name) {
-            Some(times) => *times += 1,
+            Some(debt) => *debt = Debt { times: debt.times + 1, version: debt.version.max(version) },
             None if full => tracing::error!("a cache invalidation is given up: too many are owed"),
-            None => drop(names.insert(name.into(), 1)),
+            None => drop(names.insert(name.into(), Debt { times: 1, version })),
         }
         self.count.store(owed.len(), Ordering::Release);
         !std::mem::replace(&mut owed.paid_by_task, true)
@@ -164,7 +176,7 @@ impl Debts {
     fn paid(&self, target: Target<'_>, times: u64) {
         let mut owed = self.owed();
         let (names, name) = owed.of(target);
-        if names.get(name) == Some(&times) {
+        if names.get(name).is_some_and(|debt| debt.times == times) {
             names.remove(name);
         }
         self.count.store(owed.len(), Ordering::Release);
@@ -176,14 +188,14 @@ impl Debts {
             let owed = self.owed();
             (shuffled(&owed.tags), shuffled(&owed.keys))
         };
-        let tags = tags.iter().map(|(tag, times)| (Target::Tag(checked(tag)), *times));
-        let keys = keys.iter().map(|(key, times)| (Target::Key(checked(key)), *times));
+        let tags = tags.iter().map(|(tag, debt)| (Target::Tag(checked(tag)), *debt));
+        let keys = keys.iter().map(|(key, debt)| (Target::Key(checked(key)), *debt));
         let (mut failed, mut in_a_row) = (Ok(()), 0);
-        for (target, times) in tags.chain(keys) {
-            match store.invalidate(target).within(DEADLINE).await {
+        for (target, debt) in tags.chain(keys) {
+            match send(store, target, debt.version).await {
                 // What is refused now is refused for ever.
                 Ok(_) | Err(StoreError::Rejected { .. }) => {
-                    self.paid(target, times);
+                    self.paid(target, debt.times);
                     in_a_row = 0;
                 }
                 Err(error) => {
@@ -199,8 +211,16 @@ impl Debts {
     }
 }
 
-fn shuffled(names: &Names) -> Vec<(Arc<str>, u64)> {
-    let mut names: Vec<_> = names.iter().map(|(name, times)| (Arc::clone(name), *times)).collect();
+/// The version first: nothing older is stored after the value is gone. It says nothing of values without one.
+async fn send(store: &dyn Store, target: Target<'_>, version: Option<u64>) -> Result<bool, StoreError> {
+    if let (Target::Key(key), Some(version)) = (target, version) {
+        store.invalidate(Target::Version { key, version }).within(DEADLINE).await?;
+    }
+    store.invalidate(target).within(DEADLINE).await
+}
+
+fn shuffled(names: &Names) -> Vec<(Arc<str>, Debt)> {
+    let mut names: Vec<_> = names.iter().map(|(name, debt)| (Arc::clone(name), *debt)).collect();
     names.shuffle(&mut rand::rng());
     names
 }

@@ -1,7 +1,5 @@
 //! The cache: its store's contract (`store`), loads (`loads`), what may be served late or early
 //! (`stale`), bad input (`inputs`), stores that fail (`outages`) and are back (`owing`), a naive model (`model`), histories of versions
-//! (`history`), storms of callers who come and go (`storms`) and the bound on memory (`bounds`).
-//! (`stale`), bad input (`inputs`), stores that fail (`outages`), a naive model (`model`), histories of versions
 //! (`history`), what is owed after a change (`owed`), storms of callers who come and go (`storms`) and the bound on memory (`bounds`).
 
 mod bounds;

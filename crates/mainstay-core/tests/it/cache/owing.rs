@@ -95,6 +95,22 @@ async fn a_load_that_began_before_the_debt_is_not_stored() {
     assert!(!it.stored("k").await);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_deletion_of_a_version_is_made_up_for_with_its_version() {
+    let it = remote();
+    assert!(it.cache.set_if_newer("k", "old", 3, Ttl::hours(1)).await.unwrap());
+    it.faults.always(Fault::Unavailable);
+    for version in [4, 7, 5] {
+        assert!(it.cache.delete_version("k", version).await.is_err());
+    }
+    assert!(it.cache.delete("k").await.is_err());
+    it.faults.mend();
+    it.paid().await;
+    assert!(!it.stored("k").await);
+    assert!(!it.cache.set_if_newer("k", "late", 6, Ttl::hours(1)).await.unwrap(), "it was deleted in 7");
+    assert!(it.cache.set_if_newer("k", "new", 8, Ttl::hours(1)).await.unwrap());
+}
+
 /// A store of several servers, of which the one with the names that begin with `x` is away.
 #[derive(Debug)]
 struct PartlyAway(Arc<Memory>);
