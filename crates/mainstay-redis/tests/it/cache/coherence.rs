@@ -70,6 +70,22 @@ async fn what_is_flushed_on_the_server_is_not_found_near() {
 }
 
 #[tokio::test]
+async fn a_server_that_cannot_remember_all_that_was_read_leaves_nothing_old_near() {
+    let (server, one, other) = two().await;
+    server.command(&["CONFIG", "SET", "tracking-table-max-keys", "10"]).await;
+    let keys: Vec<String> = (0..200).map(|n| format!("key:{n}")).collect();
+    let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+    for version in [1_u64, 2] {
+        let entries: Vec<(&str, u64)> = keys.iter().map(|key| (*key, version)).collect();
+        one.cache.set_many(&entries, Ttl::hours(1)).await.unwrap();
+        let seen = async || other.cache.get_many(&keys).await.unwrap() == vec![Some(version); keys.len()];
+        eventually_async("all changes are seen", BOUND, seen).await;
+        let forgotten = async || keys.iter().filter(|key| other.near(key).is_some()).count() <= 10;
+        eventually_async("what is not remembered is not near", BOUND, forgotten).await;
+    }
+}
+
+#[tokio::test]
 async fn names_that_are_digests_on_the_server_are_asked_for_each_time() {
     let (_server, one, other) = two().await;
     let name = "é".repeat(1_000);
