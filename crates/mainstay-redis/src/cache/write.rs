@@ -157,10 +157,12 @@ fn together(answers: Vec<Result<Answer, CallError>>) -> Result<(), StoreError> {
     let all = answers.len();
     let mut errors: Vec<StoreError> = answers.into_iter().filter_map(Result::err).map(Into::into).collect();
     let unknown = errors.iter().position(|error| matches!(error, StoreError::Unknown { .. }));
+    // What was refused stays refused; of what was not sent something is left to do.
+    let not_sent = errors.iter().position(|error| matches!(error, StoreError::Unavailable { .. }));
     match (unknown, errors.len()) {
         (_, 0) => Ok(()),
         (Some(at), _) => Err(errors.swap_remove(at)),
-        (None, failed) if failed == all => Err(errors.swap_remove(0)),
+        (None, failed) if failed == all => Err(errors.swap_remove(not_sent.unwrap_or(0))),
         (None, failed) => {
             Err(StoreError::unknown(format!("{failed} of {all} were not stored: {}", errors[0])))
         }
@@ -178,6 +180,10 @@ mod tests {
         assert!(together(vec![stored.clone(), stored.clone()]).is_ok() && together(Vec::new()).is_ok());
         let all = together(vec![not_sent.clone(), not_sent.clone()]);
         assert!(matches!(all, Err(StoreError::Unavailable { .. })), "{all:?}");
+        let refused = Err(CallError::rejected("NOPERM", "no"));
+        let all = together(vec![refused.clone(), not_sent.clone()]);
+        assert!(matches!(all, Err(StoreError::Unavailable { .. })), "{all:?}");
+        assert!(matches!(together(vec![refused]), Err(StoreError::Rejected { .. })));
         let some = together(vec![stored.clone(), not_sent.clone()]);
         assert!(matches!(some, Err(StoreError::Unknown { .. })), "{some:?}");
         let lost = together(vec![not_sent, unknown, stored]);
