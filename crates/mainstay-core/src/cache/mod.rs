@@ -28,6 +28,9 @@
 //!   same on every store.
 //! - Reentrancy: a loader that asks for its own key waits for itself, until its hard timeout.
 //! - C2 between handles while their store is down: a load without a lease is seen by its own handle's writes only.
+//! - C2 against a [`Cache::set`] that ended with [`Error::Unknown`] or was dropped: what was sent already may arrive
+//!   at a shared store after a later delete, and stays for its time. Versions prevent it ([`Cache::set_if_newer`],
+//!   [`Cache::delete_version`]).
 //! - Transactions: [`Cache::set_many`] and [`Cache::get_many`] treat each key for itself.
 //! - C1 where callers ask for one key as different types, or some optionally and some not: they
 //!   take turns instead of sharing a load.
