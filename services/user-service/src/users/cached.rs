@@ -47,7 +47,7 @@ impl CachedUsers {
             ) => Err(Error::Read(error)),
             // What is wrong is the cache, which nobody needs to read a user.
             Err(error) => {
-                tracing::warn!(%error, "user read without the cache");
+                tracing::debug!(%error, "user read without the cache");
                 self.users.get(id).await
             }
         }
@@ -59,7 +59,8 @@ impl CachedUsers {
     /// [`STALE`] longer if the database fails as well.
     pub(super) async fn forget(&self, id: &str) {
         if let Err(error) = self.cache.delete(&key(id)).await {
-            tracing::warn!(%error, user = id, "user not removed from the cache yet");
+            // One line for each write of an outage would be a flood; `cache_invalidations_owed` counts them.
+            tracing::debug!(%error, user = id, "user not removed from the cache yet");
         }
     }
 }
