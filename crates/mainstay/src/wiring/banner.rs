@@ -12,10 +12,12 @@ pub(crate) fn banner(parts: &Parts, addrs: &[SocketAddr], landing: Option<&str>)
     let url = format!("http://{main}");
     let environment = parts.config.get::<Server>().env.as_str();
     let data = parts.storage.as_ref().map_or("none", |storage| &storage.location);
-    let mode = parts.primitives.redis.as_ref().map_or("embedded", |redis| redis.status().mode);
-    let shared = match mode {
-        "embedded" => "everything in this process",
-        _ => "cache, locks and limits on Redis",
+    let status = parts.primitives.redis.as_ref().map(|redis| redis.status());
+    let mode = status.as_ref().map_or("embedded", |status| status.mode);
+    let shared = match &status {
+        None => "everything in this process",
+        Some(status) if status.connected => "cache, locks and limits on Redis",
+        Some(_) => "cache, locks and limits on Redis, which is not connected yet",
     };
     if parts.config.get::<Log>().format == Format::Json {
         tracing::info!(address = url, mode, environment, data, "started");

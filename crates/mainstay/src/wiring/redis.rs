@@ -36,11 +36,7 @@ fn options(config: &Config) -> Result<Option<Options>, StartError> {
             Options::parse(url.expose()).map_err(|error| StartError::Redis(error.to_string()))?
         }
         (None, Some(host)) => {
-            let mut options =
-                Options::new(Deployment::Standalone(Address::new(host.as_str(), settings.port)));
-            options.tls = settings.tls;
-            options.database = settings.db;
-            options
+            Options::new(Deployment::Standalone(Address::new(host.as_str(), settings.port)))
         }
         (None, None) => return Ok(None),
     };
@@ -50,6 +46,17 @@ fn options(config: &Config) -> Result<Option<Options>, StartError> {
     }
     if options.password.is_none() {
         options.password.clone_from(&settings.password);
+    }
+    options.tls |= settings.tls;
+    if options.tls && !cfg!(feature = "redis-tls") {
+        let why = "an encrypted connection needs the feature `redis-tls`, which this build is without";
+        return Err(StartError::Redis(why.to_owned()));
+    }
+    if options.database == 0 {
+        options.database = settings.db;
+    }
+    if options.database != 0 && matches!(options.deployment, Deployment::Cluster { .. }) {
+        return Err(StartError::Redis("REDIS_DB must be 0, the only database of a Cluster".to_owned()));
     }
     options.tls_ca.clone_from(&settings.tls_ca);
     options.allow_unsafe = settings.allow_unsafe;

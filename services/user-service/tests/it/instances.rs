@@ -187,6 +187,7 @@ async fn only_one_instance_purges_and_another_takes_over() {
 async fn an_instance_that_finds_no_redis_starts_and_says_so() {
     let service = service().env("REDIS_HOST", "127.0.0.1").env("REDIS_PORT", "1").start().await;
     assert_eq!(get(&service, "/api/users").await.status, 200);
+    assert!(service.output_so_far().contains("not connected"), "{}", service.output_so_far());
     let status = status(&service).await;
     assert_eq!((&status["connected"], &status["mode"]), (&json!(false), &json!("standalone")));
 }
@@ -201,4 +202,69 @@ async fn a_redis_that_may_evict_locks_is_refused_unless_allowed() {
     }
     let allowed = on(&redis).env("REDIS_ALLOW_UNSAFE", "true").start().await;
     assert!(status(&allowed).await["findings"].to_string().contains("allkeys-lru"));
+}
+
+#[tokio::test]
+async fn an_outage_is_a_few_lines_in_the_log_however_much_is_written() {
+    let mut it = Instances::start().await;
+    let path = path_of(&created(&it.one, "ada@example.org", "Ada").await);
+    let complaints = || {
+        let output = it.one.output_so_far();
+        output.lines().filter(|line| line.contains(" WARN ") || line.contains("ERROR")).count()
+    };
+    let before = complaints();
+    it.redis.kill();
+    for round in 0..100 {
+        let written = patch(&it.one, &path, json!({"name": format!("Ada {round}")})).await;
+        assert_eq!(written.status, 200);
+        get(&it.one, &path).await;
+    }
+    let said = complaints() - before;
+    assert!((1..10).contains(&said), "{said} lines:\n{}", it.one.output_so_far());
+}
+
+#[tokio::test]
+async fn the_database_that_a_url_does_not_name_is_that_of_the_variable() {
+    let redis = RedisServer::start().await;
+    let service = service().env("REDIS_URL", redis.url()).env("REDIS_DB", "5").start().await;
+    eventually_async("it is connected", PATIENCE, async || connected(&service).await).await;
+    let lock = Request::post(service.addr(), "/distributed/lock/shared").json(&json!({"ttl": 60_000}));
+    assert_eq!(lock.send().await.status, 200);
+    let keys = redis.command(&["INFO", "keyspace"]).await;
+    assert!(keys.contains("db5:") && !keys.contains("db0:"), "{keys}");
+    let cluster = self::service().env("REDIS_URL", "redis+cluster://127.0.0.1:1").env("REDIS_DB", "5");
+    let exit = cluster.run(PATIENCE).await;
+    assert!(exit.output.contains("REDIS_DB"), "{}", exit.output);
+    assert_eq!(exit.status.code(), Some(1));
+}
+
+#[cfg(not(feature = "redis-tls"))]
+#[tokio::test]
+async fn an_encrypted_connection_is_refused_by_a_build_without_it_and_never_left_out() {
+    for (url, tls) in [("rediss://127.0.0.1:1", "false"), ("redis://127.0.0.1:1", "true")] {
+        let exit = service().env("REDIS_URL", url).env("REDIS_TLS", tls).run(PATIENCE).await;
+        assert_eq!(exit.status.code(), Some(1), "{url} {}", exit.output);
+        assert!(exit.output.contains("redis-tls"), "{}", exit.output);
+    }
+}
+
+#[cfg(feature = "redis-tls")]
+#[tokio::test]
+async fn two_instances_share_over_encrypted_connections() {
+    let redis = RedisServer::builder().tls().start().await;
+    let address = redis.tls_address();
+    // Each of the ways to ask for it.
+    let one = service().env("REDIS_URL", format!("redis://{address}")).env("REDIS_TLS", "true");
+    let other = service().env("REDIS_URL", format!("rediss://{address}"));
+    let mut instances = Vec::new();
+    for command in [one, other] {
+        let instance = command.env("REDIS_TLS_CA", redis.ca_certificate()).start().await;
+        eventually_async("it is connected", PATIENCE, async || connected(&instance).await).await;
+        instances.push(instance);
+    }
+    let lock = async |service: &Service| {
+        let request = Request::post(service.addr(), "/distributed/lock/shared");
+        request.json(&json!({"ttl": 60_000})).send().await.status
+    };
+    assert_eq!((lock(&instances[0]).await, lock(&instances[1]).await), (200, 409));
 }
