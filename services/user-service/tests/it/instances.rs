@@ -52,7 +52,7 @@ async fn status(service: &Service) -> Value {
     response.json()
 }
 
-async fn connected(service: &Service) -> bool {
+pub(crate) async fn connected(service: &Service) -> bool {
     status(service).await["connected"] == true
 }
 

@@ -1,6 +1,6 @@
 //! Tests of the reference service as its users meet it: the real binary, its own directory, real
 //! sockets and signals. `users`, `audit`, `cache`, `limits` and `instances` are the REST contract; `startup`,
-//! `shutdown`, `operations` and `purge` are what whoever runs it relies on. A new test goes beside the promise it belongs to.
+//! `shutdown`, `operations`, `outages` and `purge` are what whoever runs it relies on. A new test goes beside the promise it belongs to.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 mod audit;
@@ -8,6 +8,7 @@ mod cache;
 mod instances;
 mod limits;
 mod operations;
+mod outages;
 mod purge;
 mod shutdown;
 mod startup;
