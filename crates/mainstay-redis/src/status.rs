@@ -11,7 +11,7 @@ use serde::Serialize;
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct Status {
-    /// Whether commands can be sent: to every server, on a Cluster.
+    /// Whether commands are sent: to every server, on a Cluster.
     pub connected: bool,
     /// `standalone`, `sentinel` or `cluster`.
     pub mode: &'static str,
@@ -38,7 +38,7 @@ impl Status {
 pub struct ServerStatus {
     /// `host:port`.
     pub address: String,
-    /// Whether every connection to it is up.
+    /// Whether every connection to it is up, and it answers.
     pub connected: bool,
     /// Of the server software.
     pub version: Option<String>,

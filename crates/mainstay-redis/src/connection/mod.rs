@@ -188,7 +188,9 @@ impl Redis {
             Deployment::Sentinel { .. } => "sentinel",
             Deployment::Cluster { .. } => "cluster",
         };
-        Status::new(topology.is_up(), mode, topology.nodes().iter().map(|node| node.status()).collect())
+        let servers: Vec<_> = topology.nodes().iter().map(|node| node.status()).collect();
+        let connected = topology.is_up() && servers.iter().all(|server| server.connected);
+        Status::new(connected, mode, servers)
     }
 
     /// Looks at every server that is connected now, and says what whoever runs it should know. That is also done in

@@ -131,13 +131,13 @@ impl Node {
     pub(crate) fn status(&self) -> ServerStatus {
         let links = &self.links;
         let looks = links.looks.lock().unwrap_or_else(PoisonError::into_inner);
-        let connected = self.is_up();
+        let is_up = self.is_up();
         ServerStatus {
             address: links.record.address.to_string(),
-            connected,
+            connected: is_up && !links.guard.is_open(),
             version: links.record.version(),
             role: looks.info.text("role").map(str::to_owned),
-            up_since: links.record.up_since().filter(|_| connected),
+            up_since: links.record.up_since().filter(|_| is_up),
             last_error: links.record.last_error(),
             guard_open: links.guard.is_open(),
             in_flight: links.all().map(Link::in_flight).sum(),

@@ -52,6 +52,8 @@ async fn a_frozen_server_opens_the_guard_and_is_used_again_when_it_goes_on() {
     let redis = connected(options(server.address())).await;
     server.pause();
     open_guard(&redis).await;
+    // Before the silent connections are given up.
+    assert_eq!((redis.status().connected, self::server(&redis).connected), (false, false));
     server.resume();
     answers_within(&redis, Duration::from_secs(1)).await;
     // The eight were in its buffers: each may have been done, none was done twice.
