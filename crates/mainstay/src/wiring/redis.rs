@@ -14,6 +14,8 @@ use crate::StartError;
 
 /// How long a start waits for a server that does not answer, before it goes on without.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// Pause between two looks of the health check: it asks nobody, and the guard has waited already.
+const LOOK: Duration = Duration::from_secs(1);
 /// For the connections to close.
 const CLOSE: Duration = Duration::from_secs(2);
 
@@ -133,12 +135,12 @@ pub(crate) fn register_check(health: &Health, redis: &Redis) -> Result<(), Error
                 seen
             } else {
                 let why = status.servers.iter().find_map(|server| server.last_error.clone());
-                seen.warn(why.unwrap_or_else(|| "no connection".to_owned()))
+                seen.warn(why.unwrap_or_else(|| "it does not answer".to_owned()))
             };
             Ok::<_, std::convert::Infallible>(seen)
         }
     };
-    health.register(Check::new("redis", look).kind("datastore"))
+    health.register(Check::new("redis", look).interval(LOOK).kind("datastore"))
 }
 
 /// Closes the connections, after all that goes over them has ended.

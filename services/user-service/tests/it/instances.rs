@@ -10,6 +10,9 @@ use tempfile::TempDir;
 
 use crate::{PATIENCE, created, delete, get, metric, patch, path_of, service};
 
+/// A few looks of a check that looks every second.
+const SECONDS: Duration = Duration::from_secs(15);
+
 /// Two instances in one directory, and so on one database, and the Redis they share.
 struct Instances {
     redis: RedisServer,
@@ -136,6 +139,21 @@ async fn without_redis_both_serve_and_with_it_they_share_again() {
 }
 
 #[tokio::test]
+async fn the_health_check_tells_within_seconds_however_seldom_others_are_made() {
+    let mut it = Instances::with(|command| command.env("HEALTH_CHECK_INTERVAL", "1h")).await;
+    let says = async |status: &str| {
+        let check = async || { get(&it.one, "/health").await.json()["checks"]["redis"].clone() };
+        eventually_async("the health check says so", SECONDS, async || check().await["status"] == status).await;
+        check().await["message"].clone()
+    };
+    says("healthy").await;
+    it.redis.kill();
+    assert!(says("degraded").await.as_str().unwrap().contains("no connection"));
+    it.redis.restart_empty().await;
+    says("healthy").await;
+}
+
+#[tokio::test]
 async fn what_was_written_while_redis_was_gone_is_read_when_it_is_back() {
     let it = Instances::start().await;
     let user = created(&it.one, "ada@example.org", "Ada").await;
@@ -218,6 +236,8 @@ async fn an_outage_is_a_few_lines_in_the_log_however_much_is_written() {
         let written = patch(&it.one, &path, json!({"name": format!("Ada {round}")})).await;
         assert_eq!(written.status, 200);
         get(&it.one, &path).await;
+        let lock = Request::post(it.one.addr(), "/distributed/lock/shared").send().await;
+        assert_eq!(lock.status, 503, "{}", lock.text());
     }
     let said = complaints() - before;
     assert!((1..10).contains(&said), "{said} lines:\n{}", it.one.output_so_far());
