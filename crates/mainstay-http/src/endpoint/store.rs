@@ -9,9 +9,10 @@ use crate::Problem;
 /// Seconds after which to ask again when a store is away: longer than a reconnect, shorter than patience.
 pub(super) const AGAIN: u32 = 1;
 
-/// 503: nothing has happened.
+/// 503: nothing has happened. Who lost the store says so once; a line for each request would be a flood.
 pub(super) fn away(cause: &(dyn Error + 'static)) -> Problem {
-    Problem::unavailable(AGAIN).detail("The store is not reached. Nothing has happened.").because(cause)
+    tracing::debug!(error = cause, "the store is away");
+    Problem::unavailable(AGAIN).detail("The store is not reached. Nothing has happened.")
 }
 
 /// 504: something may have happened.
