@@ -24,6 +24,8 @@ pub(crate) struct Guard {
     open: AtomicBool,
     /// Whether an answer changes anything.
     missed: AtomicBool,
+    /// Nobody is to hear any more that it opens.
+    retired: AtomicBool,
     doubted: Notify,
 }
 
@@ -73,6 +75,7 @@ impl Guard {
             state: Mutex::default(),
             open: AtomicBool::new(true),
             missed: AtomicBool::new(false),
+            retired: AtomicBool::new(false),
             doubted: Notify::new(),
         }
     }
@@ -93,6 +96,11 @@ impl Guard {
     /// Lets all links ask at once whether the server is there.
     pub(crate) fn doubt(&self) {
         self.doubted.notify_waiters();
+    }
+
+    /// The connections are about to be closed on purpose.
+    pub(crate) fn retire(&self) {
+        self.retired.store(true, Ordering::Relaxed);
     }
 
     #[inline]
@@ -130,8 +138,10 @@ impl Guard {
         drop(state);
         match (was_open, is_open) {
             (false, true) => {
-                let reason = if links == 0 { "no connection" } else { "no answer in time" };
-                tracing::warn!(address = %self.address, reason, "Redis is gone: calls fail at once");
+                if !self.retired.load(Ordering::Relaxed) {
+                    let reason = if links == 0 { "no connection" } else { "no answer in time" };
+                    tracing::warn!(address = %self.address, reason, "Redis is gone: calls fail at once");
+                }
                 self.doubt();
             }
             (true, false) => tracing::info!(address = %self.address, "Redis answers"),

@@ -83,6 +83,7 @@ impl Node {
 
     /// Ends the connections now; whoever still holds the node gets [`CallError::NotSent`](crate::CallError).
     pub(crate) fn close(&self) {
+        self.links.guard.retire();
         self.end.token().cancel();
         self.links.renew("closed");
     }

@@ -35,7 +35,7 @@ fn options(config: &Config) -> Result<Option<Options>, StartError> {
     let settings = config.get::<config::Redis>();
     let mut options = match (&settings.url, &settings.host) {
         (Some(url), _) => {
-            Options::parse(url.expose()).map_err(|error| StartError::Redis(error.to_string()))?
+            Options::parse(url.expose()).map_err(|error| StartError::Redis(format!("REDIS_URL: {error}")))?
         }
         (None, Some(host)) => {
             Options::new(Deployment::Standalone(Address::new(host.as_str(), settings.port)))
@@ -51,7 +51,7 @@ fn options(config: &Config) -> Result<Option<Options>, StartError> {
     }
     options.tls |= settings.tls;
     if options.tls && !cfg!(feature = "redis-tls") {
-        let why = "an encrypted connection needs the feature `redis-tls`, which this build is without";
+        let why = "REDIS_TLS=true and rediss:// need the feature `redis-tls`, which this build is without";
         return Err(StartError::Redis(why.to_owned()));
     }
     if options.database == 0 {
