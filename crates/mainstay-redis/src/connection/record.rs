@@ -16,11 +16,14 @@ pub(crate) struct Record {
     state: Mutex<State>,
 }
 
+/// Reasons that the log is given in one outage.
+const MOST_LOGGED: usize = 8;
+
 #[derive(Default)]
 struct State {
     last_error: Option<String>,
-    /// Why there is no connection, as the log has it already.
-    logged: Option<Refusal>,
+    /// Why there is no connection, as the log has it already: a connection may fail in turns for several reasons.
+    logged: Vec<Refusal>,
     up_since: Option<Timestamp>,
     version: Option<String>,
 }
@@ -34,14 +37,16 @@ impl Record {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Logged once, not with each attempt.
+    /// Each reason is logged once, not with each attempt.
     pub(crate) fn refused(&self, why: &Refusal) {
         let mut state = self.state();
         state.last_error = Some(why.to_string());
-        let known = state.logged.as_ref() == Some(why);
-        state.logged = Some(why.clone());
+        let news = state.logged.len() < MOST_LOGGED && !state.logged.contains(why);
+        if news {
+            state.logged.push(why.clone());
+        }
         drop(state);
-        if !known {
+        if news {
             tracing::warn!(address = %self.address, reason = %why, "cannot connect to Redis; trying on");
         }
     }
@@ -56,7 +61,7 @@ impl Record {
 
     pub(crate) fn found(&self, clock: &Clock) {
         let mut state = self.state();
-        state.logged = None;
+        state.logged.clear();
         state.up_since = Some(clock.wall());
     }
 
@@ -75,5 +80,24 @@ impl Record {
     /// Since when no connection was lost or made.
     pub(crate) fn up_since(&self) -> Option<Timestamp> {
         self.state().up_since
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_reason_of_an_outage_is_remembered_once_and_their_number_is_bounded() {
+        let record = Record::new(Address::new("test", 1));
+        let reason = |number: usize| Refusal::Unreachable(number.to_string().into());
+        for round in 0..100 {
+            record.refused(&reason(round % 2));
+        }
+        assert_eq!(record.state().logged, [reason(0), reason(1)]);
+        (0..100).for_each(|number| record.refused(&reason(number)));
+        assert_eq!(record.state().logged.len(), MOST_LOGGED);
+        record.found(&Clock::system());
+        assert!(record.state().logged.is_empty());
     }
 }

@@ -142,8 +142,9 @@ async fn without_redis_both_serve_and_with_it_they_share_again() {
 async fn the_health_check_tells_within_seconds_however_seldom_others_are_made() {
     let mut it = Instances::with(|command| command.env("HEALTH_CHECK_INTERVAL", "1h")).await;
     let says = async |status: &str| {
-        let check = async || { get(&it.one, "/health").await.json()["checks"]["redis"].clone() };
-        eventually_async("the health check says so", SECONDS, async || check().await["status"] == status).await;
+        let check = async || get(&it.one, "/health").await.json()["checks"]["redis"].clone();
+        eventually_async("the health check says so", SECONDS, async || check().await["status"] == status)
+            .await;
         check().await["message"].clone()
     };
     says("healthy").await;
@@ -208,6 +209,33 @@ async fn an_instance_that_finds_no_redis_starts_and_says_so() {
     assert!(service.output_so_far().contains("not connected"), "{}", service.output_so_far());
     let status = status(&service).await;
     assert_eq!((&status["connected"], &status["mode"]), (&json!(false), &json!("standalone")));
+}
+
+#[tokio::test]
+async fn why_no_sentinel_and_no_seed_of_a_cluster_helps_is_in_the_log_once() {
+    let redis = RedisServer::start().await;
+    let plain = redis.address();
+    for (url, reason) in [
+        ("redis+sentinel://127.0.0.1:1/main".to_owned(), "refused"),
+        (format!("redis+sentinel://{plain}/main"), "unknown command"),
+        ("redis+cluster://127.0.0.1:1".to_owned(), "refused"),
+        (format!("redis+cluster://{plain}"), "cluster support disabled"),
+    ] {
+        let service = service().env("REDIS_URL", &url).start().await;
+        let output = service.output_so_far();
+        let said = output.lines().filter(|line| line.contains("WARN") && line.contains(reason)).count();
+        assert_eq!(said, 1, "{url} for {reason}:\n{output}");
+    }
+}
+
+#[tokio::test]
+async fn an_instance_that_stops_does_not_say_that_redis_is_gone() {
+    let redis = RedisServer::start().await;
+    let mut service = on(&redis).start().await;
+    eventually_async("it is connected", PATIENCE, async || connected(&service).await).await;
+    service.signal(mainstay_testkit::Signal::Term);
+    let exit = service.wait_exit(PATIENCE).await;
+    assert!(!exit.output.contains("Redis is gone"), "{}", exit.output);
 }
 
 #[tokio::test]

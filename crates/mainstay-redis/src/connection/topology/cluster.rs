@@ -15,6 +15,8 @@ use tokio::time::timeout;
 use super::Topology;
 use super::map::Map;
 use crate::connection::dial::{ask, dial, login};
+use crate::connection::record::Record;
+use crate::connection::refusal::Refusal;
 use crate::connection::slot::SLOTS;
 use crate::{Address, Answer, Class, Command, Lane};
 
@@ -33,6 +35,7 @@ type Range = (u16, u16, Address);
 pub(super) async fn follow(topology: Arc<Topology>, seeds: Vec<Address>) {
     let mut epochs = topology.context.epoch.subscribe();
     let (mut idle, mut cut_off) = (HashMap::new(), HashSet::new());
+    let seeds: Vec<Record> = seeds.into_iter().map(Record::new).collect();
     loop {
         epochs.mark_unchanged();
         if !ask_servers(&topology, &mut cut_off).await {
@@ -83,7 +86,7 @@ async fn ask_servers(topology: &Topology, cut_off: &mut HashSet<Address>) -> boo
     any
 }
 
-async fn ask_seeds(topology: &Topology, seeds: &[Address]) {
+async fn ask_seeds(topology: &Topology, seeds: &[Record]) {
     let context = &topology.context;
     let login = login(&context.options);
     let mut answers: FuturesUnordered<_> = seeds
@@ -92,7 +95,7 @@ async fn ask_seeds(topology: &Topology, seeds: &[Address]) {
             let login = &login;
             async move {
                 let question = async {
-                    let mut dialled = dial(seed, login, context, |_| {}).await?;
+                    let mut dialled = dial(&seed.address, login, context, |_| {}).await?;
                     ask(&mut dialled.connection, redis::cmd("CLUSTER").arg("SLOTS")).await
                 };
                 (seed, timeout(context.options.connect_timeout, question).await)
@@ -102,12 +105,14 @@ async fn ask_seeds(topology: &Topology, seeds: &[Address]) {
     while let Some((seed, answer)) = answers.next().await {
         match answer {
             Ok(Ok(Answer::List(ranges))) if !ranges.is_empty() => {
-                let ranges = read(ranges, seed);
+                seeds.iter().for_each(|seed| seed.found(&context.clock));
+                let ranges = read(ranges, &seed.address);
                 topology.change(|map| believe(map, &ranges, |_| true));
                 return;
             }
-            Ok(Err(error)) => tracing::debug!(address = %seed, %error, "a seed of the Redis Cluster"),
-            _ => tracing::debug!(address = %seed, "a seed of the Redis Cluster says nothing of use"),
+            Ok(Err(refusal)) => seed.refused(&refusal),
+            Ok(Ok(_)) => seed.refused(&Refusal::Unexpected("it knows of no server with slots".into())),
+            Err(_) => seed.refused(&Refusal::Timeout(context.options.connect_timeout)),
         }
     }
 }

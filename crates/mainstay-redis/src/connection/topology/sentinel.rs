@@ -26,6 +26,7 @@ use super::Topology;
 use super::map::Map;
 use crate::connection::context::Context;
 use crate::connection::dial::{ask, dial, greet, login};
+use crate::connection::record::Record;
 use crate::connection::refusal::Refusal;
 use crate::{Address, Answer, Options};
 
@@ -171,10 +172,10 @@ enum Never {}
 impl Asker {
     async fn keep_asking(mut self) {
         let backoff = Backoff::new(HURRY, PERIOD);
-        let mut failures = 0;
+        let (mut failures, record) = (0, Record::new(self.sentinel.clone()));
         loop {
-            let Err(error) = self.session(&mut failures).await;
-            tracing::debug!(address = %self.sentinel, %error, "a sentinel");
+            let Err(error) = self.session(&mut failures, &record).await;
+            record.refused(&error);
             self.tell(None).await;
             sleep(backoff.delay(failures)).await;
             failures = failures.saturating_add(1);
@@ -186,7 +187,7 @@ impl Asker {
     }
 
     /// Asks until that fails.
-    async fn session(&mut self, failures: &mut u32) -> Result<Never, Refusal> {
+    async fn session(&mut self, failures: &mut u32, record: &Record) -> Result<Never, Refusal> {
         let context = &self.topology.context;
         let options = &context.options;
         let switched = Arc::new(Notify::new());
@@ -207,6 +208,7 @@ impl Asker {
             let questions = questions(&dialled.connection, &self.master);
             let mut view = timeout(options.connect_timeout, questions).await.map_err(late)??;
             *failures = 0;
+            record.found(&context.clock);
             if view.primary != self.topology.only_server()
                 && let Some(server) = &view.primary
                 && let Err(error) = is_primary(server, context).await
