@@ -13,11 +13,11 @@ async fn it_starts_in_an_empty_directory_with_users_and_says_where_to_look() {
     let service = service().start().await;
     let users = get(&service, "/api/users").await.json();
     assert!(!users["items"].as_array().unwrap().is_empty(), "development starts with a few users");
-    let output = service.output_so_far();
     for part in
         ["embedded", "data/user-service.db", "/api/users", "/distributed/health", "/metrics", &service.url()]
     {
-        assert!(output.contains(part), "the banner lacks {part}:\n{output}");
+        // A line of it may be read before the next is.
+        eventually_async(part, PATIENCE, async || service.output_so_far().contains(part)).await;
     }
     assert!(service.dir().join("data/user-service.db").exists());
 }
