@@ -1,7 +1,7 @@
 //! Loads in flight, so that callers who ask for the same thing share one.
 
 use std::any::{Any, TypeId};
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
@@ -29,8 +29,15 @@ pub(super) enum Name {
 /// A load is shared by callers who want the same type, and agree whether there may be no value.
 type Kind = (TypeId, bool);
 
+/// Leases of loads that have ended, as many as are remembered.
+const ENDED: usize = 4_096;
+
 #[derive(Debug, Default)]
-pub(super) struct Flights(Mutex<HashMap<(Name, Kind), Entry, foldhash::fast::RandomState>>);
+pub(super) struct Flights {
+    table: Mutex<HashMap<(Name, Kind), Entry, foldhash::fast::RandomState>>,
+    /// The latest last.
+    ended: Mutex<VecDeque<Token>>,
+}
 
 #[derive(Debug)]
 struct Entry {
@@ -42,7 +49,16 @@ type Table<'a> = MutexGuard<'a, HashMap<(Name, Kind), Entry, foldhash::fast::Ran
 
 impl Flights {
     fn table(&self) -> Table<'_> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn ended(&self) -> MutexGuard<'_, VecDeque<Token>> {
+        self.ended.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether the load under this lease ran here and has ended. Of those long ago nothing is known.
+    pub(super) fn has_ended(&self, lease: Token) -> bool {
+        self.ended().contains(&lease)
     }
 
     pub(super) fn len(&self) -> usize {
@@ -113,6 +129,14 @@ impl<T: Cached> Drop for Flight<T> {
         let mut table = self.flights.table();
         if table.get(&self.name).is_some_and(|entry| entry.id == self.id) {
             table.remove(&self.name);
+        }
+        drop(table);
+        if let (Name::Lease(token), _) = self.name {
+            let mut ended = self.flights.ended();
+            if ended.len() == ENDED {
+                ended.pop_front();
+            }
+            ended.push_back(token);
         }
     }
 }

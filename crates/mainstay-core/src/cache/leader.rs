@@ -177,6 +177,14 @@ pub(super) async fn give_back(
     }
 }
 
+/// Gives back the lease of a load that has ended, if the store is there.
+pub(super) async fn end(shared: &Shared, key: Key<'_>, token: Token) {
+    let given_back = shared.store.settle(key, token, Outcome::GiveBack);
+    if let Err(error) = given_back.within(shared.options.op_timeout).await {
+        tracing::debug!(%error, "a lease that came back was not given back");
+    }
+}
+
 /// A store that was only cut off still has the lease when it is back, and all who ask would wait for it: it is given
 /// back then, unless it has run out by itself.
 async fn give_back_later(

@@ -142,6 +142,10 @@ impl Cache {
                     if let Some(landing) = name.and_then(|name| self.shared.flights.join(name, optional)) {
                         return self.land(landing, stale, soft, until).await;
                     }
+                    if let Some(holder) = holder.filter(|holder| self.shared.flights.has_ended(*holder)) {
+                        // A replica took over that had not heard of its end. Nobody else would end it.
+                        leader::end(&self.shared, key, holder).await;
+                    }
                     let patience = if stale.is_some() { soft } else { until };
                     // Without a holder a load has failed, and none is under way.
                     if let Some(stale) = stale.filter(|_| holder.is_none() || now >= soft) {

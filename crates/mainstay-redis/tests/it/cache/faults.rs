@@ -228,3 +228,29 @@ async fn a_blocked_runtime_does_not_keep_old_values_alive() {
     end.send(()).unwrap();
     tokio::task::spawn_blocking(move || thread.join().unwrap()).await.unwrap();
 }
+
+#[tokio::test]
+async fn a_lease_that_a_failover_brings_back_delays_nobody_while_its_holder_lives() {
+    let server = RedisServer::start().await;
+    let (one, other) =
+        (Process::start(server.address(), "svc").await, Process::start(server.address(), "svc").await);
+    let (seen, lease) = (server.address(), "ms:{svc:cache:k}:le");
+    let load = move || async move {
+        // What a replica has that hears no more of what happens then.
+        let mut connection = tokio::net::TcpStream::connect(seen).await?;
+        let question = format!("COPY {lease} kept\r\n");
+        tokio::io::AsyncWriteExt::write_all(&mut connection, question.as_bytes()).await?;
+        tokio::io::AsyncReadExt::read_u8(&mut connection).await?;
+        Ok::<_, std::io::Error>(1_u64)
+    };
+    one.cache.get_or_load("k", exactly(Ttl::hours(1)), load).await.unwrap();
+    assert_eq!(server.command(&["DEL", "ms:{svc:cache:k}:v"]).await, "1");
+    assert_eq!(server.command(&["RENAME", "kept", lease]).await, "OK");
+    let begun = Instant::now();
+    let loaded = async |process: &Process| {
+        let load = || async { Ok::<_, std::io::Error>(2_u64) };
+        process.cache.get_or_load("k", exactly(Ttl::hours(1)), load).await.unwrap()
+    };
+    assert_eq!(tokio::join!(loaded(&other), loaded(&one)), (2, 2));
+    assert!(begun.elapsed() < 10 * SECOND, "{:?}", begun.elapsed());
+}
