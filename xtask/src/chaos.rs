@@ -22,6 +22,8 @@ const CAMPAIGNS: &[Campaign] = &[
         tests: &["cache::history", "cache::processes", "lock::chaos", "lock::dropping"],
         scale: "50",
     },
+    // Two outages of a minute.
+    Campaign { package: "mainstay-redis", tests: &["rate_limit::outage"], scale: "60" },
     // 100,000 schedules of each kind of limit.
     Campaign { package: "mainstay-redis", tests: &["rate_limit::schedules"], scale: "250" },
 ];
