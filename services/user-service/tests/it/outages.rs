@@ -88,7 +88,6 @@ impl Loaded {
         let returned = Instant::now();
         self.share().await;
         let shared = Instant::now();
-        println!("{:?}: share again after {:?}", std::thread::current().name(), shared - returned);
         assert!(shared - returned < RECOVERY, "after {:?}", shared - returned);
         self.load.met.returns.lock().unwrap().push((returned, shared));
         self.load.goes_on().await;
@@ -150,7 +149,6 @@ impl Met {
         assert!(failed.is_empty(), "{} of {}, such as {}", failed.len(), requests.len(), failed[0]);
         let took = || requests.iter().map(|seen| seen.ended - seen.begun);
         let (slowest, late) = (took().max().unwrap(), took().filter(|took| *took >= DETECTION).count());
-        println!("{} requests, the slowest {slowest:?}, {late} of {DETECTION:?} or more", requests.len());
         assert!(slowest < NOTICEABLE, "one took {slowest:?}");
         assert!(late * 20 < requests.len(), "{late} of {} took {DETECTION:?} or more", requests.len());
     }
