@@ -32,6 +32,8 @@ pub(crate) enum Refusal {
 impl Refusal {
     /// What a server said to a question of the handshake.
     pub(crate) fn answered(code: &str, details: &str) -> Self {
+        // Of a command that it does not know, it repeats the words: a password may be among them.
+        let details = details.split_once(", with args").map_or(details, |(said, _words)| said);
         match code {
             "WRONGPASS" | "NOAUTH" => Self::Credentials,
             "LOADING" => Self::Loading,

@@ -3,6 +3,7 @@
 
 mod audit;
 mod guard;
+mod hostile;
 mod link;
 mod subscriptions;
 #[cfg(feature = "tls")]
