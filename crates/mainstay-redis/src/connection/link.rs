@@ -110,6 +110,11 @@ impl Link {
         &self.guard
     }
 
+    /// Which of its connections this is: counts up.
+    pub(crate) fn generation(&self) -> u64 {
+        self.beat.generation()
+    }
+
     pub(crate) fn witness(&self) -> Option<Witness> {
         self.beat.witness()
     }

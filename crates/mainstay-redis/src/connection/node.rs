@@ -44,6 +44,8 @@ struct Links {
 struct Looks {
     info: Info,
     findings: Vec<Finding>,
+    /// The generation of the tracked connection then.
+    generation: u64,
 }
 
 impl Node {
@@ -162,6 +164,7 @@ impl Links {
 
     async fn look(&self) {
         let Some(link) = self.pool.iter().find(|link| link.is_up()) else { return };
+        let generation = self.tracked.generation();
         let (info, findings) = match link.inquire(&redis::cmd("INFO")).await {
             Ok(Answer::Bytes(text)) => {
                 let info = Info::new(String::from_utf8_lossy(&text).into_owned());
@@ -173,12 +176,13 @@ impl Links {
         };
         let mut looks = self.looks.lock().unwrap_or_else(PoisonError::into_inner);
         let of_another_history = match (looks.info.text("master_replid"), info.text("master_replid")) {
-            (Some(before), Some(now)) => before != now,
+            // A connection that was made since then knows no other.
+            (Some(before), Some(now)) => before != now && looks.generation == generation,
             _ => false,
         };
         let news: Vec<_> =
             findings.iter().filter(|finding| !looks.findings.contains(finding)).cloned().collect();
-        *looks = Looks { info, findings };
+        *looks = Looks { info, findings, generation };
         drop(looks);
         for Finding { severity, message, code, .. } in news {
             let address = &self.record.address;

@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::join_all;
+use mainstay_core::metrics::Format;
 use mainstay_core::secret::Secret;
 use mainstay_redis::{Answer, CallError, Class, Command, Invalidation, Lane, Redis, Script, Witness};
 use mainstay_testkit::eventually_async;
@@ -128,6 +129,34 @@ async fn a_server_that_comes_back_is_used_within_a_second() {
     server.restart().await;
     answers_within(&redis, Duration::from_secs(1)).await;
     assert!(*epochs.borrow_and_update() > before);
+}
+
+#[tokio::test]
+async fn a_server_that_was_restarted_is_not_left_a_second_time() {
+    let mut server = RedisServer::start().await;
+    let metrics = Metrics::new();
+    let redis = Redis::open(options(server.address()), &metrics, Clock::system());
+    redis.ready(SOON).await.unwrap();
+    redis.audit().await;
+    server.kill();
+    let lost = || metrics.render(Format::Prometheus).contains("redis_connects_total{result=\"lost\"} 4\n");
+    eventually_async("every connection was lost", SOON, async || lost()).await;
+    server.restart_empty().await;
+    redis.ready(SOON).await.unwrap();
+    redis.audit().await;
+    assert!(lost(), "{}", metrics.render(Format::Prometheus));
+}
+
+#[tokio::test]
+async fn a_server_whose_data_have_another_history_is_left() {
+    let server = RedisServer::builder().arg("enable-debug-command", "yes").start().await;
+    let redis = connected(options(server.address())).await;
+    redis.audit().await;
+    let witness = redis.witness("ms:k").unwrap();
+    server.command(&["DEBUG", "CHANGE-REPL-ID"]).await;
+    redis.audit().await;
+    assert!(!witness.holds(redis.clock().now()));
+    redis.ready(SOON).await.unwrap();
 }
 
 fn server_is_gone(redis: &Redis) -> bool {
