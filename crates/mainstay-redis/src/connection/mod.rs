@@ -232,7 +232,7 @@ impl Inner {
         }
         let late = rest.into_iter().map(async |(at, first)| {
             let command = &commands[at];
-            let trip = Trip::begin(command.class, &self.context.options, begun);
+            let trip = Trip::begin(command.class, &self.context.options, begun).after_an_attempt();
             (at, self.carry(command, trip, first).await)
         });
         for (at, answer) in join_all(late).await {

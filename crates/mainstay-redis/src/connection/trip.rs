@@ -107,7 +107,7 @@ impl Trip {
         };
         match &error {
             CallError::Rejected { code, message } => match &**code {
-                "MOVED" | "ASK" => match Redirection::read(message) {
+                "MOVED" | "ASK" if self.cluster => match Redirection::read(message) {
                     Some(to) if self.hops > 0 => {
                         self.hops -= 1;
                         if &**code == "ASK" { Next::Ask(to) } else { Next::Moved(to) }

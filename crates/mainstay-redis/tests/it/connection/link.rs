@@ -8,6 +8,7 @@ use mainstay_core::secret::Secret;
 use mainstay_redis::{Answer, CallError, Class, Command, Invalidation, Lane, Redis, Script, Witness};
 use mainstay_testkit::eventually_async;
 use mainstay_testkit::redis::{Proxy, RedisServer};
+use tokio::time::Instant;
 
 use super::*;
 
@@ -157,6 +158,22 @@ async fn a_server_whose_data_have_another_history_is_left() {
     redis.audit().await;
     assert!(!witness.holds(redis.clock().now()));
     redis.ready(SOON).await.unwrap();
+}
+
+#[tokio::test]
+async fn commands_that_were_sent_together_share_the_deadline_of_one_over_all_attempts() {
+    let server = RedisServer::start().await;
+    let proxy = Proxy::start(server.address()).await;
+    let mut patient = options(proxy.address());
+    patient.command_timeout = Duration::from_secs(1);
+    let redis = connected(patient).await;
+    proxy.delay(Duration::from_millis(350));
+    let unknown = Script::new("return 'a script that the server does not know'");
+    let begun = Instant::now();
+    let answers = redis.call_all(vec![unknown.call(Class::Once, &["ms:k"])]).await;
+    // The server says after 700 ms that it does not know it.
+    assert!(matches!(answers[0], Err(CallError::Unknown { .. })), "{answers:?}");
+    assert!(begun.elapsed() < Duration::from_millis(1_300), "{:?}", begun.elapsed());
 }
 
 fn server_is_gone(redis: &Redis) -> bool {
