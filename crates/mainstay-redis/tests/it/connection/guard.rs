@@ -81,3 +81,15 @@ async fn late_answers_to_commands_that_were_given_up_do_not_close_the_guard() {
     proxy.delay(Duration::ZERO);
     answers_within(&redis, Duration::from_secs(2)).await;
 }
+
+#[tokio::test]
+async fn a_runtime_that_was_blocked_does_not_open_the_guard() {
+    let server = RedisServer::start().await;
+    let redis = connected(options(server.address())).await;
+    let answers = join_all((0..8).map(|_| redis.call(get("ms:k"))));
+    let blocked = async { std::thread::sleep(Duration::from_secs(1)) };
+    // All are begun, then nothing of this process runs until their time is over.
+    let (_answers, ()) = tokio::join!(answers, blocked);
+    assert!(!self::server(&redis).guard_open);
+    assert_eq!(redis.call(get("ms:k")).await, Ok(Answer::Nil));
+}
