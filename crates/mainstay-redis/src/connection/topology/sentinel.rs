@@ -34,8 +34,6 @@ use crate::{Address, Answer, Options};
 const PERIOD: Duration = Duration::from_secs(1);
 /// Pause while there is no primary.
 const HURRY: Duration = Duration::from_millis(100);
-/// Longest wait for a server to say that it is a primary.
-const CHECK: Duration = Duration::from_millis(300);
 
 /// What a sentinel says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -211,10 +209,16 @@ impl Asker {
             record.found(&context.clock);
             if view.primary != self.topology.only_server()
                 && let Some(server) = &view.primary
-                && let Err(error) = is_primary(server, context).await
             {
-                tracing::debug!(address = %server, %error, "a sentinel names a server that is no primary");
-                view.primary = None;
+                let checked = tokio::select! {
+                    checked = is_primary(server, context) => checked,
+                    // It is another one by now.
+                    () = switched.notified() => continue,
+                };
+                if let Err(error) = checked {
+                    tracing::debug!(address = %server, %error, "a sentinel names a server that is no primary");
+                    view.primary = None;
+                }
             }
             self.tell(Some(view)).await;
             tokio::select! {
@@ -232,7 +236,8 @@ async fn is_primary(server: &Address, context: &Context) -> Result<(), Refusal> 
         let mut dialled = dial(server, &login(&context.options), context, |_| {}).await?;
         greet(&mut dialled.connection, &context.options.client_name).await.map(|_| ())
     };
-    timeout(CHECK, check).await.map_err(|_| Refusal::Timeout(CHECK))?
+    let within = context.options.connect_timeout;
+    timeout(within, check).await.map_err(|_| Refusal::Timeout(within))?
 }
 
 async fn questions(connection: &MultiplexedConnection, master: &str) -> Result<View, Refusal> {

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use mainstay_redis::{Answer, CallError, Class, Options, Redis};
 use mainstay_testkit::eventually_async;
-use mainstay_testkit::redis::{RedisServer, Sentinels};
+use mainstay_testkit::redis::{Proxy, RedisServer, Sentinels};
 
 use super::{SOON, address, connected, get, incr, listen, open, set};
 
@@ -147,4 +147,17 @@ async fn sentinels_that_are_down_hang_or_lie_delay_nobody() {
         redis.call(incr(Class::Once, "n")).await.unwrap();
     }
     assert_eq!(primary_server.command(&["GET", "n"]).await, "100", "none went astray");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_primary_that_is_far_away_is_found() {
+    let server = RedisServer::start().await;
+    let far = Proxy::start(server.address()).await;
+    far.delay(Duration::from_millis(75));
+    let sentinel = liar(far.address(), 1).await;
+    let mut options = Options::parse(&format!("redis+sentinel://{sentinel}/m")).unwrap();
+    (options.connect_timeout, options.command_timeout) = (SOON, SOON);
+    let redis = open(options);
+    redis.ready(SOON).await.unwrap();
+    redis.call(incr(Class::Once, "n")).await.unwrap();
 }
