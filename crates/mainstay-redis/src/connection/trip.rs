@@ -14,7 +14,7 @@ use std::time::Duration;
 use rand::RngExt;
 use tokio::time::{Instant, timeout_at};
 
-use crate::{Address, Answer, CallError, Class, Options};
+use crate::{Address, Answer, CallError, Class, Deployment, Options};
 
 /// How long after the loss of a connection callers wait for the next one.
 pub(crate) const BLIP: Duration = Duration::from_millis(250);
@@ -32,6 +32,8 @@ pub(crate) struct Trip {
     pause: Duration,
     until: Instant,
     retries: u32,
+    /// Whether there is another server to send it to.
+    cluster: bool,
     hops: u32,
     attempts: u32,
     /// An earlier attempt may have been carried out.
@@ -80,10 +82,17 @@ impl Trip {
             pause: options.retry_delay.min(FOR_EVER),
             until: begun + options.command_timeout.min(FOR_EVER),
             retries: options.max_retries,
+            cluster: matches!(options.deployment, Deployment::Cluster { .. }),
             hops: MOST_HOPS,
             attempts: 0,
             doubt: false,
         }
+    }
+
+    /// The same command, of which an attempt was made since it began.
+    pub(crate) const fn after_an_attempt(mut self) -> Self {
+        self.attempts = 1;
+        self
     }
 
     /// Runs an attempt within what is left of the time.
@@ -157,10 +166,9 @@ impl Trip {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Deployment;
 
     fn trip(class: Class) -> Trip {
-        let mut options = Options::new(Deployment::Standalone(Address::new("h", 1)));
+        let mut options = Options::new(Deployment::Cluster { seeds: vec![Address::new("h", 1)] });
         options.command_timeout = Duration::from_secs(60);
         Trip::begin(class, &options, Instant::now())
     }

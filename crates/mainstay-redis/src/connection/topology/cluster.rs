@@ -2,7 +2,7 @@
 //!
 //! Each server is believed about the slots that it was thought to have: what it says of others it has by hearsay,
 //! which may be old. For a server that is down, or says that it is cut off from the rest (`cluster_state:fail`), all
-//! others speak. Before the first server is known, the seeds are believed about everything.
+//! others speak. While no server is known that is not cut off, a seed that is not is believed about everything.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -53,7 +53,7 @@ pub(super) async fn follow(topology: Arc<Topology>, seeds: Vec<Address>) {
     }
 }
 
-/// Whether any answered.
+/// Whether any answered that is not cut off.
 async fn ask_servers(topology: &Topology, cut_off: &mut HashSet<Address>) -> bool {
     let questions = ["INFO", "SLOTS"].map(|what| Command::new(Class::Read, "CLUSTER").arg(what));
     let [info, slots] = &questions;
@@ -71,11 +71,11 @@ async fn ask_servers(topology: &Topology, cut_off: &mut HashSet<Address>) -> boo
     // Each as it comes: a server that hangs delays nobody.
     while let Some((node, answers)) = answers.next().await {
         let Ok([Ok(info), Ok(Answer::List(ranges))]) = <[_; 2]>::try_from(answers) else { continue };
-        any = true;
-        if !info.text().is_ok_and(|info| info.contains("cluster_state:ok")) {
+        if !serves(&info) {
             cut_off.insert(node.address().clone());
             continue;
         }
+        any = true;
         cut_off.remove(node.address());
         let ranges = read(ranges, node.address());
         let down: Vec<_> = topology.nodes().into_iter().filter(|node| !node.is_up()).collect();
@@ -84,6 +84,11 @@ async fn ask_servers(topology: &Topology, cut_off: &mut HashSet<Address>) -> boo
         topology.change(|map| believe(map, &ranges, |owner| owner == node.address() || silent(owner)));
     }
     any
+}
+
+/// By a server's answer to `CLUSTER INFO`.
+fn serves(info: &Answer) -> bool {
+    info.text().is_ok_and(|info| info.contains("cluster_state:ok"))
 }
 
 async fn ask_seeds(topology: &Topology, seeds: &[Record]) {
@@ -96,6 +101,9 @@ async fn ask_seeds(topology: &Topology, seeds: &[Record]) {
             async move {
                 let question = async {
                     let mut dialled = dial(&seed.address, login, context, |_| {}).await?;
+                    if !serves(&ask(&mut dialled.connection, redis::cmd("CLUSTER").arg("INFO")).await?) {
+                        return Err(Refusal::Unexpected("it is cut off, or slots have no server".into()));
+                    }
                     ask(&mut dialled.connection, redis::cmd("CLUSTER").arg("SLOTS")).await
                 };
                 (seed, timeout(context.options.connect_timeout, question).await)

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use mainstay_redis::{Answer, CallError, Class, Command, Lane, Options};
 use mainstay_testkit::eventually_async;
-use mainstay_testkit::redis::Cluster;
+use mainstay_testkit::redis::{Cluster, Proxy, RedisServer};
 
 use super::{SOON, connected, count, get, incr, listen, open, set};
 
@@ -157,4 +157,25 @@ async fn seeds_that_are_down_or_hang_delay_nobody() {
     let options = Options::parse(&url).unwrap();
     assert!(options.connect_timeout > Duration::from_millis(900), "it would be waited for");
     open(options).ready(Duration::from_millis(900)).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_seed_that_is_cut_off_is_not_believed_and_a_lone_server_does_not_lead_elsewhere() {
+    let cluster = Cluster::start().await;
+    // It has slots, and says so first; that there are others it does not know.
+    let cut_off = RedisServer::builder().arg("cluster-enabled", "yes").start().await;
+    assert_eq!(cut_off.command(&["CLUSTER", "ADDSLOTS", "0", "1"]).await, "OK");
+    let member = Proxy::start(cluster.addresses()[0]).await;
+    member.delay(Duration::from_millis(50));
+    let redis = connected(&format!("redis+cluster://{},{}", cut_off.address(), member.address())).await;
+    redis.call(set("key", "value")).await.unwrap();
+    assert!(redis.status().servers.iter().all(|server| server.address != cut_off.address().to_string()));
+
+    // A member that is taken for a server on its own.
+    let mine = cluster.master(slot("key")).await;
+    let other = cluster.addresses().into_iter().find(|server| *server != mine).unwrap();
+    let alone = connected(&format!("redis://{other}")).await;
+    let answer = alone.call(get("key")).await;
+    assert!(matches!(answer, Err(CallError::Rejected { code, .. }) if &*code == "MOVED"));
+    assert_eq!(alone.status().servers.len(), 1, "nobody asked for more");
 }
