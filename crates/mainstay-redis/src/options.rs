@@ -65,8 +65,9 @@ pub struct Options {
     /// +time +select +info +client|tracking
     /// ```
     ///
-    /// Redis 6.0 knows no `&ms:*`. On a Cluster there is `+cluster` in addition. Without `+info` the audit finds that
-    /// it knows nothing; without any other, no connection is made, or what needs it is refused.
+    /// Redis 6.0 knows no `&ms:*`, and wants `+hello` in addition, of the user `default` too. On a Cluster there is
+    /// `+cluster` in addition. Without `+info` the audit finds that it knows nothing; without any other, no connection
+    /// is made, or what needs it is refused.
     pub username: Option<String>,
     /// Password.
     pub password: Option<Secret<String>>,
