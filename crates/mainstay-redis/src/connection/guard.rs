@@ -1,8 +1,8 @@
 //! The breaker round one server.
 //!
 //! While it is open, calls fail at once. It opens when the last connection is lost, and when [`MISSES`] commands in
-//! a row had no answer in time. The links then ask for the time every [`PROBE`]; the first answer that comes in time
-//! closes it. Late answers to commands that were given up say nothing: they tell of the time before. Nor does the end of
+//! a row had no answer in time. The links then ask for the time and a script every [`PROBE`]; the first answer that
+//! comes in time closes it. Late answers to commands that were given up say nothing: they tell of the time before. Nor does the end of
 //! a wait that this process noticed late, because it was stopped or blocked itself.
 
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -403,18 +403,23 @@ impl Link {
     }
 
     /// Asks for the time, and whether the server is still a primary: one that was made a replica goes on answering.
+    /// While the guard is open, also for a script, which is held back where writes are.
     async fn sign_of_life(&self, live: &Live) -> Result<(), Refusal> {
         let (given_up, sent) = (live.places.given_up(), self.context.clock.now());
-        let mut questions = redis::Pipeline::with_capacity(2);
+        let mut questions = redis::Pipeline::with_capacity(3);
         questions.cmd("TIME").cmd("HELLO").arg("3");
-        let answers = live.connection.clone().send_packed_commands(&questions, 0, 2).await?;
+        if self.guard.is_open() {
+            questions.cmd("EVAL").arg("return 1").arg(0);
+        }
+        let answers = live.connection.clone().send_packed_commands(&questions, 0, questions.len()).await?;
         let heard = self.context.clock.now();
         let took = heard.saturating_since(sent);
-        let [time, hello] = <[Value; 2]>::try_from(answers)
-            .map_err(|_| Refusal::Unexpected("one answer to two questions".into()))?
-            .map(answer);
-        let micros = server_micros(time?).map_err(|error| Refusal::Unexpected(error.to_string().into()))?;
-        must_be_primary(&hello?)?;
+        let answers = answers.into_iter().map(answer).collect::<Result<Vec<_>, _>>()?;
+        let [time, hello, ..] = &answers[..] else {
+            return Err(Refusal::Unexpected("one answer to two questions".into()));
+        };
+        let micros = server_micros(time).map_err(|error| Refusal::Unexpected(error.to_string().into()))?;
+        must_be_primary(hello)?;
         self.time.store(Some(Arc::new(ServerTime::measured(micros, sent, heard))));
         self.round_trip.store(micros_of(took).max(1), Ordering::Relaxed);
         live.places.answered(given_up);
@@ -433,8 +438,8 @@ impl Link {
     }
 }
 
-fn server_micros(time: Answer) -> Result<u64, CallError> {
-    let [seconds, micros] = time.into_array()?;
+fn server_micros(time: &Answer) -> Result<u64, CallError> {
+    let [seconds, micros] = time.clone().into_array()?;
     Ok(seconds.uint()?.saturating_mul(1_000_000).saturating_add(micros.uint()?))
 }
 

@@ -93,3 +93,19 @@ async fn a_runtime_that_was_blocked_does_not_open_the_guard() {
     assert!(!self::server(&redis).guard_open);
     assert_eq!(redis.call(get("ms:k")).await, Ok(Answer::Nil));
 }
+
+#[tokio::test]
+async fn a_server_that_answers_but_holds_writes_back_does_not_get_the_guard_closed() {
+    let server = RedisServer::start().await;
+    let redis = connected(options(server.address())).await;
+    assert_eq!(server.command(&["CLIENT", "PAUSE", "3000", "WRITE"]).await, "OK");
+    open_guard(&redis).await;
+    let closes = async || !self::server(&redis).guard_open;
+    let closed = eventually_async("never", SOON, closes);
+    assert!(
+        tokio::time::timeout(Duration::from_secs(1), closed).await.is_err(),
+        "more calls would wait in vain"
+    );
+    assert_eq!(server.command(&["CLIENT", "UNPAUSE"]).await, "OK");
+    answers_within(&redis, Duration::from_secs(1)).await;
+}
