@@ -15,6 +15,7 @@ use tokio::time::timeout;
 use super::Topology;
 use super::map::Map;
 use crate::connection::dial::{ask, dial, login};
+use crate::connection::node::Node;
 use crate::connection::record::Record;
 use crate::connection::refusal::Refusal;
 use crate::connection::slot::SLOTS;
@@ -42,7 +43,7 @@ pub(super) async fn follow(topology: Arc<Topology>, seeds: Vec<Address>) {
             ask_seeds(&topology, &seeds).await;
         }
         dismiss(&topology, &mut idle);
-        settle_subscriptions(&topology);
+        settle_subscriptions(&topology, &cut_off);
         tokio::time::sleep(BREATH).await;
         let well = topology.is_up() && cut_off.is_empty();
         tokio::select! {
@@ -173,10 +174,10 @@ fn dismiss(topology: &Topology, idle: &mut HashMap<Address, u32>) {
     }
 }
 
-/// Any server will do: what is published is passed on to all.
-fn settle_subscriptions(topology: &Topology) {
+/// Any server will do that is not cut off: what is published is passed on to all.
+fn settle_subscriptions(topology: &Topology, cut_off: &HashSet<Address>) {
     let nodes = topology.nodes();
-    let up = |node: &&Arc<_>| crate::connection::node::Node::is_up(node);
+    let up = |node: &&Arc<Node>| node.is_up() && !cut_off.contains(node.address());
     topology.place.send_if_modified(|place| {
         let stays = nodes.iter().filter(up).any(|node| Some(node.address()) == place.as_ref());
         let next = nodes.iter().find(up).filter(|_| !stays);

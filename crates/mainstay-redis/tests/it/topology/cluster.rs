@@ -179,3 +179,22 @@ async fn a_seed_that_is_cut_off_is_not_believed_and_a_lone_server_does_not_lead_
     assert!(matches!(answer, Err(CallError::Rejected { code, .. }) if &*code == "MOVED"));
     assert_eq!(alone.status().servers.len(), 1, "nobody asked for more");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_listens_at_a_server_that_lost_the_others_is_told_and_listens_elsewhere() {
+    let cluster = Cluster::start().await;
+    let redis = connected(&cluster.url()).await;
+    let bell = listen(&redis, "c").await;
+    let mut place = None;
+    for server in cluster.addresses() {
+        let subscribers = cluster.server(server).command(&["PUBSUB", "NUMSUB", "c"]).await;
+        place = place.or(subscribers.contains('1').then_some(server));
+    }
+    // It answers on, and hears nothing any more that is published at another.
+    assert_eq!(cluster.server(place.unwrap()).command(&["CLUSTER", "RESET", "HARD"]).await, "OK");
+    tokio::time::timeout(Duration::from_secs(2), bell).await.expect("messages may be missed");
+    let bell = listen(&redis, "c").await;
+    let other = cluster.addresses().into_iter().find(|server| Some(*server) != place).unwrap();
+    cluster.server(other).command(&["PUBLISH", "c", ""]).await;
+    tokio::time::timeout(SOON, bell).await.expect("what is published elsewhere is heard");
+}
