@@ -31,7 +31,8 @@ impl Status {
     }
 }
 
-/// The state of the connections to one server. What its `INFO` says is at most some 10 s old.
+/// The state of the connections to one server. What its `INFO` says is at most some 10 s old
+/// while it is connected, and from before the connection was lost while it is not.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]

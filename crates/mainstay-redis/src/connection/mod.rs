@@ -120,7 +120,7 @@ impl Redis {
     }
 
     /// Sends several commands at once, in one write to each server; each is answered for itself, in their order. The
-    /// deadline is that of one command.
+    /// deadline is that of one command. More for one connection than [`Options::max_in_flight`] are not sent.
     pub fn call_all(
         &self,
         commands: Vec<Command>,

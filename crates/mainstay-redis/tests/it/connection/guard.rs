@@ -83,6 +83,7 @@ async fn late_answers_to_commands_that_were_given_up_do_not_close_the_guard() {
 }
 
 #[tokio::test]
+#[expect(clippy::disallowed_methods, reason = "it is to block")]
 async fn a_runtime_that_was_blocked_does_not_open_the_guard() {
     let server = RedisServer::start().await;
     let redis = connected(options(server.address())).await;

@@ -310,6 +310,26 @@ async fn the_connections_end_with_their_last_handle_or_when_they_are_stopped() {
 }
 
 #[tokio::test]
+async fn no_task_outlives_stop_whether_there_are_servers_or_not() {
+    let server = RedisServer::start().await;
+    let nowhere = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    for url in [
+        format!("redis://{}", server.address()),
+        format!("redis://{nowhere}"),
+        format!("redis+sentinel://{nowhere},{}/m", server.address()),
+        format!("redis+cluster://{nowhere},{}", server.address()),
+    ] {
+        let before = tasks();
+        let redis = open(Options::parse(&url).unwrap());
+        let _gone = redis.ready(Duration::from_millis(200)).await;
+        assert!(tasks() > before);
+        redis.stop(SOON).await.unwrap();
+        eventually_async("all have ended", SOON, async || tasks() == before).await;
+    }
+}
+
+#[tokio::test]
 async fn a_server_error_is_passed_on_with_its_code() {
     let server = RedisServer::start().await;
     let redis = connected(options(server.address())).await;

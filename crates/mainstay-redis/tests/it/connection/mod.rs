@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests, which may")]
 
 mod audit;
+mod crossing;
 mod guard;
 mod hostile;
 mod link;
