@@ -129,11 +129,15 @@ impl Redis {
         async move { inner.call_all(&commands).await }
     }
 
-    /// Subscribes to a channel; returns when the server has confirmed it. All of a process share one connection.
+    /// Subscribes to a channel; returns when the server has confirmed it. All of a process share one connection. While
+    /// the server is gone it fails at once, as a call does.
     ///
     /// # Errors
     /// [`CallError`].
     pub async fn listen(&self, channel: Vec<u8>) -> Result<Bell, CallError> {
+        if !self.inner.topology.place_answers() {
+            return Err(CallError::not_sent("the server does not answer"));
+        }
         self.inner.subscriptions.listen(channel, self.inner.context.options.command_timeout).await
     }
 

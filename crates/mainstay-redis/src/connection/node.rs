@@ -95,6 +95,11 @@ impl Node {
         self.links.all().all(Link::is_up)
     }
 
+    /// Whether the guard lets calls pass.
+    pub(crate) fn answers(&self) -> bool {
+        !self.links.guard.is_open()
+    }
+
     /// One of the pool that is up, if there is one.
     pub(crate) fn link(&self, lane: Lane, which: usize) -> &Link {
         let pool = &self.links.pool;

@@ -97,6 +97,13 @@ impl Topology {
         self.place.subscribe()
     }
 
+    /// Whether the server that subscriptions are made at answers, as far as is known.
+    pub(crate) fn place_answers(&self) -> bool {
+        let place = self.place.borrow();
+        let table = self.table.load();
+        table.nodes.iter().all(|node| Some(node.address()) != place.as_ref() || node.answers())
+    }
+
     /// The server of a slot; without a slot any, by preference one that is up. `which` spreads the choice.
     #[inline]
     pub(crate) fn node(&self, slot: Option<u16>, which: usize) -> Option<Arc<Node>> {

@@ -96,6 +96,22 @@ async fn a_runtime_that_was_blocked_does_not_open_the_guard() {
 }
 
 #[tokio::test]
+async fn while_the_guard_is_open_nobody_waits_for_a_subscription_either() {
+    let server = RedisServer::start().await;
+    let redis = connected(options(server.address())).await;
+    let listens = async || redis.listen(b"ms:known".to_vec()).await.is_ok();
+    eventually_async("subscriptions are made", SOON, listens).await;
+    server.pause();
+    open_guard(&redis).await;
+    let begun = Instant::now();
+    let refused = redis.listen(b"ms:new".to_vec()).await;
+    assert!(matches!(refused, Err(CallError::NotSent { .. })), "{refused:?}");
+    assert!(begun.elapsed() < Duration::from_millis(5), "{:?}", begun.elapsed());
+    server.resume();
+    eventually_async("subscriptions are made again", SOON, listens).await;
+}
+
+#[tokio::test]
 async fn a_server_that_answers_but_holds_writes_back_does_not_get_the_guard_closed() {
     let server = RedisServer::start().await;
     let redis = connected(options(server.address())).await;
