@@ -69,7 +69,7 @@ pub struct Options {
     /// `+cluster` in addition. Without `+info` the audit finds that it knows nothing; without any other, no connection
     /// is made, or what needs it is refused.
     pub username: Option<String>,
-    /// Password.
+    /// Password; `None` for a user that needs none.
     pub password: Option<Secret<String>>,
     /// User of the sentinels' own access control list.
     pub sentinel_username: Option<String>,

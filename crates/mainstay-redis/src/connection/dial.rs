@@ -6,6 +6,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_util::task::AbortOnDropHandle;
 
+use mainstay_core::secret::Secret;
+
 use super::context::Context;
 use super::refusal::Refusal;
 use crate::{Address, Answer, CallError, Options};
@@ -27,17 +29,18 @@ pub(crate) struct Hello {
 
 /// Who connects.
 pub(crate) fn login(options: &Options) -> RedisConnectionInfo {
-    let mut login = RedisConnectionInfo::default()
-        .set_protocol(ProtocolVersion::RESP3)
-        .set_skip_set_lib_name()
-        .set_db(i64::from(options.database));
-    if let Some(name) = &options.username {
-        login = login.set_username(name);
+    login_as(options.username.as_ref(), options.password.as_ref()).set_db(i64::from(options.database))
+}
+
+pub(crate) fn login_as(user: Option<&String>, password: Option<&Secret<String>>) -> RedisConnectionInfo {
+    let login = RedisConnectionInfo::default().set_protocol(ProtocolVersion::RESP3).set_skip_set_lib_name();
+    let login = user.into_iter().fold(login, |login, name| login.set_username(name));
+    match (password, user) {
+        (Some(password), _) => login.set_password(password.expose()),
+        // Without one the client would not log in, and be the default user.
+        (None, Some(_)) => login.set_password(""),
+        (None, None) => login,
     }
-    if let Some(password) = &options.password {
-        login = login.set_password(password.expose());
-    }
-    login
 }
 
 /// Connects and logs in. `push` is called by the task that reads, in order with the answers: it must not block.

@@ -14,8 +14,8 @@ use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
+use redis::PushKind;
 use redis::aio::MultiplexedConnection;
-use redis::{ProtocolVersion, PushKind, RedisConnectionInfo};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{sleep, timeout};
@@ -25,10 +25,10 @@ use mainstay_core::backoff::Backoff;
 use super::Topology;
 use super::map::Map;
 use crate::connection::context::Context;
-use crate::connection::dial::{ask, dial, greet, login};
+use crate::connection::dial::{ask, dial, greet, login, login_as};
 use crate::connection::record::Record;
 use crate::connection::refusal::Refusal;
-use crate::{Address, Answer, Options};
+use crate::{Address, Answer};
 
 /// Pause between two questions to a sentinel while all is well.
 const PERIOD: Duration = Duration::from_secs(1);
@@ -196,7 +196,7 @@ impl Asker {
             }
         };
         let late = |_| Refusal::Timeout(options.connect_timeout);
-        let login = sentinel_login(options);
+        let login = login_as(options.sentinel_username.as_ref(), options.sentinel_password.as_ref());
         let dialled = dial(&self.sentinel, &login, context, push);
         let mut dialled = timeout(options.connect_timeout, dialled).await.map_err(late)??;
         let subscribed = dialled.connection.subscribe("+switch-master");
@@ -268,16 +268,4 @@ fn view(primary: Answer, state: &Answer, peers: Answer) -> Option<View> {
 fn field<'a>(fields: &'a Answer, name: &str) -> Option<&'a str> {
     let Answer::List(fields) = fields else { return None };
     fields.chunks_exact(2).find(|pair| pair[0].text() == Ok(name)).and_then(|pair| pair[1].text().ok())
-}
-
-fn sentinel_login(options: &Options) -> RedisConnectionInfo {
-    let mut login =
-        RedisConnectionInfo::default().set_protocol(ProtocolVersion::RESP3).set_skip_set_lib_name();
-    if let Some(name) = &options.sentinel_username {
-        login = login.set_username(name);
-    }
-    if let Some(password) = &options.sentinel_password {
-        login = login.set_password(password.expose());
-    }
-    login
 }

@@ -251,6 +251,17 @@ async fn a_wrong_password_is_told_and_no_password_is_ever_shown() {
 }
 
 #[tokio::test]
+async fn a_user_without_a_password_is_that_user_and_not_the_default_one() {
+    let server = RedisServer::builder().acl("app", "on nopass ~ms:* &ms:* +@all").start().await;
+    let mut options = options(server.address());
+    options.username = Some("app".into());
+    let who = connected(options.clone()).await.call(Command::new(Class::Read, "ACL").arg("WHOAMI")).await;
+    assert_eq!(who, Ok(Answer::Bytes("app".into())));
+    options.username = Some("nobody".into());
+    refused(&open(options), "user and password").await;
+}
+
+#[tokio::test]
 async fn a_database_is_selected_and_one_that_is_not_there_is_told() {
     let server = RedisServer::start().await;
     let mut third = options(server.address());
