@@ -106,7 +106,7 @@ async fn while_the_guard_is_open_nobody_waits_for_a_subscription_either() {
     let begun = Instant::now();
     let refused = redis.listen(b"ms:new".to_vec()).await;
     assert!(matches!(refused, Err(CallError::NotSent { .. })), "{refused:?}");
-    assert!(begun.elapsed() < Duration::from_millis(5), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_millis(100), "{:?}", begun.elapsed());
     server.resume();
     eventually_async("subscriptions are made again", SOON, listens).await;
 }
