@@ -25,12 +25,19 @@ struct Attributes {
     #[serde(default = "json")]
     datacontenttype: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    dataschema: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     traceparent: Option<String>,
     /// Not read: as a value it would lose digits and the order of its fields.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     data: Option<Box<RawValue>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     data_base64: Option<String>,
+}
+
+/// The version at the end of a schema's name; 1 where it has none.
+fn schema_of(name: Option<&str>) -> u32 {
+    name.and_then(|name| name.rsplit('/').next()?.parse().ok()).unwrap_or(1)
 }
 
 /// What the standard says of an event without a content type.
@@ -67,6 +74,7 @@ impl Envelope {
             subject: self.subject.clone(),
             time: self.time.to_string(),
             datacontenttype: self.content_type.to_string(),
+            dataschema: (self.schema != 1).then(|| format!("{}/{}", self.kind, self.schema)),
             traceparent: self.trace_parent.clone(),
             data,
             data_base64,
@@ -94,6 +102,7 @@ impl Envelope {
             id: attributes.id.parse().map_err(invalid)?,
             source: attributes.source.into(),
             kind: Kind::new(&attributes.kind).map_err(invalid)?,
+            schema: schema_of(attributes.dataschema.as_deref()),
             subject: attributes.subject,
             time: attributes.time.parse().map_err(invalid)?,
             content_type: attributes.datacontenttype.into(),

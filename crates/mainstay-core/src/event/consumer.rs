@@ -19,7 +19,7 @@ use tracing::{Instrument, Span, field};
 
 use super::meters::{GroupMeters, Handled};
 use super::outcome::shortened;
-use super::store::{Delivery, Fetch, Queue, Receipt, Standing, Store, Verdict};
+use super::store::{Delivery, Fetch, Opening, Queue, Receipt, Standing, Store, Verdict};
 use super::{Envelope, Outcome};
 use crate::backoff::Backoff;
 use crate::store::{Reply, StoreError};
@@ -49,6 +49,7 @@ pub(super) struct Settings {
 pub(super) struct Consumer {
     pub(super) store: Arc<dyn Store>,
     pub(super) queue: Queue,
+    pub(super) opening: Opening,
     pub(super) name: String,
     pub(super) settings: Settings,
     pub(super) handler: Handler,
@@ -117,7 +118,8 @@ impl Consumer {
                     drop(permits);
                     tokio::time::sleep(outage.again(&self.queue, &error)).await;
                     // A store that was away may have forgotten the queue.
-                    let _tried = self.store.open(&self.queue).within(self.settings.op_timeout).await;
+                    let _tried =
+                        self.store.open(&self.queue, self.opening).within(self.settings.op_timeout).await;
                 }
             }
         }

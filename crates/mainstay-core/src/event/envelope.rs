@@ -65,6 +65,8 @@ pub struct Envelope {
     pub source: Arc<str>,
     /// What happened (`type`).
     pub kind: Kind,
+    /// The version of the data's schema (the last part of `dataschema`), from 1.
+    pub schema: u32,
     /// What it happened to (`subject`), such as `user/17`.
     pub subject: Option<String>,
     /// When it happened, by the publisher's calendar (`time`).
@@ -78,7 +80,7 @@ pub struct Envelope {
 }
 
 impl Envelope {
-    /// An event without subject and trace, in the format of `codec`.
+    /// An event of schema 1 without subject and trace, in the format of `codec`.
     #[must_use]
     pub fn new(
         id: EventId,
@@ -89,7 +91,7 @@ impl Envelope {
         data: Bytes,
     ) -> Self {
         let content_type = content_type(codec).into();
-        Self { id, source, kind, subject: None, time, content_type, trace_parent: None, data }
+        Self { id, source, kind, schema: 1, subject: None, time, content_type, trace_parent: None, data }
     }
 }
 

@@ -94,7 +94,7 @@ pub use memory::Memory;
 pub use name::{InvalidName, Kind, MAX_NAME, Pattern};
 pub use outcome::{IntoOutcome, Outcome};
 pub use publish::Publish;
-pub use store::{Queue, QueueStats, Store};
+pub use store::{History, Opening, Queue, QueueStats, Start, Store, Transactional};
 pub use subscribe::{Subscribe, Subscription};
 
 use crate::metrics::Metrics;
@@ -247,6 +247,23 @@ impl Events {
     /// [`Error::Unavailable`]: nothing happened. [`Error::Unknown`]: it may have.
     pub async fn retire(&self, queue: &Queue) -> Result<usize, Error> {
         Ok(self.inner.store.retire(queue).within(self.inner.options.op_timeout).await?)
+    }
+
+    /// Has a group handle once more what is retained from `start` on, beside what it has still to do.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`]: nothing happened, or there is no such queue. [`Error::Unknown`]: it may have.
+    pub async fn rewind(&self, queue: &Queue, start: Start) -> Result<(), Error> {
+        Ok(self.inner.store.rewind(queue, start).within(self.inner.options.op_timeout).await?)
+    }
+
+    /// Retained events that a pattern takes, oldest first, at most `limit`.
+    ///
+    /// # Errors
+    /// [`Error::Kind`], [`Error::Unavailable`], [`Error::Unknown`].
+    pub async fn history(&self, pattern: &str, start: Start, limit: usize) -> Result<History, Error> {
+        let pattern = Pattern::new(pattern)?;
+        Ok(self.inner.store.history(&pattern, start, limit).within(self.inner.options.op_timeout).await?)
     }
 
     fn store(&self) -> &Arc<dyn Store> {

@@ -9,7 +9,7 @@ use tracing::Instrument;
 
 use super::envelope::Envelope;
 use super::meters::Known;
-use super::store::Published;
+use super::store::{Published, Transactional};
 use super::{Error, EventId, Events};
 use crate::backoff::Backoff;
 use crate::store::StoreError;
@@ -27,6 +27,7 @@ const MAX_SUBJECT: usize = 1024;
 pub struct Publish<'a> {
     events: &'a Events,
     kind: &'a str,
+    schema: u32,
     subject: Option<String>,
     id: Option<EventId>,
     time: Option<Timestamp>,
@@ -35,7 +36,14 @@ pub struct Publish<'a> {
 
 impl<'a> Publish<'a> {
     pub(super) const fn new(events: &'a Events, kind: &'a str) -> Self {
-        Self { events, kind, subject: None, id: None, time: None, trace_parent: None }
+        Self { events, kind, schema: 1, subject: None, id: None, time: None, trace_parent: None }
+    }
+
+    /// The version of the data's schema, from 1, which is the default. Raise it with a change that older readers
+    /// would misread; see [`Subscribe::schemas`](super::Subscribe::schemas).
+    pub const fn schema(mut self, version: u32) -> Self {
+        self.schema = version;
+        self
     }
 
     /// What it happened to, such as `user/17`: 1 to 1,024 bytes.
@@ -73,18 +81,54 @@ impl<'a> Publish<'a> {
     /// [`Error::Unknown`]: it may have.
     pub async fn publish<T: Serialize + ?Sized>(self, data: &T) -> Result<EventId, Error> {
         let _pass = self.events.gate().enter().ok_or(Error::Stopped)?;
+        let events = self.events;
+        let (known, envelope) = self.prepare(data)?;
+        let id = envelope.id;
+        events.send(&known, &[Arc::new(envelope)]).await?;
+        Ok(id)
+    }
+
+    /// Publishes with the transaction: when it commits, and not if it does not. Other statements of the transaction
+    /// and the event are then one: no crash leaves one without the other.
+    ///
+    /// Dropping the future leaves the transaction to be rolled back.
+    ///
+    /// # Errors
+    /// As [`publish`](Self::publish); nothing is published before the commit. After [`Error::Unavailable`] and
+    /// [`Error::Unknown`] the transaction can only be rolled back.
+    pub async fn publish_in<T: Serialize + ?Sized>(
+        self,
+        transaction: &mut impl Transactional,
+        data: &T,
+    ) -> Result<EventId, Error> {
+        let _pass = self.events.gate().enter().ok_or(Error::Stopped)?;
+        let (known, envelope) = self.prepare(data)?;
+        let id = envelope.id;
+        match transaction.record(&[Arc::new(envelope)]).await {
+            Ok(Published::Accepted) => {
+                known.published.increment(1);
+                Ok(id)
+            }
+            Ok(Published::Full) => Err(Error::Backpressure),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn prepare<T: Serialize + ?Sized>(self, data: &T) -> Result<(Known, Envelope), Error> {
         let known = self.events.meters().known(self.kind)?;
         if self.subject.as_ref().is_some_and(|subject| !(1..=MAX_SUBJECT).contains(&subject.len())) {
             return Err(Error::Option { field: "subject", reason: "must have 1 to 1,024 bytes" });
         }
+        if self.schema == 0 {
+            return Err(Error::Option { field: "schema", reason: "must be at least 1" });
+        }
         let mut envelope = self.events.envelope(&known, data)?;
         envelope.id = self.id.unwrap_or(envelope.id);
         envelope.time = self.time.unwrap_or(envelope.time);
+        envelope.schema = self.schema;
         envelope.subject = self.subject;
         envelope.trace_parent = self.trace_parent;
-        let id = envelope.id;
-        self.events.send(&known, &[Arc::new(envelope)]).await?;
-        Ok(id)
+        Ok((known, envelope))
     }
 }
 

@@ -54,6 +54,69 @@ impl fmt::Display for Queue {
     }
 }
 
+/// Where in the events of its topic a reader begins.
+///
+/// Only what a store still retains can be read: at least what some queue has not finished, and beyond that what the
+/// store's own bounds say. A place from before that begins with the oldest that is retained.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Start {
+    /// With what is published from now on.
+    Now,
+    /// With the oldest event that is retained.
+    Oldest,
+    /// With the first event that the store accepted at this time, or after it.
+    At(Timestamp),
+    /// Behind this event; if the store does not know it any more, with the oldest that is retained.
+    After(EventId),
+}
+
+/// How a queue is opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Opening {
+    /// Where it begins, if there is none of this name yet.
+    pub from: Start,
+    /// Whether events of one subject are delivered one after the other: none while an earlier one of its subject is
+    /// neither done nor dead. Events without a subject have no order.
+    pub ordered: bool,
+}
+
+impl Opening {
+    /// An unordered queue that begins now.
+    pub const NOW: Self = Self { from: Start::Now, ordered: false };
+
+    /// A queue that begins there.
+    #[must_use]
+    pub const fn from(from: Start) -> Self {
+        Self { from, ..Self::NOW }
+    }
+
+    /// The same, with order by subject.
+    #[must_use]
+    pub const fn ordered(self) -> Self {
+        Self { ordered: true, ..self }
+    }
+}
+
+/// Retained events, oldest first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct History {
+    /// What was asked for, as far as it is retained.
+    pub events: Vec<Arc<Envelope>>,
+    /// Whether something before these may be missing: the reader's place is not retained any more.
+    pub gap: bool,
+}
+
+impl History {
+    /// These events.
+    #[must_use]
+    pub const fn new(events: Vec<Arc<Envelope>>, gap: bool) -> Self {
+        Self { events, gap }
+    }
+}
+
 /// What became of a publish.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Published {
@@ -203,9 +266,10 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// `Full` is back-pressure: no event is ever dropped to make room.
     fn publish<'a>(&'a self, events: &'a [Arc<Envelope>]) -> Reply<'a, Result<Published, StoreError>>;
 
-    /// Makes the queue if there is none; it takes what is published from now on. Opening an open queue changes
-    /// nothing.
-    fn open<'a>(&'a self, queue: &'a Queue) -> Reply<'a, Result<(), StoreError>>;
+    /// Makes the queue if there is none; it takes what is retained from `opening.from` on and what is published from
+    /// now on. Opening an open queue changes nothing; with another `ordered` than it has, it is
+    /// [`StoreError::Rejected`].
+    fn open<'a>(&'a self, queue: &'a Queue, opening: Opening) -> Reply<'a, Result<(), StoreError>>;
 
     /// Delivers at most `credits` events, each under a new receipt, as soon as there is one, and none after
     /// `wait`. An event whose receipt has stood for `visibility` without being extended is due again.
@@ -247,7 +311,29 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// such dead letter (any more), so that doing it twice does it once.
     fn redrive<'a>(&'a self, queue: &'a Queue, id: EventId) -> Reply<'a, Result<bool, StoreError>>;
 
+    /// Queues for this queue once more what is retained from `from` on, done or dead before or not. What the queue
+    /// has still to finish it may deliver twice, or once; nothing of it is lost. [`Start::Now`] changes nothing.
+    fn rewind<'a>(&'a self, queue: &'a Queue, from: Start) -> Reply<'a, Result<(), StoreError>>;
+
+    /// Reads retained events that the pattern takes, oldest first, at most `limit`, without any effect on queues.
+    fn history<'a>(
+        &'a self,
+        pattern: &'a Pattern,
+        from: Start,
+        limit: usize,
+    ) -> Reply<'a, Result<History, StoreError>>;
+
     /// Whether the events end with this process. A handle that stops then lets its consumers empty their queues
     /// first; else it leaves what is queued to the next instance.
     fn is_volatile(&self) -> bool;
+}
+
+/// A transaction that events can be published in: they are published if it commits, and not if it does not.
+pub trait Transactional: Send {
+    /// Records events of one topic. When the transaction commits they are published as by [`Store::publish`], even if
+    /// this process dies at once; until then nobody sees them.
+    ///
+    /// Events whose id was published before, or recorded, count as accepted. `Full` is back-pressure: nothing was
+    /// recorded, and the transaction is as it was.
+    fn record<'a>(&'a mut self, events: &'a [Arc<Envelope>]) -> Reply<'a, Result<Published, StoreError>>;
 }

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::consumer::{Consumer, Handler, Settings};
 use super::envelope::codec_of;
 use super::outcome::{IntoOutcome, shortened, with_causes};
-use super::store::Queue;
+use super::store::{Opening, Queue, Start};
 use super::{Envelope, Error, Event, Events, Pattern};
 use crate::backoff::Backoff;
 use crate::key::Key;
@@ -30,6 +30,7 @@ pub struct Subscribe<'a> {
     pattern: &'a str,
     group: Arc<str>,
     broadcast: bool,
+    opening: Opening,
     settings: Settings,
 }
 
@@ -44,7 +45,14 @@ impl<'a> Subscribe<'a> {
             visibility: options.visibility,
             op_timeout: options.op_timeout,
         };
-        Self { events, pattern, group: Arc::clone(&options.source), broadcast: false, settings }
+        Self {
+            events,
+            pattern,
+            group: Arc::clone(&options.source),
+            broadcast: false,
+            opening: Opening::NOW,
+            settings,
+        }
     }
 
     /// Who handles each event once: all subscriptions with this group and pattern share. Default: the service.
@@ -56,6 +64,20 @@ impl<'a> Subscribe<'a> {
     /// This subscription gets every event for itself, from now until it stops, whoever else gets it.
     pub const fn broadcast(mut self) -> Self {
         self.broadcast = true;
+        self
+    }
+
+    /// Where a group that is new begins, or a broadcast: with what is retained from there on. Default
+    /// [`Start::Now`]. A group that exists goes on where it is; [`Events::rewind`] takes it back.
+    pub const fn from(mut self, start: Start) -> Self {
+        self.opening.from = start;
+        self
+    }
+
+    /// Events of one subject are handled one after the other, in the order they were published: one that fails keeps
+    /// those behind it waiting until it is done or dead. All subscriptions of a group must agree on it.
+    pub const fn ordered(mut self) -> Self {
+        self.opening.ordered = true;
         self
     }
 
@@ -123,8 +145,10 @@ impl<'a> Subscribe<'a> {
         let permits = Arc::new(Semaphore::new(self.settings.concurrency));
         let meters = self.events.meters().of_group(&queue.group);
         let (settings, lost) = (self.settings, AtomicUsize::new(0));
-        let consumer = Consumer { store, queue, name, settings, handler, meters, permits, lost };
-        if let Err(error) = consumer.store.open(&consumer.queue).within(consumer.settings.op_timeout).await {
+        let opening = self.opening;
+        let consumer = Consumer { store, queue, opening, name, settings, handler, meters, permits, lost };
+        let opened = consumer.store.open(&consumer.queue, opening);
+        if let Err(error) = opened.within(consumer.settings.op_timeout).await {
             if matches!(error, StoreError::Unknown { .. }) {
                 consumer.leave().await;
             }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use mainstay_core::codec::Codec;
 use mainstay_core::event::store::{
-    Delivery, Fetch, Published, QueueStats, Receipt, Standing, Store, Verdict,
+    Delivery, Fetch, Opening, Published, QueueStats, Receipt, Standing, Store, Verdict,
 };
 use mainstay_core::event::{Envelope, EventId, Kind, Pattern, Queue};
 use mainstay_core::store::StoreError;
@@ -85,7 +85,7 @@ impl Backend {
 
     async fn open(&self, group: &str, pattern: &str) -> Queue {
         let queue = queue(group, pattern);
-        self.store.open(&queue).await.unwrap();
+        self.store.open(&queue, Opening::NOW).await.unwrap();
         queue
     }
 
@@ -170,7 +170,7 @@ async fn routing(on: Backend) {
         on.open("b", "order.*").await,
     ];
     let own = Queue::own("a".into(), Pattern::new("user.*").unwrap(), "one".into());
-    on.store.open(&own).await.unwrap();
+    on.store.open(&own, Opening::NOW).await.unwrap();
     let mut rich = Envelope::clone(&event("user.created", 7));
     rich.subject = Some("user/7 é".into());
     rich.trace_parent = Some("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".into());
@@ -198,7 +198,7 @@ async fn opening(on: Backend) {
     let queue = on.open("a", "user.*").await;
     on.publish("user.created", [2, 3]).await;
     let taken = on.fetch(&queue, 1).await;
-    on.store.open(&queue).await.unwrap();
+    on.store.open(&queue, Opening::NOW).await.unwrap();
     assert_eq!(number(&taken[0].event), 2, "from when it was opened on");
     assert_eq!(on.deliveries(&queue).await, [(3, 1)]);
     assert_eq!(on.settle(&queue, taken[0].receipt, Verdict::Done).await, Standing::Held);

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mainstay_core::event::store::{
-    Dead, Delivery, Fetch, Published, QueueStats, Receipt, Standing, Store, Verdict,
+    Dead, Delivery, Fetch, History, Opening, Published, QueueStats, Receipt, Standing, Start, Store, Verdict,
 };
-use mainstay_core::event::{Envelope, EventId, Queue};
+use mainstay_core::event::{Envelope, EventId, Pattern, Queue};
 use mainstay_core::store::{Reply, StoreError};
 
 use super::Faults;
@@ -31,8 +31,8 @@ impl<S: Store> Store for FaultyStore<S> {
         Reply::pending(self.faults.around(async { self.store.publish(events).await }))
     }
 
-    fn open<'a>(&'a self, queue: &'a Queue) -> Reply<'a, Result<(), StoreError>> {
-        Reply::pending(self.faults.around(async { self.store.open(queue).await }))
+    fn open<'a>(&'a self, queue: &'a Queue, opening: Opening) -> Reply<'a, Result<(), StoreError>> {
+        Reply::pending(self.faults.around(async move { self.store.open(queue, opening).await }))
     }
 
     fn fetch<'a>(
@@ -79,6 +79,19 @@ impl<S: Store> Store for FaultyStore<S> {
 
     fn redrive<'a>(&'a self, queue: &'a Queue, id: EventId) -> Reply<'a, Result<bool, StoreError>> {
         Reply::pending(self.faults.around(async move { self.store.redrive(queue, id).await }))
+    }
+
+    fn rewind<'a>(&'a self, queue: &'a Queue, from: Start) -> Reply<'a, Result<(), StoreError>> {
+        Reply::pending(self.faults.around(async move { self.store.rewind(queue, from).await }))
+    }
+
+    fn history<'a>(
+        &'a self,
+        pattern: &'a Pattern,
+        from: Start,
+        limit: usize,
+    ) -> Reply<'a, Result<History, StoreError>> {
+        Reply::pending(self.faults.around(async move { self.store.history(pattern, from, limit).await }))
     }
 
     fn is_volatile(&self) -> bool {

@@ -5,9 +5,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use mainstay_core::event::store::{
-    Dead, Delivery, Fetch, Published, QueueStats, Receipt, Standing, Store, Verdict,
+    Dead, Delivery, Fetch, History, Opening, Published, QueueStats, Receipt, Standing, Start, Store, Verdict,
 };
-use mainstay_core::event::{Envelope, EventId, Memory, Queue};
+use mainstay_core::event::{Envelope, EventId, Memory, Pattern, Queue};
 use mainstay_core::store::{Reply, StoreError};
 
 /// A bug that real buses have had.
@@ -145,14 +145,14 @@ impl Store for Mutant {
         })
     }
 
-    fn open<'a>(&'a self, queue: &'a Queue) -> Reply<'a, Result<(), StoreError>> {
+    fn open<'a>(&'a self, queue: &'a Queue, opening: Opening) -> Reply<'a, Result<(), StoreError>> {
         Reply::pending(async move {
             let queue = self.queue(queue);
             if self.has(Bug::ReopensAtTheEnd) {
                 self.store.retire(&queue).await?;
             }
             let is_new = self.store.stats().await?.iter().all(|stats| stats.queue != queue);
-            self.store.open(&queue).await?;
+            self.store.open(&queue, opening).await?;
             if self.has(Bug::OpensAtTheBeginning) && is_new {
                 let published = self.notes().published.clone();
                 for event in published.iter().filter(|event| queue.pattern.matches(&event.kind)) {
@@ -252,6 +252,19 @@ impl Store for Mutant {
                 _ => Ok(redriven),
             }
         })
+    }
+
+    fn rewind<'a>(&'a self, queue: &'a Queue, from: Start) -> Reply<'a, Result<(), StoreError>> {
+        self.store.rewind(queue, from)
+    }
+
+    fn history<'a>(
+        &'a self,
+        pattern: &'a Pattern,
+        from: Start,
+        limit: usize,
+    ) -> Reply<'a, Result<History, StoreError>> {
+        self.store.history(pattern, from, limit)
     }
 
     fn is_volatile(&self) -> bool {

@@ -10,8 +10,10 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use self::topic::{Open, Topic, unknown};
-use super::store::{Dead, Delivery, Fetch, Published, QueueStats, Receipt, Standing, Store, Verdict};
-use super::{Bounds, Envelope, EventId, Queue};
+use super::store::{
+    Dead, Delivery, Fetch, History, Opening, Published, QueueStats, Receipt, Standing, Start, Store, Verdict,
+};
+use super::{Bounds, Envelope, EventId, Pattern, Queue};
 use crate::store::{Reply, StoreError};
 use crate::time::Clock;
 
@@ -103,7 +105,7 @@ impl Store for Memory {
         Reply::ready(self.publish(events))
     }
 
-    fn open<'a>(&'a self, queue: &'a Queue) -> Reply<'a, Result<(), StoreError>> {
+    fn open<'a>(&'a self, queue: &'a Queue, _opening: Opening) -> Reply<'a, Result<(), StoreError>> {
         let mut topics = self.topics.write().unwrap_or_else(PoisonError::into_inner);
         let topic = topics.entry(queue.pattern.topic().into()).or_default();
         let open = || Open::new(self.lives.fetch_add(1, Ordering::Relaxed));
@@ -179,6 +181,19 @@ impl Store for Memory {
             open.state.redrive(id, now)
         });
         Reply::ready(Ok(redriven))
+    }
+
+    fn rewind<'a>(&'a self, queue: &'a Queue, _from: Start) -> Reply<'a, Result<(), StoreError>> {
+        Reply::ready(self.of(queue).map(|_| ()))
+    }
+
+    fn history<'a>(
+        &'a self,
+        _pattern: &'a Pattern,
+        _from: Start,
+        _limit: usize,
+    ) -> Reply<'a, Result<History, StoreError>> {
+        Reply::ready(Ok(History::new(Vec::new(), false)))
     }
 
     fn is_volatile(&self) -> bool {

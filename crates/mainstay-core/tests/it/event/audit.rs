@@ -4,8 +4,10 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use mainstay_core::event::store::{Dead, Delivery, Fetch, Published, Receipt, Standing, Verdict};
-use mainstay_core::event::{Envelope, EventId, Memory, Queue, QueueStats, Store};
+use mainstay_core::event::store::{
+    Dead, Delivery, Fetch, History, Opening, Published, Receipt, Standing, Start, Verdict,
+};
+use mainstay_core::event::{Envelope, EventId, Memory, Pattern, Queue, QueueStats, Store};
 use mainstay_core::store::{Reply, StoreError};
 
 #[derive(Debug)]
@@ -37,8 +39,8 @@ impl Store for Audit {
         Reply::ready(answer)
     }
 
-    fn open<'a>(&'a self, queue: &'a Queue) -> Reply<'a, Result<(), StoreError>> {
-        self.store.open(queue)
+    fn open<'a>(&'a self, queue: &'a Queue, opening: Opening) -> Reply<'a, Result<(), StoreError>> {
+        self.store.open(queue, opening)
     }
 
     fn fetch<'a>(
@@ -98,6 +100,19 @@ impl Store for Audit {
 
     fn redrive<'a>(&'a self, queue: &'a Queue, id: EventId) -> Reply<'a, Result<bool, StoreError>> {
         self.store.redrive(queue, id)
+    }
+
+    fn rewind<'a>(&'a self, queue: &'a Queue, from: Start) -> Reply<'a, Result<(), StoreError>> {
+        self.store.rewind(queue, from)
+    }
+
+    fn history<'a>(
+        &'a self,
+        pattern: &'a Pattern,
+        from: Start,
+        limit: usize,
+    ) -> Reply<'a, Result<History, StoreError>> {
+        self.store.history(pattern, from, limit)
     }
 
     fn is_volatile(&self) -> bool {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use mainstay_core::codec::Codec;
-use mainstay_core::event::store::{Fetch, Published, Receipt, Standing, Store, Verdict};
+use mainstay_core::event::store::{Fetch, Opening, Published, Receipt, Standing, Store, Verdict};
 use mainstay_core::event::{Envelope, EventId, Kind, Memory, Pattern, Queue};
 use mainstay_core::store::{Reply, StoreError};
 use mainstay_core::time::{Clock, Moment, Source};
@@ -223,7 +223,7 @@ fn compare(steps: Vec<Step>) -> Result<(), TestCaseError> {
                 prop_assert_eq!(now(store.publish(&envelopes)), Some(model.publish(&events)));
             }
             Step::Open(queue) => {
-                prop_assert_eq!(now(store.open(&queues[queue])), Some(()));
+                prop_assert_eq!(now(store.open(&queues[queue], Opening::NOW)), Some(()));
                 model.queues.entry(queue).or_default();
             }
             Step::Retire(queue) => {
