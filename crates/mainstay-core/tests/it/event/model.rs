@@ -323,7 +323,7 @@ proptest! {
 
 /// Publishes that many events and lets them all die.
 pub(super) async fn kill(store: &Memory, queue: &Queue, events: u128) {
-    store.open(queue).await.unwrap();
+    store.open(queue, Opening::NOW).await.unwrap();
     for number in 0..events {
         Store::publish(store, &[envelope(0, number)]).await.unwrap();
         let want =
