@@ -79,10 +79,22 @@ pub struct Bounds {
     pub dedup_window: Duration,
     /// Most ids one topic remembers; the oldest is forgotten for a new one. Default 65,536 (about 3 MiB).
     pub dedup_ids: usize,
+    /// How many of the latest events of a topic are retained for [`Start`](super::Start), rewinding and history,
+    /// done or not. Default 1,000.
+    pub retained: usize,
+    /// Most bytes of events one topic retains, about. Default 4 MiB.
+    pub retained_bytes: usize,
 }
 
 impl Default for Bounds {
     fn default() -> Self {
-        Self { queue: 10_000, dead: 1_000, dedup_window: Duration::from_secs(120), dedup_ids: 65_536 }
+        Self {
+            queue: 10_000,
+            dead: 1_000,
+            dedup_window: Duration::from_secs(120),
+            dedup_ids: 65_536,
+            retained: 1_000,
+            retained_bytes: 4 << 20,
+        }
     }
 }

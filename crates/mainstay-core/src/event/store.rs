@@ -6,7 +6,10 @@
 //! moment), *dead* (in the queue's dead letters) or *done* (forgotten). No verb leaves it in none or two.
 //!
 //! # Order
-//! A queue delivers what is due again first, then what is new, in the order of publication.
+//! A queue delivers what is due again first, then what is new, in the order of publication. An ordered queue
+//! delivers no event while an earlier one of its subject is queued, pending or delayed in this queue, whatever
+//! became of consumers, receipts and the store meanwhile; events of other subjects and of none do not wait for it.
+//! Events that wait for their turn count as queued.
 
 use std::fmt;
 use std::sync::Arc;
@@ -56,8 +59,8 @@ impl fmt::Display for Queue {
 
 /// Where in the events of its topic a reader begins.
 ///
-/// Only what a store still retains can be read: at least what some queue has not finished, and beyond that what the
-/// store's own bounds say. A place from before that begins with the oldest that is retained.
+/// Only what a store still retains can be read, done or not; how much that is, its own bounds say. A place from
+/// before that begins with the oldest that is retained.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Start {
@@ -160,7 +163,7 @@ impl Delivery {
 
 /// The right to settle one delivery of one event. It stands until the event is settled or delivered again,
 /// which raises `attempt`: no two deliveries have the same receipt, not even in a queue that was retired and opened
-/// again.
+/// again. (Of a queue that was rewound, a delivery before may have the same as one after it.)
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Receipt {
     /// The event's place in the queue.
@@ -223,6 +226,8 @@ impl Dead {
 pub struct QueueStats {
     /// Which queue.
     pub queue: Queue,
+    /// Whether it keeps the order of each subject.
+    pub ordered: bool,
     /// Events nobody has.
     pub queued: usize,
     /// Events delivered and not settled.
@@ -241,7 +246,16 @@ impl QueueStats {
     /// An empty queue's.
     #[must_use]
     pub const fn empty(queue: Queue) -> Self {
-        Self { queue, queued: 0, pending: 0, delayed: 0, dead: 0, dead_dropped: 0, oldest: None }
+        Self {
+            queue,
+            ordered: false,
+            queued: 0,
+            pending: 0,
+            delayed: 0,
+            dead: 0,
+            dead_dropped: 0,
+            oldest: None,
+        }
     }
 
     /// Events neither done nor dead.
@@ -256,12 +270,11 @@ impl QueueStats {
 /// Time is the store's own. A queue that was never [opened](Store::open), or was retired, is unknown: verbs
 /// that need one answer [`StoreError::Rejected`], or where it says so as for an empty one.
 pub trait Store: fmt::Debug + Send + Sync + 'static {
-    /// Hands events of one topic, each with an id of its own, to every open queue whose pattern takes them: all to all of these queues, or
-    /// none to any. Events keep their order.
+    /// Hands events of one topic, each with an id of its own, to every open queue whose pattern takes them: all to
+    /// all of these queues, or none to any. Events keep their order. They are retained, also those no queue takes.
     ///
-    /// An event whose id a queue has taken within the store's dedup window counts as accepted and is not taken
-    /// again: a publish with an unknown outcome may be repeated. An event that no queue takes is accepted; what
-    /// becomes of it is the store's affair.
+    /// An event whose id was accepted within the store's dedup window counts as accepted and is not taken again: a
+    /// publish with an unknown outcome may be repeated.
     ///
     /// `Full` is back-pressure: no event is ever dropped to make room.
     fn publish<'a>(&'a self, events: &'a [Arc<Envelope>]) -> Reply<'a, Result<Published, StoreError>>;
@@ -307,15 +320,18 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     fn dead_letters<'a>(&'a self, queue: &'a Queue, limit: usize)
     -> Reply<'a, Result<Vec<Dead>, StoreError>>;
 
-    /// Queues a dead letter again, for this queue alone, as if it had never been delivered. `false`: there is no
-    /// such dead letter (any more), so that doing it twice does it once.
+    /// Queues a dead letter again, for this queue alone, as if it were published now and had never been delivered: in
+    /// an ordered queue it comes behind what its subject has unfinished. `false`: there is no such dead letter (any
+    /// more), so that doing it twice does it once.
     fn redrive<'a>(&'a self, queue: &'a Queue, id: EventId) -> Reply<'a, Result<bool, StoreError>>;
 
     /// Queues for this queue once more what is retained from `from` on, done or dead before or not. What the queue
-    /// has still to finish it may deliver twice, or once; nothing of it is lost. [`Start::Now`] changes nothing.
+    /// has still to finish it may deliver twice, or once; nothing of it is lost. What is queued is then in the order
+    /// of publication. [`Start::Now`] changes nothing.
     fn rewind<'a>(&'a self, queue: &'a Queue, from: Start) -> Reply<'a, Result<(), StoreError>>;
 
-    /// Reads retained events that the pattern takes, oldest first, at most `limit`, without any effect on queues.
+    /// Reads retained events that the pattern takes, oldest first, at most the first `limit`, without any effect on
+    /// queues. A publish that was refused is not among them.
     fn history<'a>(
         &'a self,
         pattern: &'a Pattern,

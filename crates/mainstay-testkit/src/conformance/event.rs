@@ -20,6 +20,8 @@ pub struct Backend {
     pub store: Arc<dyn Store>,
     /// Most events a queue of this store takes: at least 4, and few enough to fill one.
     pub capacity: usize,
+    /// How many of the latest events of a topic this store retains at least, done or not: at least 4.
+    pub retained: usize,
     /// Lets this much of the store's time pass.
     pub elapse: Elapse,
 }

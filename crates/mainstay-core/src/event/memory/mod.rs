@@ -1,15 +1,17 @@
 //! The store in this process.
 
+mod log;
 mod queue;
 mod seen;
 mod topic;
+mod waiting;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use self::topic::{Open, Topic, unknown};
+use self::topic::{Topic, unknown};
 use super::store::{
     Dead, Delivery, Fetch, History, Opening, Published, QueueStats, Receipt, Standing, Start, Store, Verdict,
 };
@@ -17,11 +19,17 @@ use super::{Bounds, Envelope, EventId, Pattern, Queue};
 use crate::store::{Reply, StoreError};
 use crate::time::Clock;
 
+/// Most topics that are remembered because something was published in them: names may come from input.
+const MAX_TOPICS: usize = 1_024;
+
 /// Queues in this process: nothing to install, and gone with it.
 ///
-/// An event that no queue takes is gone at once. Per queue it keeps at most [`Bounds::queue`] events (a redriven
-/// dead letter may come on top) and [`Bounds::dead`] dead letters, per topic [`Bounds::dedup_ids`] ids; of a topic
-/// without a queue it keeps nothing. Events themselves are shared by the queues, not copied.
+/// It is also the model of the contract: what a store on a server does is compared with it.
+///
+/// Per queue it keeps at most [`Bounds::queue`] events and [`Bounds::dead`] dead letters; redriven dead letters and
+/// what a queue was opened or rewound to come on top. Of each topic it retains the latest [`Bounds::retained`]
+/// events, whether a queue takes them or not, and remembers [`Bounds::dedup_ids`] ids. Events are shared, not
+/// copied. Beyond 1,024 topics, one that never had a queue retains nothing.
 #[derive(Debug)]
 pub struct Memory {
     clock: Clock,
@@ -51,8 +59,15 @@ impl Memory {
         if events.iter().any(|event| event.kind.topic() != first.kind.topic()) {
             return Err(StoreError::rejected("the events are of more than one topic"));
         }
-        let topic = self.topic(first.kind.topic());
-        Ok(topic.map_or(Published::Accepted, |topic| topic.publish(events, &self.bounds, self.clock.now())))
+        let topic = self.topic(first.kind.topic()).or_else(|| self.made(first.kind.topic(), MAX_TOPICS));
+        Ok(topic.map_or(Published::Accepted, |topic| topic.publish(events, &self.bounds, &self.clock)))
+    }
+
+    /// The topic, made if there is none and fewer than `most`.
+    fn made(&self, name: &str, most: usize) -> Option<Arc<Topic>> {
+        let mut topics = self.topics.write().unwrap_or_else(PoisonError::into_inner);
+        let is_known = topics.contains_key(name);
+        (is_known || topics.len() < most).then(|| Arc::clone(topics.entry(name.into()).or_default()))
     }
 
     fn settle(&self, queue: &Queue, receipt: Receipt, verdict: Verdict) -> Result<Standing, StoreError> {
@@ -60,10 +75,10 @@ impl Memory {
         let mut topic = topic.lock();
         let open = topic.queues.get_mut(queue).ok_or_else(|| unknown(queue))?;
         let dropped = open.state.dead_dropped();
-        let wakes = matches!(verdict, Verdict::Retry { .. });
+        let wakes = matches!(verdict, Verdict::Retry { .. }) || open.state.is_ordered();
         let standing = open.state.settle(receipt, verdict, self.bounds.dead, &self.clock);
         if wakes {
-            // A waiting consumer has set its timer without knowing of this event.
+            // A waiting consumer has set its timer without knowing of this event, or of the next of its subject.
             open.arrived.notify_one();
         }
         if open.state.dead_dropped() > dropped {
@@ -73,14 +88,7 @@ impl Memory {
     }
 
     fn retire(&self, queue: &Queue) -> usize {
-        let mut topics = self.topics.write().unwrap_or_else(PoisonError::into_inner);
-        let name = queue.pattern.topic();
-        let Some(topic) = topics.get(name).cloned() else { return 0 };
-        let mut topic = topic.lock();
-        let removed = topic.queues.remove(queue);
-        if topic.queues.is_empty() {
-            topics.remove(name);
-        }
+        let removed = self.topic(queue.pattern.topic()).and_then(|topic| topic.lock().queues.remove(queue));
         removed.map_or(0, |open| {
             open.arrived.notify_waiters(); // who waits learns that the queue is unknown
             open.state.unfinished()
@@ -105,12 +113,10 @@ impl Store for Memory {
         Reply::ready(self.publish(events))
     }
 
-    fn open<'a>(&'a self, queue: &'a Queue, _opening: Opening) -> Reply<'a, Result<(), StoreError>> {
-        let mut topics = self.topics.write().unwrap_or_else(PoisonError::into_inner);
-        let topic = topics.entry(queue.pattern.topic().into()).or_default();
-        let open = || Open::new(self.lives.fetch_add(1, Ordering::Relaxed));
-        topic.lock().queues.entry(queue.clone()).or_insert_with(open);
-        Reply::ready(Ok(()))
+    fn open<'a>(&'a self, queue: &'a Queue, opening: Opening) -> Reply<'a, Result<(), StoreError>> {
+        let topic = self.made(queue.pattern.topic(), usize::MAX).expect("there is no bound");
+        let life = self.lives.fetch_add(1, Ordering::Relaxed);
+        Reply::ready(topic.open(queue, opening, life, self.clock.now()))
     }
 
     /// Answers at once if there is something; else it waits, and dropping the wait loses nothing.
@@ -176,24 +182,28 @@ impl Store for Memory {
         let now = self.clock.now();
         let redriven = self.topic(queue.pattern.topic()).is_some_and(|topic| {
             let mut topic = topic.lock();
+            let place = topic.log.next_place();
             let Some(open) = topic.queues.get_mut(queue) else { return false };
             open.arrived.notify_one();
-            open.state.redrive(id, now)
+            open.state.redrive(id, place, now)
         });
         Reply::ready(Ok(redriven))
     }
 
-    fn rewind<'a>(&'a self, queue: &'a Queue, _from: Start) -> Reply<'a, Result<(), StoreError>> {
-        Reply::ready(self.of(queue).map(|_| ()))
+    fn rewind<'a>(&'a self, queue: &'a Queue, from: Start) -> Reply<'a, Result<(), StoreError>> {
+        Reply::ready(self.of(queue).and_then(|topic| topic.rewind(queue, from, self.clock.now())))
     }
 
     fn history<'a>(
         &'a self,
-        _pattern: &'a Pattern,
-        _from: Start,
-        _limit: usize,
+        pattern: &'a Pattern,
+        from: Start,
+        limit: usize,
     ) -> Reply<'a, Result<History, StoreError>> {
-        Reply::ready(Ok(History::new(Vec::new(), false)))
+        let topic = self.topic(pattern.topic());
+        let gap = matches!(from, Start::After(_));
+        let history = topic.map(|topic| topic.history(pattern, from, limit));
+        Reply::ready(Ok(history.unwrap_or_else(|| History::new(Vec::new(), gap))))
     }
 
     fn is_volatile(&self) -> bool {

@@ -7,7 +7,8 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 use super::super::store::{Delivery, Fetch, Published};
-use super::super::{Bounds, Envelope, Queue};
+use super::super::{Bounds, Envelope, History, Opening, Pattern, Queue, Start};
+use super::log::Log;
 use super::queue::State;
 use super::seen::Seen;
 use crate::store::StoreError;
@@ -21,6 +22,7 @@ pub(super) struct Topic(Mutex<Inner>);
 pub(super) struct Inner {
     pub(super) queues: HashMap<Queue, Open, foldhash::fast::RandomState>,
     seen: Seen,
+    pub(super) log: Log,
 }
 
 /// An open queue.
@@ -32,8 +34,10 @@ pub(super) struct Open {
 }
 
 impl Open {
-    pub(super) fn new(life: u64) -> Self {
-        Self { state: State::new(life), arrived: Arc::default() }
+    fn rewind(&mut self, queue: &Queue, log: &Log, start: Start, now: Moment) {
+        self.state
+            .rewind(log.since(start).filter(|retained| queue.pattern.matches(&retained.event.kind)), now);
+        self.arrived.notify_one();
     }
 }
 
@@ -43,9 +47,10 @@ impl Topic {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn publish(&self, events: &[Arc<Envelope>], bounds: &Bounds, now: Moment) -> Published {
+    pub(super) fn publish(&self, events: &[Arc<Envelope>], bounds: &Bounds, clock: &Clock) -> Published {
+        let (now, wall) = (clock.now(), clock.wall());
         let mut inner = self.lock();
-        let Inner { queues, seen } = &mut *inner;
+        let Inner { queues, seen, log } = &mut *inner;
         seen.forget_old(now, bounds);
         let is_new = |event: &&Arc<Envelope>| !seen.contains(event.id);
         let has_room = |(queue, open): (&Queue, &Open)| {
@@ -60,17 +65,50 @@ impl Topic {
             if seen.contains(event.id) {
                 continue;
             }
-            let mut taken = false;
+            seen.insert(event.id, now, bounds);
+            let place = log.push(Arc::clone(event), wall, bounds);
             for (_, open) in queues.iter_mut().filter(|(queue, _)| queue.pattern.matches(&event.kind)) {
-                open.state.push(Arc::clone(event), now);
+                open.state.push(Arc::clone(event), place, now);
                 open.arrived.notify_one();
-                taken = true;
-            }
-            if taken {
-                seen.insert(event.id, now, bounds);
             }
         }
         Published::Accepted
+    }
+
+    /// Makes the queue of a life of its own, if there is none.
+    pub(super) fn open(
+        &self,
+        queue: &Queue,
+        opening: Opening,
+        life: u64,
+        now: Moment,
+    ) -> Result<(), StoreError> {
+        let mut inner = self.lock();
+        let Inner { queues, log, .. } = &mut *inner;
+        match queues.get(queue) {
+            Some(open) if open.state.is_ordered() != opening.ordered => {
+                let is = if opening.ordered { "is not ordered" } else { "is ordered" };
+                Err(StoreError::rejected(format!("the queue {queue} {is}: all that open it must agree")))
+            }
+            Some(_) => Ok(()),
+            None => {
+                let mut open = Open { state: State::new(life, opening.ordered), arrived: Arc::default() };
+                open.rewind(queue, log, opening.from, now);
+                queues.insert(queue.clone(), open);
+                Ok(())
+            }
+        }
+    }
+
+    pub(super) fn rewind(&self, queue: &Queue, start: Start, now: Moment) -> Result<(), StoreError> {
+        let mut inner = self.lock();
+        let Inner { queues, log, .. } = &mut *inner;
+        queues.get_mut(queue).ok_or_else(|| unknown(queue))?.rewind(queue, log, start, now);
+        Ok(())
+    }
+
+    pub(super) fn history(&self, pattern: &Pattern, start: Start, limit: usize) -> History {
+        self.lock().log.history(pattern, start, limit)
     }
 
     /// Takes what is there.

@@ -20,7 +20,8 @@ fn memory() -> Memory {
 }
 
 fn backend(store: impl Store) -> Backend {
-    Backend { store: Arc::new(store), capacity: CAPACITY, elapse: Elapse::of(tokio::time::sleep) }
+    let elapse = Elapse::of(tokio::time::sleep);
+    Backend { store: Arc::new(store), capacity: CAPACITY, retained: 1_000, elapse }
 }
 
 #[tokio::test(start_paused = true)]
