@@ -1,6 +1,9 @@
 //! The contract of `mainstay_core::event`.
 #![allow(clippy::unwrap_used, reason = "a case fails by panicking")]
 
+mod order;
+mod retained;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -41,6 +44,10 @@ const LONGER: Duration = Duration::from_millis(600);
 /// The cases.
 #[must_use]
 pub fn suite() -> Suite<Backend> {
+    retained::add_to(order::add_to(plain()))
+}
+
+fn plain() -> Suite<Backend> {
     let suite = Suite::new("the contract of event stores")
         .case(
             "an event goes to every open queue whose pattern takes its type, and arrives unchanged",
@@ -51,7 +58,7 @@ pub fn suite() -> Suite<Backend> {
             "a queue takes what is published after it was opened; opening it again changes nothing",
             opening,
         )
-        .case("an event that no queue takes is accepted", nobody)
+        .case("an event that no queue takes is accepted, and no later queue takes it unasked", nobody)
         .case("consumers of a queue share its events", sharing)
         .case("a fetch delivers no more than its credits", credits)
         .case("publishing again under the same id is publishing once", dedup)
