@@ -27,7 +27,7 @@ use crate::task::panic_message;
 use crate::telemetry::trace_context::TraceContext;
 
 /// Longest wait for an event in one question to the store.
-const FETCH_WAIT: Duration = Duration::from_secs(2);
+pub(super) const FETCH_WAIT: Duration = Duration::from_secs(2);
 
 type Handling = Pin<Box<dyn Future<Output = Outcome> + Send>>;
 
@@ -310,25 +310,33 @@ fn span(event: &Envelope, attempt: u32) -> Span {
     )
 }
 
+/// How long to wait before a store that has failed so often is asked again.
+pub(super) fn again(failures: u32) -> Duration {
+    Backoff::new(Duration::from_millis(250), Duration::from_secs(5)).delay(failures)
+}
+
 /// A store that does not answer: asked ever less often, and logged once.
 #[derive(Debug, Default)]
-struct Outage {
+pub(super) struct Outage {
     failures: u32,
 }
 
 impl Outage {
-    fn again(&mut self, queue: &Queue, error: &StoreError) -> Duration {
+    pub(super) fn again(&mut self, queue: &Queue, error: &StoreError) -> Duration {
         if self.failures == 0 {
             tracing::warn!(%queue, %error, "event store does not answer");
         }
-        let pause = Backoff::new(Duration::from_millis(250), Duration::from_secs(5)).delay(self.failures);
+        let pause = again(self.failures);
         self.failures = self.failures.saturating_add(1);
         pause
     }
 
-    fn over(&mut self, queue: &Queue) {
-        if std::mem::take(&mut self.failures) > 0 {
+    /// Says whether there was one.
+    pub(super) fn over(&mut self, queue: &Queue) -> bool {
+        let was = std::mem::take(&mut self.failures) > 0;
+        if was {
             tracing::info!(%queue, "event store answers again");
         }
+        was
     }
 }

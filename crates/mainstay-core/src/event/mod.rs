@@ -67,6 +67,7 @@ mod consumer;
 mod dead_letter;
 mod envelope;
 mod error;
+mod feed;
 mod gate;
 mod memory;
 mod meters;
@@ -90,6 +91,7 @@ pub use config::{Bounds, Options};
 pub use dead_letter::{DeadLetter, DeadLetterId, InvalidDeadLetterId};
 pub use envelope::{Envelope, EventId};
 pub use error::{Error, Unfinished};
+pub use feed::{Feed, Item, Reader};
 pub use memory::Memory;
 pub use name::{InvalidName, Kind, MAX_NAME, Pattern};
 pub use outcome::{IntoOutcome, Outcome};
@@ -99,10 +101,12 @@ pub use subscribe::{Subscribe, Subscription};
 
 use crate::metrics::Metrics;
 use crate::store::Degrade;
+use crate::task::TaskGroup;
 use crate::telemetry::trace_context::TraceContext;
 use crate::time::Clock;
 
 use consumer::Consumer;
+use feed::Feeds;
 use gate::Gate;
 use meters::Meters;
 use subscribe::Active;
@@ -163,6 +167,9 @@ struct Inner {
     gate: Gate,
     active: Mutex<Vec<Arc<Active>>>,
     consumers: AtomicU64,
+    feeds: Feeds,
+    /// What is done beside the subscriptions.
+    tasks: TaskGroup,
 }
 
 /// Also where somebody holds a [`Subscription`] still.
@@ -186,6 +193,8 @@ impl Events {
             gate: Gate::default(),
             active: Mutex::default(),
             consumers: AtomicU64::new(0),
+            feeds: Feeds::default(),
+            tasks: TaskGroup::new(),
         };
         Self { inner: Arc::new(inner) }
     }

@@ -34,6 +34,8 @@ impl Events {
         }
         let left = deadline.saturating_sub(started.elapsed());
         let stopped = join_all(active.iter().map(|active| active.stop(left))).await;
+        // None of them waits for anything but one answer of the store.
+        let _in_time = self.inner.tasks.stop(self.options().op_timeout.saturating_mul(2)).await;
         let lost_with_their_queue = active.iter().map(|active| active.take_lost()).sum();
         let stuck = stopped.into_iter().filter_map(Result::err).map(|overrun| overrun.tasks.len()).sum();
         let mut unfinished = Unfinished { events: lost_with_their_queue, stuck };

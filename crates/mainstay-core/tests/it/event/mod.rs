@@ -1,9 +1,10 @@
 //! Events: what publishers and handlers see (`handling`, `publishing`), stopping (`stopping`), a store that fails
-//! (`outage`), the contract on the store in this process (`contract`, `model`), and everything at once (`chaos`).
+//! (`outage`), feeds (`feed`), the contract on the store in this process (`contract`, `model`), and everything at once (`chaos`).
 
 mod audit;
 mod chaos;
 mod contract;
+mod feed;
 mod handling;
 mod model;
 mod outage;
