@@ -1,9 +1,10 @@
 //! The handle a service holds, and the statement it builds.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::backend::{Backend, Statement};
+use crate::event::Carrier;
 use crate::migrate::{self, Applied, MigrationStatus, Migrations};
 use crate::options::Location;
 use crate::sqlite::Sqlite;
@@ -13,6 +14,8 @@ use crate::{Error, Options, PoolStats, Row, Transaction, Value};
 #[derive(Clone)]
 pub struct Database {
     backend: Arc<dyn Backend>,
+    /// Where events go that are published in its transactions.
+    carrier: Arc<Mutex<Option<Carrier>>>,
 }
 
 impl Database {
@@ -26,7 +29,7 @@ impl Database {
             Location::SqliteFile(path) => Sqlite::open_file(&path, &options).await?,
             Location::SqliteMemory => Sqlite::open_memory(&options).await?,
         };
-        Ok(Self { backend: Arc::new(backend) })
+        Ok(Self { backend: Arc::new(backend), carrier: Arc::default() })
     }
 
     /// Starts a statement with `?` placeholders. Reads (`fetch_*`) run on the read pool and cannot write;
@@ -42,7 +45,13 @@ impl Database {
     /// [`Error::Busy`] if another process keeps the lock, [`Error::Unavailable`] if this one does for
     /// longer than the acquire timeout.
     pub async fn begin(&self) -> Result<Transaction, Error> {
-        Ok(Transaction::new(self.backend.begin().await?))
+        let carrier = self.carrier.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        Ok(Transaction::new(self.backend.begin().await?, carrier))
+    }
+
+    /// From now on events that are published in transactions go there.
+    pub(crate) fn carry(&self, carrier: Carrier) {
+        *self.carrier.lock().unwrap_or_else(PoisonError::into_inner) = Some(carrier);
     }
 
     /// Answers once the database does; for health checks.

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::backend::{Statement, TransactionBackend};
+use crate::event::Carrier;
 use crate::{Error, Query, Row};
 
 /// An open transaction. Drop it without [`commit`](Transaction::commit) and it is rolled back at once.
@@ -13,11 +14,15 @@ pub struct Transaction {
     backend: Box<dyn TransactionBackend>,
     /// Set while a statement runs and left set if it fails or is dropped.
     failed: bool,
+    /// Where its events go.
+    carrier: Option<Carrier>,
+    /// Called when it has committed.
+    committed: Vec<Box<dyn FnOnce() + Send>>,
 }
 
 impl Transaction {
-    pub(crate) fn new(backend: Box<dyn TransactionBackend>) -> Self {
-        Self { backend, failed: false }
+    pub(crate) fn new(backend: Box<dyn TransactionBackend>, carrier: Option<Carrier>) -> Self {
+        Self { backend, failed: false, carrier, committed: Vec::new() }
     }
 
     /// Starts a statement in this transaction; reads see its own writes.
@@ -32,7 +37,20 @@ impl Transaction {
     /// cases nothing was kept, except that after [`Error::Timeout`] the outcome is unknown.
     pub async fn commit(self) -> Result<(), Error> {
         self.refuse_if_failed()?;
-        self.backend.commit().await
+        self.backend.commit().await?;
+        self.committed.into_iter().for_each(|call| call());
+        Ok(())
+    }
+
+    /// Calls `then` once the transaction has committed, before [`commit`](Self::commit) returns; never if it does not,
+    /// or if its outcome is unknown. For hints to who waits, such as a wake-up: a crash between the commit and the
+    /// call loses it.
+    pub fn on_commit(&mut self, then: impl FnOnce() + Send + 'static) {
+        self.committed.push(Box::new(then));
+    }
+
+    pub(crate) fn carrier(&self) -> Option<Carrier> {
+        self.carrier.clone()
     }
 
     /// Undoes everything. Cheaper than dropping: the connection is ready for the next user at once.

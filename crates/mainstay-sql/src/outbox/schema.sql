@@ -1,0 +1,18 @@
+-- Events that were published in transactions, for another store: `relayed_at` is when that store had taken them.
+CREATE TABLE mainstay_outbox (
+    position INTEGER PRIMARY KEY AUTOINCREMENT,
+    id VARCHAR(36) NOT NULL,
+    topic VARCHAR(128) NOT NULL,
+    envelope TEXT NOT NULL,
+    recorded_at BIGINT NOT NULL,
+    relayed_at BIGINT
+);
+CREATE UNIQUE INDEX mainstay_outbox_id ON mainstay_outbox (id);
+CREATE INDEX mainstay_outbox_waiting ON mainstay_outbox (relayed_at, topic, position);
+-- Who relays: one at a time, so that events keep their order.
+CREATE TABLE mainstay_outbox_relay (
+    id BIGINT NOT NULL PRIMARY KEY,
+    owner VARCHAR(36) NOT NULL,
+    until BIGINT NOT NULL
+);
+INSERT INTO mainstay_outbox_relay (id, owner, until) VALUES (1, '', 0);
