@@ -288,7 +288,7 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// `wait`. An event whose receipt has stood for `visibility` without being extended is due again.
     ///
     /// What a lost answer or a dropped reply would have delivered is due again after `visibility`, if not
-    /// before.
+    /// before. A lost answer is an error, never asked for again by the store itself: who reads in order must know.
     fn fetch<'a>(&'a self, queue: &'a Queue, want: Fetch<'a>)
     -> Reply<'a, Result<Vec<Delivery>, StoreError>>;
 

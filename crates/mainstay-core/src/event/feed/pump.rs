@@ -7,9 +7,9 @@ use futures_util::future::join_all;
 use tokio::sync::{broadcast, oneshot};
 use tokio_util::sync::CancellationToken;
 
+use super::super::Envelope;
 use super::super::consumer::{FETCH_WAIT, Outage};
 use super::super::store::{Delivery, Fetch, Opening, Queue, Store, Verdict};
-use super::super::{Envelope, EventId};
 use super::recent::Recent;
 use crate::store::StoreError;
 
@@ -23,8 +23,6 @@ pub(super) enum Live {
     Event(Arc<Envelope>),
     /// Events may be missing here: the history has them.
     Torn,
-    /// This one was overtaken by those before. Who has not read it from the history has missed it.
-    Late(EventId),
 }
 
 /// Takes events out of a queue of its own as fast as they come. In one task, so that their order stays.
@@ -79,12 +77,10 @@ impl Pump {
 
     async fn pass_on(&self, deliveries: Vec<Delivery>, live: &broadcast::Sender<Live>, recent: &mut Recent) {
         for Delivery { receipt, event } in &deliveries {
-            if !recent.insert(event.id) {
-                continue;
+            // What is delivered once more was told before, or was in an answer that was lost: a tear in the feed.
+            if recent.insert(event.id) && receipt.attempt == 1 {
+                self.tell(live, Live::Event(Arc::clone(event)));
             }
-            // Delivered before, into an answer that was lost.
-            let is_late = receipt.attempt > 1;
-            self.tell(live, if is_late { Live::Late(event.id) } else { Live::Event(Arc::clone(event)) });
         }
         join_all(deliveries.iter().map(|delivery| {
             let settled = self.store.settle(&self.queue, delivery.receipt, Verdict::Done);

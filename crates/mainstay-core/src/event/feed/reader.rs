@@ -80,8 +80,6 @@ impl Reader {
             }
             match self.live.as_mut()?.recv().await {
                 Ok(Live::Event(event)) => self.meet(event),
-                Ok(Live::Late(id)) if self.read.contains(id) => {}
-                Ok(Live::Late(_)) => self.ready.push_back(Item::Gap),
                 Ok(Live::Torn) | Err(RecvError::Lagged(_)) => self.fall_back(),
                 Err(RecvError::Closed) => return None,
             }

@@ -25,7 +25,8 @@ async fn expect(reader: &mut Reader, numbers: impl IntoIterator<Item = u32>) {
 }
 
 async fn is_silent(reader: &mut Reader) {
-    assert!(tokio::time::timeout(100 * SECOND, reader.next()).await.is_err(), "nothing more comes");
+    let more = tokio::time::timeout(100 * SECOND, reader.next()).await;
+    assert!(more.is_err(), "nothing more comes: {more:?}");
 }
 
 async fn publish(events: &Events, numbers: impl IntoIterator<Item = u32>) -> Vec<EventId> {
