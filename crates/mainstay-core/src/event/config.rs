@@ -35,6 +35,9 @@ pub struct Options {
     /// How long an event stays with a consumer that gives no sign of life. Default 30 s; a third of it is the
     /// time between two signs.
     pub visibility: Duration,
+    /// How often a store on a server is asked how its queues stand, for metrics and
+    /// [`Events::last_stats`](super::Events::last_stats); zero is never. Default 15 s.
+    pub stats_period: Duration,
     /// Bounds of the store in this process, for [`Events::in_memory`](super::Events::in_memory).
     pub memory: Bounds,
 }
@@ -54,6 +57,7 @@ impl Options {
             max_attempts: 5,
             handler_timeout: Duration::from_secs(30),
             visibility: Duration::from_secs(30),
+            stats_period: Duration::from_secs(15),
             memory: Bounds::default(),
         }
     }

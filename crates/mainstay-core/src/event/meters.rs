@@ -6,7 +6,8 @@ use std::time::Duration;
 use quick_cache::sync::Cache;
 
 use super::Kind;
-use super::store::{QueueStats, Store, Verdict};
+use super::sampler::{LastStats, Sampler};
+use super::store::{QueueStats, Verdict};
 use crate::metrics::{Counter, Histogram, Metrics, Sink, Unit};
 
 /// Types whose handles are kept. A service has dozens; a name that came from input must not fill the memory.
@@ -27,10 +28,10 @@ pub(super) struct Meters {
 }
 
 impl Meters {
-    pub(super) fn new(metrics: &Metrics, store: &Arc<dyn Store>) -> Self {
+    pub(super) fn new(metrics: &Metrics, sampler: &Arc<Sampler>) -> Self {
         describe(metrics);
-        let store = Arc::downgrade(store);
-        metrics.collect(move |sink| collect(&store, sink));
+        let sampler = Arc::downgrade(sampler);
+        metrics.collect(move |sink| collect(&sampler, sink));
         Self { metrics: metrics.clone(), known: Cache::new(KEPT_TYPES) }
     }
 
@@ -118,6 +119,7 @@ fn describe(metrics: &Metrics) {
     counter("events_dead_letters_dropped_total", "Dead letters dropped because there were too many.");
     let gauge = |name, help| metrics.describe_gauge(name, Unit::None, help);
     gauge("events_queue_length", "Events that wait for a consumer or for their next attempt.");
+    gauge("events_delayed", "Events that wait for their next attempt.");
     gauge("events_pending", "Events that are being handled.");
     gauge("events_dead_letters", "Dead letters.");
     let help = "Age of the oldest event that is neither done nor dead.";
@@ -126,15 +128,16 @@ fn describe(metrics: &Metrics) {
     metrics.describe_histogram("events_handler_duration_seconds", Unit::Seconds, help, &[]);
 }
 
-/// Of stores that can say at once how their queues stand; a render must not wait for the others.
-fn collect(store: &Weak<dyn Store>, sink: &mut Sink<'_>) {
-    let Some(store) = store.upgrade() else { return };
-    let Ok(Ok(mut queues)) = store.stats().now() else { return };
+/// Without a question to a server: a render does not wait.
+fn collect(sampler: &Weak<Sampler>, sink: &mut Sink<'_>) {
+    let latest = sampler.upgrade().and_then(|sampler| sampler.latest());
+    let Some(LastStats { mut queues, .. }) = latest else { return };
     queues.sort_by(|a, b| a.queue.group.cmp(&b.queue.group));
     for queues in queues.chunk_by(|a, b| a.queue.group == b.queue.group) {
         let labels = [("group", &*queues[0].queue.group)];
         let sum = |of: fn(&QueueStats) -> usize| queues.iter().map(of).sum::<usize>() as f64;
         sink.gauge("events_queue_length", &labels, sum(|queue| queue.queued + queue.delayed));
+        sink.gauge("events_delayed", &labels, sum(|queue| queue.delayed));
         sink.gauge("events_pending", &labels, sum(|queue| queue.pending));
         sink.gauge("events_dead_letters", &labels, sum(|queue| queue.dead));
         let oldest = queues.iter().filter_map(|queue| queue.oldest).max().unwrap_or_default();

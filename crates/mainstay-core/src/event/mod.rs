@@ -74,6 +74,7 @@ mod meters;
 mod name;
 mod outcome;
 mod publish;
+mod sampler;
 mod stop;
 pub mod store;
 mod subscribe;
@@ -96,6 +97,7 @@ pub use memory::Memory;
 pub use name::{InvalidName, Kind, MAX_NAME, Pattern};
 pub use outcome::{IntoOutcome, Outcome};
 pub use publish::Publish;
+pub use sampler::LastStats;
 pub use store::{History, Opening, Queue, QueueStats, Start, Store, Transactional};
 pub use subscribe::{Subscribe, Subscription};
 
@@ -108,7 +110,9 @@ use crate::time::Clock;
 use consumer::Consumer;
 use feed::Feeds;
 use gate::Gate;
+use gate::Pass;
 use meters::Meters;
+use sampler::Sampler;
 use subscribe::Active;
 
 /// What publishing does while the store is down.
@@ -122,6 +126,8 @@ pub struct Event<T> {
     pub id: EventId,
     /// What happened.
     pub kind: Kind,
+    /// The version of the data's schema, from 1.
+    pub schema: u32,
     /// The service that published it.
     pub source: Arc<str>,
     /// What it happened to.
@@ -141,6 +147,7 @@ impl<T> Event<T> {
         Self {
             id: envelope.id,
             kind: envelope.kind.clone(),
+            schema: envelope.schema,
             source: Arc::clone(&envelope.source),
             subject: envelope.subject.clone(),
             time: envelope.time,
@@ -164,6 +171,7 @@ struct Inner {
     options: Options,
     clock: Clock,
     meters: Meters,
+    sampler: Arc<Sampler>,
     gate: Gate,
     active: Mutex<Vec<Arc<Active>>>,
     consumers: AtomicU64,
@@ -184,12 +192,14 @@ impl Events {
     /// Events carried by `store`.
     #[must_use]
     pub fn new(store: Arc<dyn Store>, options: Options, metrics: &Metrics, clock: Clock) -> Self {
-        let meters = Meters::new(metrics, &store);
+        let sampler = Arc::new(Sampler::new(&store, &options, clock.clone()));
+        let meters = Meters::new(metrics, &sampler);
         let inner = Inner {
             store,
             options,
             clock,
             meters,
+            sampler,
             gate: Gate::default(),
             active: Mutex::default(),
             consumers: AtomicU64::new(0),
@@ -293,6 +303,13 @@ impl Events {
 
     fn gate(&self) -> &Gate {
         &self.inner.gate
+    }
+
+    /// Lets a publisher or subscriber in.
+    fn enter(&self) -> Result<Pass<'_>, Error> {
+        let pass = self.inner.gate.enter().ok_or(Error::Stopped)?;
+        self.inner.sampler.begin(&self.inner.tasks);
+        Ok(pass)
     }
 
     /// A name no other consumer of this handle has, the same after a restart that subscribes in the same order.

@@ -80,7 +80,7 @@ impl<'a> Publish<'a> {
     /// nothing happened, nor will it. [`Error::Backpressure`], [`Error::Unavailable`]: nothing happened.
     /// [`Error::Unknown`]: it may have.
     pub async fn publish<T: Serialize + ?Sized>(self, data: &T) -> Result<EventId, Error> {
-        let _pass = self.events.gate().enter().ok_or(Error::Stopped)?;
+        let _pass = self.events.enter()?;
         let events = self.events;
         let (known, envelope) = self.prepare(data)?;
         let id = envelope.id;
@@ -91,7 +91,21 @@ impl<'a> Publish<'a> {
     /// Publishes with the transaction: when it commits, and not if it does not. Other statements of the transaction
     /// and the event are then one: no crash leaves one without the other.
     ///
-    /// Dropping the future leaves the transaction to be rolled back.
+    /// Dropping the future leaves the transaction to be rolled back. How long it may take is the transaction's affair.
+    ///
+    /// ```
+    /// use mainstay_core::event::{EventId, Events, Transactional};
+    ///
+    /// async fn rename(
+    ///     events: &Events,
+    ///     transaction: &mut impl Transactional,
+    ///     user: u64,
+    ///     name: &str,
+    /// ) -> Result<EventId, mainstay_core::event::Error> {
+    ///     // … `UPDATE users SET name = …` with the same transaction, and then, before its commit:
+    ///     events.event("user.renamed").subject(format!("user/{user}")).publish_in(transaction, name).await
+    /// }
+    /// ```
     ///
     /// # Errors
     /// As [`publish`](Self::publish); nothing is published before the commit. After [`Error::Unavailable`] and
@@ -101,17 +115,11 @@ impl<'a> Publish<'a> {
         transaction: &mut impl Transactional,
         data: &T,
     ) -> Result<EventId, Error> {
-        let _pass = self.events.gate().enter().ok_or(Error::Stopped)?;
+        let _pass = self.events.enter()?;
         let (known, envelope) = self.prepare(data)?;
         let id = envelope.id;
-        match transaction.record(&[Arc::new(envelope)]).await {
-            Ok(Published::Accepted) => {
-                known.published.increment(1);
-                Ok(id)
-            }
-            Ok(Published::Full) => Err(Error::Backpressure),
-            Err(error) => Err(error.into()),
-        }
+        record(transaction, &known, &[Arc::new(envelope)]).await?;
+        Ok(id)
     }
 
     fn prepare<T: Serialize + ?Sized>(self, data: &T) -> Result<(Known, Envelope), Error> {
@@ -142,12 +150,50 @@ impl Events {
         kind: &str,
         data: impl IntoIterator<Item = &'a T>,
     ) -> Result<Vec<EventId>, Error> {
-        let _pass = self.gate().enter().ok_or(Error::Stopped)?;
+        let _pass = self.enter()?;
+        let (known, envelopes) = self.envelopes(kind, data)?;
+        self.send(&known, &envelopes).await?;
+        Ok(ids(&envelopes))
+    }
+
+    /// Publishes an event with nothing but a type and data with a transaction: [`Publish::publish_in`].
+    ///
+    /// # Errors
+    /// As [`Publish::publish_in`].
+    pub async fn publish_in<T: Serialize + ?Sized>(
+        &self,
+        transaction: &mut impl Transactional,
+        kind: &str,
+        data: &T,
+    ) -> Result<EventId, Error> {
+        self.event(kind).publish_in(transaction, data).await
+    }
+
+    /// Publishes events of one type with a transaction: all or none. Otherwise as [`Publish::publish_in`].
+    ///
+    /// # Errors
+    /// As [`Publish::publish_in`].
+    pub async fn publish_all_in<'a, T: Serialize + 'a>(
+        &self,
+        transaction: &mut impl Transactional,
+        kind: &str,
+        data: impl IntoIterator<Item = &'a T>,
+    ) -> Result<Vec<EventId>, Error> {
+        let _pass = self.enter()?;
+        let (known, envelopes) = self.envelopes(kind, data)?;
+        record(transaction, &known, &envelopes).await?;
+        Ok(ids(&envelopes))
+    }
+
+    fn envelopes<'a, T: Serialize + 'a>(
+        &self,
+        kind: &str,
+        data: impl IntoIterator<Item = &'a T>,
+    ) -> Result<(Known, Vec<Arc<Envelope>>), Error> {
         let known = self.meters().known(kind)?;
         let envelopes = data.into_iter().map(|data| self.envelope(&known, data).map(Arc::new));
-        let envelopes: Vec<_> = envelopes.collect::<Result<_, _>>()?;
-        self.send(&known, &envelopes).await?;
-        Ok(envelopes.iter().map(|envelope| envelope.id).collect())
+        let envelopes = envelopes.collect::<Result<_, _>>()?;
+        Ok((known, envelopes))
     }
 
     fn envelope<T: Serialize + ?Sized>(&self, known: &Known, data: &T) -> Result<Envelope, Error> {
@@ -209,5 +255,24 @@ impl Events {
             Ok(answer) => answer,
             Err(_) => Err(last),
         }
+    }
+}
+
+fn ids(envelopes: &[Arc<Envelope>]) -> Vec<EventId> {
+    envelopes.iter().map(|envelope| envelope.id).collect()
+}
+
+async fn record(
+    transaction: &mut impl Transactional,
+    known: &Known,
+    envelopes: &[Arc<Envelope>],
+) -> Result<(), Error> {
+    match transaction.record(envelopes).await {
+        Ok(Published::Accepted) => {
+            known.published.increment(envelopes.len() as u64);
+            Ok(())
+        }
+        Ok(Published::Full) => Err(Error::Backpressure),
+        Err(error) => Err(error.into()),
     }
 }

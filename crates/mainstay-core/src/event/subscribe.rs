@@ -1,6 +1,7 @@
 //! Subscribing: who handles which events, and how.
 
 use std::future::Future;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -31,6 +32,7 @@ pub struct Subscribe<'a> {
     group: Arc<str>,
     broadcast: bool,
     opening: Opening,
+    schemas: RangeInclusive<u32>,
     settings: Settings,
 }
 
@@ -51,6 +53,7 @@ impl<'a> Subscribe<'a> {
             group: Arc::clone(&options.source),
             broadcast: false,
             opening: Opening::NOW,
+            schemas: 1..=u32::MAX,
             settings,
         }
     }
@@ -78,6 +81,13 @@ impl<'a> Subscribe<'a> {
     /// those behind it waiting until it is done or dead. All subscriptions of a group must agree on it.
     pub const fn ordered(mut self) -> Self {
         self.opening.ordered = true;
+        self
+    }
+
+    /// The versions of the data's schema that the handler can read, such as `1..=2`. An event of another goes to the
+    /// dead letters, from where a later release can redrive it. Default: all, as far as they can be decoded.
+    pub fn schemas(mut self, versions: RangeInclusive<u32>) -> Self {
+        self.schemas = versions;
         self
     }
 
@@ -121,7 +131,12 @@ impl<'a> Subscribe<'a> {
         Fut: Future<Output = O> + Send + 'static,
         O: IntoOutcome,
     {
+        let schemas = self.schemas.clone();
         let handler: Handler = Box::new(move |envelope, attempt| {
+            if !schemas.contains(&envelope.schema) {
+                let (first, last) = schemas.clone().into_inner();
+                return Err(format!("schema {} is not one of {first} to {last}", envelope.schema));
+            }
             let handling = handler(read(envelope, attempt)?);
             Ok(Box::pin(async move { handling.await.into_outcome() }))
         });
@@ -129,7 +144,7 @@ impl<'a> Subscribe<'a> {
     }
 
     async fn begin(self, handler: Handler) -> Result<Subscription, Error> {
-        let _pass = self.events.gate().enter().ok_or(Error::Stopped)?;
+        let _pass = self.events.enter()?;
         let pattern = Pattern::new(self.pattern)?;
         Key::new(&self.group).map_err(Error::Group)?;
         self.check()?;
@@ -175,6 +190,9 @@ impl<'a> Subscribe<'a> {
         }
         if handler_timeout.is_zero() {
             return wrong("handler_timeout", "must not be zero");
+        }
+        if self.schemas.is_empty() {
+            return wrong("schemas", "must not be empty");
         }
         if *visibility < Duration::from_millis(30) {
             return wrong("visibility", "must be at least 30 ms");

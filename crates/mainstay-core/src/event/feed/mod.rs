@@ -95,7 +95,7 @@ impl Events {
     /// # Panics
     /// Outside a tokio runtime, as every spawn does.
     pub async fn feed(&self, pattern: &str) -> Result<Feed, Error> {
-        let _pass = self.gate().enter().ok_or(Error::Stopped)?;
+        let _pass = self.enter()?;
         let pattern = Pattern::new(pattern)?;
         // Held until the queue is open, so that whoever comes second does not read before.
         let mut feeds = self.inner.feeds.lock().await;

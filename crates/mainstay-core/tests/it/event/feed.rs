@@ -185,8 +185,10 @@ async fn a_feed_ends_with_its_handle() {
 #[tokio::test(start_paused = true)]
 async fn a_feed_that_does_not_begin_leaves_nothing_behind() {
     let faults = Faults::none();
-    let memory = Memory::new(Options::default().memory, TestClock::new().clock());
-    let bus = Bus::on(Arc::new(FaultyStore::new(memory, faults.clone())), Options::new("users"));
+    let mut options = Options::new("users");
+    options.stats_period = Duration::ZERO;
+    let memory = Memory::new(options.memory, TestClock::new().clock());
+    let bus = Bus::on(Arc::new(FaultyStore::new(memory, faults.clone())), options);
     for fault in [Fault::Unavailable, Fault::LostReply, Fault::Hang] {
         faults.next(1, fault);
         let refused = bus.events.feed("user.*").await;
