@@ -125,6 +125,14 @@ impl SqlEvents {
         Self { inner, jobs, _tasks: tasks }
     }
 
+    /// Removes a part of what nobody needs any more; also done every 10 s.
+    ///
+    /// # Errors
+    /// [`StoreError`]: nothing was removed.
+    pub async fn tidy(&self) -> Result<(), StoreError> {
+        self.ask(Verb::Tidy, nothing).await
+    }
+
     fn ask<T: Send + 'static>(
         &self,
         verb: Verb,
@@ -325,9 +333,7 @@ impl Store for SqlEvents {
 fn other_topics(events: &[Arc<Envelope>]) -> Option<StoreError> {
     let mut topics = events.iter().map(|event| event.kind.topic());
     let first = topics.next()?;
-    topics
-        .any(|topic| topic != first)
-        .then(|| StoreError::rejected("the events are of more than one topic"))
+    topics.any(|topic| topic != first).then(|| StoreError::rejected("the events are of more than one topic"))
 }
 
 /// A read that failed has done nothing.

@@ -77,9 +77,9 @@ impl Inner {
         stats.delayed = count("held")?;
         stats.dead = count("dead")?;
         stats.dead_dropped = u64::try_from(row.get::<i64>("dead_dropped")?).unwrap_or(0);
-        stats.oldest = row.get::<Option<i64>>("oldest")?.map(|since| {
-            Duration::from_micros(u64::try_from(self.now().saturating_sub(since)).unwrap_or(0))
-        });
+        stats.oldest = row
+            .get::<Option<i64>>("oldest")?
+            .map(|since| Duration::from_micros(u64::try_from(self.now().saturating_sub(since)).unwrap_or(0)));
         Ok(stats)
     }
 
@@ -112,13 +112,15 @@ impl Inner {
             Start::Now => return Ok(History::new(Vec::new(), false)),
             Start::At(time) => {
                 let sql = "SELECT accepted_at FROM mainstay_event_trims WHERE topic = ?";
-                let trim = self.db.query(sql).bind(wanted.topic()).label("events.trim").fetch_optional().await?;
+                let trim =
+                    self.db.query(sql).bind(wanted.topic()).label("events.trim").fetch_optional().await?;
                 let trimmed = trim.map_or(Ok(i64::MIN), |row| row.get("accepted_at"))?;
                 (0, time.as_microsecond(), trimmed >= time.as_microsecond())
             }
             Start::After(id) => {
                 let sql = "SELECT position FROM mainstay_events WHERE id = ?";
-                let place = self.db.query(sql).bind(id.to_string()).label("events.place").fetch_optional().await?;
+                let place =
+                    self.db.query(sql).bind(id.to_string()).label("events.place").fetch_optional().await?;
                 match place {
                     Some(row) => (row.get("position")?, i64::MIN, false),
                     None => (0, i64::MIN, true),

@@ -70,8 +70,7 @@ impl Known {
 
 impl Ground<'_> {
     async fn queue(&mut self, name: &str) -> Result<Known, Refusal> {
-        let sql =
-            "SELECT id, name, pattern, ordered, unfinished FROM mainstay_event_queues WHERE name = ?";
+        let sql = "SELECT id, name, pattern, ordered, unfinished FROM mainstay_event_queues WHERE name = ?";
         let row = self.tx.query(sql).bind(name).label("events.queue").fetch_optional().await?;
         Ok(Known::read(&row.ok_or(Refusal::NoQueue)?)?)
     }
@@ -92,10 +91,8 @@ impl Ground<'_> {
                 new.push(event);
             }
         }
-        let sql =
-            "SELECT id, name, pattern, ordered, unfinished FROM mainstay_event_queues WHERE topic = ?";
-        let rows =
-            self.tx.query(sql).bind(first.kind.topic()).label("events.queues").fetch_all().await?;
+        let sql = "SELECT id, name, pattern, ordered, unfinished FROM mainstay_event_queues WHERE topic = ?";
+        let rows = self.tx.query(sql).bind(first.kind.topic()).label("events.queues").fetch_all().await?;
         let queues = rows.iter().map(Known::read).collect::<Result<Vec<_>, _>>()?;
         let coming: Vec<_> =
             queues.iter().map(|queue| new.iter().filter(|event| queue.takes(event)).count()).collect();
@@ -199,7 +196,8 @@ impl Ground<'_> {
             Start::At(time) => (0, time.as_microsecond()),
             Start::After(id) => {
                 let sql = "SELECT position FROM mainstay_events WHERE id = ?";
-                let row = self.tx.query(sql).bind(id.to_string()).label("events.place").fetch_optional().await?;
+                let row =
+                    self.tx.query(sql).bind(id.to_string()).label("events.place").fetch_optional().await?;
                 (row.map_or(Ok(0), |row| row.get("position"))?, i64::MIN)
             }
             _ => (0, i64::MIN),
@@ -240,8 +238,7 @@ impl Ground<'_> {
         for row in rows {
             let (ticket, attempt): (i64, i64) = (row.get("ticket")?, row.get("attempt")?);
             let attempt = attempt.saturating_add(1);
-            let sql =
-                "UPDATE mainstay_event_deliveries SET state = ?, due = ?, attempt = ? WHERE ticket = ?";
+            let sql = "UPDATE mainstay_event_deliveries SET state = ?, due = ?, attempt = ? WHERE ticket = ?";
             let hold = self.tx.query(sql).bind(PENDING).bind(until).bind(attempt).bind(ticket);
             hold.label("events.hold").execute().await?;
             let receipt = Receipt {
@@ -368,7 +365,8 @@ impl Ground<'_> {
 
     /// Removes what nobody needs any more, a bounded part of it.
     pub(super) async fn tidy(&mut self) -> Result<(), Refusal> {
-        let sql = "SELECT id FROM mainstay_event_queues WHERE instance IS NOT NULL AND fetched_at < ? LIMIT 100";
+        let sql =
+            "SELECT id FROM mainstay_event_queues WHERE instance IS NOT NULL AND fetched_at < ? LIMIT 100";
         let left = self.tx.query(sql).bind(self.now - super::DESERTED).label("events.tidy");
         for row in left.fetch_all().await? {
             self.remove(row.get("id")?).await?;

@@ -127,9 +127,7 @@ async fn perform(ground: &mut Ground<'_>, verb: &Verb) -> Result<Done, Refusal> 
         Verb::Take { queue, credits, visibility } => {
             Done::Taken(ground.take(queue, *credits, *visibility).await?)
         }
-        Verb::Settle(queue, receipt, verdict) => {
-            Done::Stood(ground.settle(queue, *receipt, verdict).await?)
-        }
+        Verb::Settle(queue, receipt, verdict) => Done::Stood(ground.settle(queue, *receipt, verdict).await?),
         Verb::Extend { queue, receipt, visibility } => {
             Done::Stood(ground.extend(queue, *receipt, *visibility).await?)
         }

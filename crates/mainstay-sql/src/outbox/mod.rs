@@ -37,8 +37,8 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use mainstay_core::event::store::{Published, Store};
 use mainstay_core::event::Envelope;
+use mainstay_core::event::store::{Published, Store};
 use mainstay_core::metrics::{Counter, Gauge, Metrics, Unit};
 use mainstay_core::store::StoreError;
 use mainstay_core::task::{Overrun, TaskGroup};
@@ -207,7 +207,10 @@ impl Meters {
 
 impl fmt::Debug for Inner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Inner").field("store", &self.store).field("options", &self.options).finish_non_exhaustive()
+        f.debug_struct("Inner")
+            .field("store", &self.store)
+            .field("options", &self.options)
+            .finish_non_exhaustive()
     }
 }
 

@@ -55,7 +55,9 @@ pub(super) async fn work(inner: Arc<Inner>, mut epochs: watch::Receiver<u64>) {
             Err(stop) => {
                 if failures == 0 {
                     match &stop {
-                        Stop::Database(error) => tracing::warn!(%error, "the outbox cannot be read; trying on"),
+                        Stop::Database(error) => {
+                            tracing::warn!(%error, "the outbox cannot be read; trying on")
+                        }
                         Stop::Store(reason) => tracing::warn!(reason, "events wait in the outbox; trying on"),
                     }
                 }
@@ -160,8 +162,9 @@ impl Inner {
         let mut events = Vec::with_capacity(next.len());
         for row in &next {
             positions.push(row.get::<i64>("position")?);
-            let event = Envelope::from_cloud_event(&row.get::<String>("envelope")?)
-                .map_err(|error| Error::Decode { column: "envelope".to_owned(), reason: error.to_string() })?;
+            let event = Envelope::from_cloud_event(&row.get::<String>("envelope")?).map_err(|error| {
+                Error::Decode { column: "envelope".to_owned(), reason: error.to_string() }
+            })?;
             events.push(Arc::new(event));
         }
         if events.is_empty() {
@@ -170,7 +173,9 @@ impl Inner {
         let epoch = *epochs.borrow();
         match self.store.publish(&events).within(self.options.op_timeout).await {
             Ok(Published::Accepted) => {}
-            Ok(Published::Full) if events.len() > 1 => return self.one_by_one(&positions, &events, epochs).await,
+            Ok(Published::Full) if events.len() > 1 => {
+                return self.one_by_one(&positions, &events, epochs).await;
+            }
             Ok(Published::Full) => return Err(Stop::Store(format!("a queue of {topic} is full"))),
             Err(error) => return Err(Stop::Store(error.to_string())),
         }
@@ -200,12 +205,7 @@ impl Inner {
     }
 
     /// Writes down that the store has them, unless it may have lost them since.
-    async fn mark(
-        &self,
-        positions: &[i64],
-        epoch: u64,
-        epochs: &watch::Receiver<u64>,
-    ) -> Result<(), Error> {
+    async fn mark(&self, positions: &[i64], epoch: u64, epochs: &watch::Receiver<u64>) -> Result<(), Error> {
         let mut tx = self.db.begin().await?;
         for position in positions {
             let sql = "UPDATE mainstay_outbox SET relayed_at = ? WHERE position = ?";

@@ -2,6 +2,7 @@
 //! promise it proves.
 #![allow(missing_docs, clippy::unwrap_used)]
 mod cached;
+mod event;
 mod faults;
 mod fence;
 mod idempotency;

@@ -1,0 +1,136 @@
+//! The store in a database keeps the contract of event stores.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use jiff::Timestamp;
+use mainstay_core::event::Pattern;
+use mainstay_core::event::store::{Fetch, Published, Start, Store};
+use mainstay_core::store::StoreError;
+use mainstay_core::time::Clock;
+use mainstay_sql::Database;
+use mainstay_sql::event::{Options, SqlEvents};
+use mainstay_testkit::conformance::Elapse;
+use mainstay_testkit::conformance::event::{Backend, suite};
+use tempfile::TempDir;
+
+use super::{PATIENCE, database, done, event, events, fetch, handled, number, open, opened, publish};
+
+const CAPACITY: usize = 6;
+
+fn backend(db: &Database) -> Backend {
+    let mut options = Options::default();
+    options.max_queue = CAPACITY;
+    let store: Arc<dyn Store> = Arc::new(SqlEvents::new(db, options, Clock::system()));
+    Backend { store, capacity: CAPACITY, retained: 1_000, elapse: Elapse::of(tokio::time::sleep) }
+}
+
+#[tokio::test]
+async fn a_file_keeps_the_contract() {
+    let directory = TempDir::new().unwrap();
+    let files = AtomicU64::new(0);
+    let fresh = async || {
+        let file = directory.path().join(format!("{}.db", files.fetch_add(1, Ordering::Relaxed)));
+        backend(&open(mainstay_sql::Options::sqlite(file)).await)
+    };
+    suite().run_at_once(fresh).await;
+}
+
+#[tokio::test]
+async fn a_database_in_memory_keeps_the_contract() {
+    suite().run_at_once(async || backend(&open(mainstay_sql::Options::sqlite_in_memory()).await)).await;
+}
+
+#[tokio::test]
+async fn verbs_of_many_callers_share_a_transaction_and_each_gets_its_own_answer() {
+    let directory = TempDir::new().unwrap();
+    let db = database(&directory).await;
+    let store = events(&db);
+    let queue = opened(&store, "a").await;
+    let unknown = super::queue("nobody");
+    let numbers: Vec<_> = (0..200).map(event).collect();
+    let publishing = numbers.iter().map(|event| store.publish(std::slice::from_ref(event)));
+    let failing = (0..50).map(|_| store.rewind(&unknown, Start::Oldest));
+    let (published, failed) = tokio::join!(join_all(publishing), join_all(failing));
+    assert!(published.iter().all(|answer| *answer == Ok(Published::Accepted)), "{published:?}");
+    assert!(failed.iter().all(|answer| matches!(answer, Err(StoreError::Rejected { .. }))), "{failed:?}");
+    let mut got = Vec::new();
+    while got.len() < 200 {
+        got.extend(handled(&store, &queue, Duration::ZERO).await);
+    }
+    got.sort_unstable();
+    assert_eq!(got, (0..200).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn what_was_accepted_is_there_after_a_restart_and_receipts_still_stand() {
+    let directory = TempDir::new().unwrap();
+    let (queue, receipt) = {
+        let db = database(&directory).await;
+        let store = events(&db);
+        let queue = opened(&store, "a").await;
+        publish(&store, [1, 2]).await;
+        let want = Fetch { consumer: "test", credits: 1, visibility: PATIENCE, wait: Duration::ZERO };
+        let taken = store.fetch(&queue, want).await.unwrap();
+        drop(store);
+        db.close().await;
+        (queue, taken[0].receipt)
+    };
+    let db = database(&directory).await;
+    let store = events(&db);
+    assert_eq!(handled(&store, &queue, Duration::ZERO).await, [2]);
+    done(&store, &queue, receipt).await;
+    assert_eq!(store.stats().await.unwrap()[0].unfinished(), 0);
+}
+
+#[tokio::test]
+async fn an_event_of_another_process_is_found_by_who_waits() {
+    let directory = TempDir::new().unwrap();
+    let (one, two) = (database(&directory).await, database(&directory).await);
+    let (here, there) = (events(&one), events(&two));
+    let queue = opened(&here, "a").await;
+    let (got, _) = tokio::join!(fetch(&here, &queue, PATIENCE), publish(&there, [7]));
+    assert_eq!(got.iter().map(|delivery| number(&delivery.event)).collect::<Vec<_>>(), [7]);
+}
+
+#[tokio::test]
+async fn what_every_queue_has_finished_is_removed_and_what_one_has_not_stays() {
+    let directory = TempDir::new().unwrap();
+    let db = database(&directory).await;
+    let mut options = Options::default();
+    options.retention = Duration::ZERO;
+    let store = SqlEvents::new(&db, options, Clock::system());
+    let (fast, slow) = (opened(&store, "fast").await, opened(&store, "slow").await);
+    publish(&store, 0..10).await;
+    assert_eq!(handled(&store, &fast, Duration::ZERO).await.len(), 10);
+    store.tidy().await.unwrap();
+    let count = async || {
+        let row = db.query("SELECT COUNT(*) AS n FROM mainstay_events").fetch_one().await.unwrap();
+        row.get::<i64>("n").unwrap()
+    };
+    assert_eq!(count().await, 10);
+    assert_eq!(handled(&store, &slow, Duration::ZERO).await, (0..10).collect::<Vec<_>>());
+    store.tidy().await.unwrap();
+    assert_eq!(count().await, 1, "the last stays, so that no position is given twice");
+    let dead = store.history(&Pattern::new("user.*").unwrap(), Start::At(Timestamp::UNIX_EPOCH), 10).await;
+    assert!(dead.unwrap().gap);
+}
+
+#[tokio::test]
+async fn a_database_that_cannot_be_written_says_so_and_what_was_accepted_stays() {
+    let directory = TempDir::new().unwrap();
+    let db = database(&directory).await;
+    let store = events(&db);
+    let queue = opened(&store, "a").await;
+    publish(&store, [1]).await;
+    // Another process writes, for longer than this one waits.
+    let other = database(&directory).await;
+    let writing = other.begin().await.unwrap();
+    let refused = store.publish(&[event(2)]).within(PATIENCE).await;
+    assert!(matches!(refused, Err(StoreError::Unavailable { .. })), "{refused:?}");
+    writing.rollback().await.unwrap();
+    publish(&store, [3]).await;
+    assert_eq!(handled(&store, &queue, Duration::ZERO).await, [1, 3]);
+}

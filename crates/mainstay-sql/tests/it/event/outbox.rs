@@ -1,0 +1,164 @@
+//! From the database to another store.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use mainstay_core::event::store::{Opening, Store, Transactional};
+use mainstay_core::event::{Bounds, Memory};
+use mainstay_core::metrics::Metrics;
+use mainstay_core::time::Clock;
+use mainstay_sql::Database;
+use mainstay_sql::outbox::{Options, Outbox};
+use mainstay_testkit::eventually_async;
+use mainstay_testkit::faulty::event::FaultyStore;
+use mainstay_testkit::faulty::{Fault, Faults};
+use tempfile::TempDir;
+use tokio::sync::watch;
+
+use super::{PATIENCE, database, event, handled, queue};
+
+fn memory(queue: usize) -> Memory {
+    let mut bounds = Bounds::default();
+    bounds.queue = queue;
+    Memory::new(bounds, Clock::system())
+}
+
+fn start(db: &Database, store: &Arc<dyn Store>, epochs: &watch::Sender<u64>) -> Outbox {
+    let store = Arc::clone(store);
+    Outbox::start(db, store, epochs.subscribe(), Options::default(), &Metrics::new(), Clock::system())
+}
+
+async fn publish(db: &Database, numbers: impl IntoIterator<Item = u64>) {
+    for number in numbers {
+        let mut tx = db.begin().await.unwrap();
+        tx.record(&[event(number)]).await.unwrap();
+        tx.commit().await.unwrap();
+    }
+}
+
+/// What arrives, until there are so many.
+async fn arrived(store: &Arc<dyn Store>, many: usize) -> Vec<u64> {
+    let mut got = Vec::new();
+    while got.len() < many {
+        let more = handled(&**store, &queue("a"), PATIENCE).await;
+        assert!(!more.is_empty(), "only {got:?} arrived");
+        got.extend(more);
+    }
+    got
+}
+
+async fn relayed(db: &Database) {
+    eventually_async("everything is marked", PATIENCE, async || {
+        let sql = "SELECT COUNT(*) AS n FROM mainstay_outbox WHERE relayed_at IS NULL";
+        db.query(sql).fetch_one().await.unwrap().get::<i64>("n").unwrap() == 0
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_committed_is_relayed_in_order_and_what_did_not_is_not() {
+    let directory = TempDir::new().unwrap();
+    let db = database(&directory).await;
+    let store: Arc<dyn Store> = Arc::new(memory(1_000));
+    store.open(&queue("a"), Opening::NOW).await.unwrap();
+    let epochs = watch::Sender::new(0);
+    let outbox = start(&db, &store, &epochs);
+    publish(&db, 0..50).await;
+    let mut tx = db.begin().await.unwrap();
+    tx.record(&[event(99)]).await.unwrap();
+    tx.rollback().await.unwrap();
+    publish(&db, 50..150).await;
+    assert_eq!(arrived(&store, 150).await, (0..150).collect::<Vec<_>>());
+    relayed(&db).await;
+    outbox.stop(PATIENCE).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_store_that_is_away_gets_everything_when_it_is_back() {
+    let directory = TempDir::new().unwrap();
+    let db = database(&directory).await;
+    let faults = Faults::none();
+    let inner = memory(1_000);
+    inner.open(&queue("a"), Opening::NOW).await.unwrap();
+    let store: Arc<dyn Store> = Arc::new(FaultyStore::new(inner, faults.clone()));
+    faults.always(Fault::Unavailable);
+    let epochs = watch::Sender::new(0);
+    let outbox = start(&db, &store, &epochs);
+    publish(&db, 0..20).await;
+    eventually_async("they are seen to wait", PATIENCE, async || {
+        outbox.waiting().0 == 20 || {
+            // The first look may have been before the first commit.
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            false
+        }
+    })
+    .await;
+    faults.mend();
+    assert_eq!(arrived(&store, 20).await, (0..20).collect::<Vec<_>>());
+    relayed(&db).await;
+}
+
+#[tokio::test]
+async fn a_full_queue_takes_what_it_has_room_for_and_the_rest_later_in_order() {
+    let directory = TempDir::new().unwrap();
+    let db = database(&directory).await;
+    let store: Arc<dyn Store> = Arc::new(memory(5));
+    store.open(&queue("a"), Opening::NOW).await.unwrap();
+    publish_before_start(&db, &store, 30).await;
+    let epochs = watch::Sender::new(0);
+    let _outbox = start(&db, &store, &epochs);
+    assert_eq!(arrived(&store, 30).await, (0..30).collect::<Vec<_>>());
+}
+
+/// Events that a process left behind which died before it relayed them.
+async fn publish_before_start(db: &Database, store: &Arc<dyn Store>, many: u64) {
+    let faults = Faults::none();
+    faults.always(Fault::Unavailable);
+    let away: Arc<dyn Store> = Arc::new(FaultyStore::new(memory(1), faults));
+    let epochs = watch::Sender::new(0);
+    let first = start(db, &away, &epochs);
+    publish(db, 0..many).await;
+    first.stop(PATIENCE).await.unwrap();
+    assert!(store.stats().await.unwrap().iter().all(|stats| stats.queued == 0));
+}
+
+#[tokio::test]
+async fn what_the_store_lost_is_published_again_and_what_it_kept_is_not_delivered_twice() {
+    let directory = TempDir::new().unwrap();
+    let db = database(&directory).await;
+    let epochs = watch::Sender::new(0);
+    let before: Arc<dyn Store> = Arc::new(memory(1_000));
+    before.open(&queue("a"), Opening::NOW).await.unwrap();
+    let outbox = start(&db, &before, &epochs);
+    publish(&db, 0..10).await;
+    assert_eq!(arrived(&before, 10).await.len(), 10);
+    relayed(&db).await;
+    // The store still has them all.
+    epochs.send_modify(|epoch| *epoch += 1);
+    publish(&db, [10]).await;
+    assert_eq!(arrived(&before, 1).await, [10]);
+    relayed(&db).await;
+    outbox.stop(PATIENCE).await.unwrap();
+    // Its successor has heard of none.
+    let after: Arc<dyn Store> = Arc::new(memory(1_000));
+    after.open(&queue("a"), Opening::NOW).await.unwrap();
+    let _outbox = start(&db, &after, &epochs);
+    assert_eq!(arrived(&after, 11).await, (0..11).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn several_processes_on_one_database_keep_the_order() {
+    let directory = TempDir::new().unwrap();
+    let store: Arc<dyn Store> = Arc::new(memory(10_000));
+    store.open(&queue("a"), Opening::NOW).await.unwrap();
+    let epochs = watch::Sender::new(0);
+    let dbs = [database(&directory).await, database(&directory).await, database(&directory).await];
+    let outboxes = [0, 1, 2].map(|n: usize| start(&dbs[n], &store, &epochs));
+    for number in 0..90 {
+        publish(&dbs[usize::try_from(number % 3).unwrap()], [number]).await;
+        if number == 45 {
+            outboxes[0].stop(PATIENCE).await.unwrap();
+        }
+    }
+    assert_eq!(arrived(&store, 90).await, (0..90).collect::<Vec<_>>());
+}
