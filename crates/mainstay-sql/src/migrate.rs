@@ -28,6 +28,9 @@ impl Migration {
     }
 }
 
+/// The first version that no service uses for its own.
+const EVENTS: i64 = 1_000_000_001;
+
 /// The migrations of a binary.
 #[derive(Clone, Debug)]
 pub struct Migrations(Vec<Migration>);
@@ -38,6 +41,18 @@ impl Migrations {
         let mut migrations: Vec<_> = migrations.into_iter().collect();
         migrations.sort_by_key(|migration| migration.version);
         Self(migrations)
+    }
+
+    /// The same, with the tables that [events](crate::event), the [outbox](crate::outbox) and the
+    /// [inbox](crate::inbox) need, under the versions from 1,000,000,001 on, which are theirs.
+    #[must_use]
+    pub fn with_events(mut self) -> Self {
+        self.0.extend([
+            crate::event::migration(EVENTS),
+            crate::outbox::migration(EVENTS + 1),
+            crate::inbox::migration(EVENTS + 2),
+        ]);
+        self
     }
 
     pub(crate) fn checked(&self) -> Result<&[Migration], Error> {

@@ -60,10 +60,11 @@ impl Builder {
         self
     }
 
-    /// The service keeps data: open the database and bring it to this state at start.
+    /// The service keeps data: open the database and bring it to this state at start. It carries the service's events
+    /// as well, in tables of Mainstay's own: versions from 1,000,000,001 on are not the service's to use.
     #[must_use]
     pub fn database(mut self, migrations: Migrations) -> Self {
-        self.migrations = Some(migrations);
+        self.migrations = Some(migrations.with_events());
         self
     }
 
@@ -110,7 +111,7 @@ impl Builder {
         let redis = wiring::open_redis(&config, &metrics).await?;
         wiring::register_checks(&health, storage.as_ref(), redis.as_ref())?;
         wiring::export_health(&metrics, &health);
-        let primitives = Primitives::new(&config, &metrics, redis.as_ref());
+        let primitives = Primitives::new(&config, &metrics, storage.as_ref(), redis.as_ref());
 
         let mut bindings = container::Container::builder();
         bindings.value(config.clone());

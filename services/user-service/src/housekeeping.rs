@@ -5,12 +5,15 @@ use std::time::Duration;
 use mainstay::container::Dep;
 use mainstay::sql::Database;
 use mainstay::sql::idempotency::IdempotencyKeys;
+use mainstay::sql::inbox::Inbox;
 use mainstay::task::{Overrun, TaskGroup};
+
+use crate::audit::AUDIT;
 
 const PERIOD: Duration = Duration::from_secs(3600);
 
-/// Removes idempotency keys that are too old to be repeated, every hour. Instances need not agree who
-/// does it: a second deletion finds nothing.
+/// Removes idempotency keys that are too old to be repeated and notes of events that do not come again, every hour.
+/// Instances need not agree who does it: a second deletion finds nothing.
 pub(crate) struct Housekeeping {
     database: Dep<Database>,
     tasks: TaskGroup,
@@ -32,12 +35,19 @@ impl Housekeeping {
 }
 
 async fn tidy(database: &Database) {
-    let keys = IdempotencyKeys::new();
+    let (keys, inbox) = (IdempotencyKeys::new(), Inbox::new(AUDIT));
     loop {
-        match keys.purge(database).await {
-            Ok(0) => {}
-            Ok(removed) => tracing::debug!(removed, "old idempotency keys removed"),
-            Err(error) => tracing::warn!(%error, "old idempotency keys not removed; trying again in an hour"),
+        for (what, purged) in [
+            ("idempotency keys", keys.purge(database).await),
+            ("events handled", inbox.purge(database).await),
+        ] {
+            match purged {
+                Ok(0) => {}
+                Ok(removed) => tracing::debug!(removed, what, "old entries removed"),
+                Err(error) => {
+                    tracing::warn!(%error, what, "old entries not removed; trying again in an hour")
+                }
+            }
         }
         tokio::time::sleep(PERIOD).await;
     }

@@ -6,6 +6,8 @@
 
 mod api;
 mod audit;
+#[cfg(test)]
+mod ground;
 mod housekeeping;
 mod purge;
 mod schema;
@@ -44,19 +46,16 @@ fn main() -> ExitCode {
 
 /// The components. Each closure's parameters are what it needs.
 fn provide(container: &mut container::Builder) {
-    container.provide_dyn(|database: Dep<Database>| async move {
-        Arc::new(SqlUserRepository::new(Database::clone(&database))) as Arc<dyn UserRepository>
+    container.provide_dyn(|database: Dep<Database>, events: Dep<Events>| async move {
+        let users = SqlUserRepository::new(Database::clone(&database), Events::clone(&events));
+        Arc::new(users) as Arc<dyn UserRepository>
     });
     container.provide_dyn(|database: Dep<Database>| async move {
         Arc::new(SqlAuditTrail::new(Database::clone(&database))) as Arc<dyn AuditTrail>
     });
-    container.provide(
-        |users: Dep<dyn UserRepository>, cache: Dep<Cache>, events: Dep<Events>, metrics: Dep<Metrics>| {
-            let service =
-                UserService::new(users.into_arc(), Cache::clone(&cache), Events::clone(&events), &metrics);
-            async move { service }
-        },
-    );
+    container.provide(|users: Dep<dyn UserRepository>, cache: Dep<Cache>| async move {
+        UserService::new(users.into_arc(), Cache::clone(&cache))
+    });
     container.provide(|trail: Dep<dyn AuditTrail>, users: Dep<dyn UserRepository>| async move {
         Audit::new(trail.into_arc(), users.into_arc())
     });

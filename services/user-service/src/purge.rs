@@ -94,20 +94,18 @@ mod tests {
     use std::sync::Arc;
 
     use mainstay::cache::{self, Cache};
-    use mainstay::event::{self, Events};
-    use mainstay::sql::{Database, Options};
+    use mainstay::sql::Database;
     use mainstay::time::Clock;
 
     use super::*;
-    use crate::migrations;
+    use crate::ground;
     use crate::users::SqlUserRepository;
 
     /// A thousand and some users, deleted when time began.
     const DELETED: i64 = 1_234;
 
     async fn purge() -> (Purge, Database) {
-        let db = Database::connect(Options::sqlite_in_memory()).await.unwrap();
-        db.migrate(&migrations()).await.unwrap();
+        let db = ground::in_memory().await;
         db.query(
             "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?) \
              INSERT INTO users (id, email, email_key, name, role, created_at, updated_at, deleted_at, version) \
@@ -119,9 +117,9 @@ mod tests {
         .unwrap();
         let (metrics, clock) = (Metrics::new(), Clock::system());
         let cache = Cache::in_memory(cache::Options::default(), &metrics, clock.clone());
-        let events = Events::in_memory(event::Options::default(), &metrics, clock.clone());
         let locks = Locks::in_memory(lock::Options::default(), &metrics, clock);
-        let users = UserService::new(Arc::new(SqlUserRepository::new(db.clone())), cache, events, &metrics);
+        let users = SqlUserRepository::new(db.clone(), ground::events(&db));
+        let users = UserService::new(Arc::new(users), cache);
         let config = Config::builder().section::<settings::Users>().no_files().load().unwrap();
         (Purge::new(users, locks, config, &metrics), db)
     }

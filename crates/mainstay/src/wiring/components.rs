@@ -32,7 +32,7 @@ pub(crate) fn info(config: &Config, version: &str, has_database: bool, redis: Op
         Component::new("rate_limit", shared, limits),
         Component::new(
             "events",
-            "memory",
+            if has_database { "sqlite" } else { "memory" },
             "refuse: publishing fails at once; consumers go on when it is back",
         ),
     ];

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use mainstay_core::config::{self, Config, Dialect};
 use mainstay_core::metrics::{Metrics, Unit};
-use mainstay_sql::{Database, Error, Migrations, Observer, Options};
+use mainstay_sql::{Database, Error, Migrations, Observer, Options, Synchronous};
 
 /// The open database, and where its data lies, for people and for the disk check.
 pub(crate) struct Storage {
@@ -38,6 +38,8 @@ pub(crate) async fn open(config: &Config, metrics: &Metrics) -> Result<Storage, 
         .acquire_timeout(settings.pool_acquire)
         .idle_timeout(settings.pool_idle)
         .slow_query(settings.slow_query)
+        // It carries events, which are not to be lost in a cut of the power.
+        .synchronous(Synchronous::Full)
         .observer(Arc::new(QueryMetrics::new(&counted)));
     let database = Database::connect(options).await?;
     export_pools(metrics, &database);

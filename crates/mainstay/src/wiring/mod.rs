@@ -3,6 +3,7 @@
 mod banner;
 mod components;
 mod database;
+mod events;
 mod health;
 mod host;
 mod metrics;

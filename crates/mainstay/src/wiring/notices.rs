@@ -5,7 +5,7 @@ pub(crate) fn notices(config: &Config) {
     let redis = config.get::<Redis>();
     if redis.host.is_some() || redis.url.is_some() {
         tracing::warn!(
-            "events stay in the process that published them: this version shares cache, locks and limits"
+            "events stay with their database: this version shares cache, locks and limits on Redis"
         );
     }
     if config.get::<Server>().env == Environment::Production {

@@ -5,7 +5,7 @@ use mainstay_core::cache::{self, Cache};
 use mainstay_core::codec::Codec;
 use mainstay_core::config::{self, CacheCodec, CacheDegrade, Config, RateLimitOutage};
 use mainstay_core::container;
-use mainstay_core::event::{self, Events};
+use mainstay_core::event::Events;
 use mainstay_core::lifecycle::{Lifecycle, Step};
 use mainstay_core::lock::{self, Locks};
 use mainstay_core::metrics::Metrics;
@@ -19,6 +19,7 @@ use mainstay_redis::cache::RedisCache;
 use mainstay_redis::lock::RedisLocks;
 use mainstay_redis::rate_limit::RedisLimits;
 
+use super::Storage;
 use super::redis::{close_with, namespace};
 
 /// For a primitive to let go of what it holds.
@@ -38,7 +39,12 @@ pub(crate) struct Primitives {
 
 impl Primitives {
     /// All four: on Redis where there is one, else in this process.
-    pub(crate) fn new(config: &Config, metrics: &Metrics, redis: Option<&Redis>) -> Self {
+    pub(crate) fn new(
+        config: &Config,
+        metrics: &Metrics,
+        storage: Option<&Storage>,
+        redis: Option<&Redis>,
+    ) -> Self {
         let clock = Clock::system();
         let (cache, locks, rate_limiter) = match redis {
             None => (
@@ -63,8 +69,7 @@ impl Primitives {
         Self {
             cache,
             locks,
-            // Until they have a store of their own, events stay in the process that published them.
-            events: Events::in_memory(event_options(config), metrics, clock),
+            events: super::events::open(config, metrics, storage, clock),
             client_limit: RateLimitLayer::new(
                 rate_limiter.clone(),
                 client_rule(&config.get::<config::RateLimit>()),
@@ -151,17 +156,6 @@ fn limit_options(config: &Config) -> rate_limit::Options {
         RateLimitOutage::Allow => Outage::Allow,
         _ => Outage::Local { share: None },
     };
-    options
-}
-
-fn event_options(config: &Config) -> event::Options {
-    let (identity, settings) = (config.get::<config::Identity>(), config.get::<config::Events>());
-    let mut options = event::Options::new(identity.service_name.as_str());
-    options.instance = identity.instance_id.as_str().into();
-    options.max_event_bytes = settings.max_event_bytes as usize;
-    options.concurrency = usize::from(settings.concurrency);
-    options.max_attempts = u32::from(settings.max_attempts);
-    options.memory.queue = settings.max_queue as usize;
     options
 }
 

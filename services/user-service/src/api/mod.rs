@@ -7,7 +7,7 @@ use axum::extract::FromRef;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use mainstay::http::{FieldError, Problem};
 use mainstay::openapi::{IntoParams, OpenApiRouter, utoipa};
-use mainstay::{axum, cache, sql};
+use mainstay::{axum, cache, event, sql};
 use serde::Deserialize;
 
 use crate::audit::Audit;
@@ -68,6 +68,10 @@ impl From<Error> for Problem {
                 "This idempotency key belongs to another request",
             ),
             Error::Store(error) => failed(&error),
+            Error::Announce(error) if error.is_transient() || matches!(error, event::Error::Stopped) => {
+                Self::unavailable(1).because(&error)
+            }
+            Error::Announce(error) => Self::internal(&error),
             Error::Read(cache::Error::LoadTimeout { .. }) => Self::timeout(),
             Error::Read(error) => match error.load_error::<Error>() {
                 Some(Error::Store(cause)) => failed(cause),

@@ -3,21 +3,13 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use mainstay::sql::{Database, Options};
-use tempfile::TempDir;
+use mainstay::sql::Database;
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
 use super::*;
-use crate::migrations;
+use crate::ground::{events, in_memory, sqlite};
 use crate::users::{Error, NewUser, Role, SqlUserRepository, UserRepository, event};
-
-async fn sqlite() -> (Database, TempDir) {
-    let directory = TempDir::new().unwrap();
-    let db = Database::connect(Options::sqlite(directory.path().join("users.db"))).await.unwrap();
-    db.migrate(&migrations()).await.unwrap();
-    (db, directory)
-}
 
 /// An entry whose id sorts as `id` does.
 fn entry(id: u128, event: &str, version: i64) -> AuditEntry {
@@ -43,9 +35,7 @@ async fn the_trail_keeps_its_contract_on_sqlite() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_trail_keeps_its_contract_in_memory() {
-    let db = Database::connect(Options::sqlite_in_memory()).await.unwrap();
-    db.migrate(&migrations()).await.unwrap();
-    trail_contract(db).await;
+    trail_contract(in_memory().await).await;
 }
 
 async fn an_entry_comes_back_as_it_was_recorded(trail: &dyn AuditTrail) {
@@ -112,7 +102,7 @@ async fn a_row_that_cannot_be_read_is_an_error_and_not_a_panic(trail: &dyn Audit
 #[tokio::test]
 async fn a_trail_can_be_asked_for_when_there_is_or_was_a_user() {
     let (db, _directory) = sqlite().await;
-    let users = Arc::new(SqlUserRepository::new(db.clone()));
+    let users = Arc::new(SqlUserRepository::new(db.clone(), events(&db)));
     let audit = Audit::new(Arc::new(SqlAuditTrail::new(db)), users.clone());
     assert!(matches!(audit.of("nobody", None, None).await, Err(Error::NotFound)));
     let new = NewUser { email: "ada@example.com".into(), name: "Ada".into(), phone: None, role: Role::User };
@@ -128,7 +118,8 @@ async fn a_trail_can_be_asked_for_when_there_is_or_was_a_user() {
 #[tokio::test]
 async fn everything_wrong_with_a_page_is_said_at_once() {
     let (db, _directory) = sqlite().await;
-    let audit = Audit::new(Arc::new(SqlAuditTrail::new(db.clone())), Arc::new(SqlUserRepository::new(db)));
+    let users = Arc::new(SqlUserRepository::new(db.clone(), events(&db)));
+    let audit = Audit::new(Arc::new(SqlAuditTrail::new(db)), users);
     let Err(Error::Invalid(problems)) = audit.of("x", Some("0"), Some("c1_x")).await else { panic!() };
     assert_eq!(problems.iter().map(|p| &*p.field).collect::<Vec<_>>(), ["limit", "cursor"]);
 }

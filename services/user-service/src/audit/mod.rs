@@ -11,6 +11,9 @@ mod trail;
 #[cfg(test)]
 mod contract;
 
+/// The group that handles events for the trail.
+pub(crate) const AUDIT: &str = "audit";
+
 pub(crate) use entry::{AuditEntry, AuditPage, Details};
 pub(crate) use place::Place;
 pub(crate) use service::Audit;

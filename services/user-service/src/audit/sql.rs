@@ -2,22 +2,25 @@
 
 use async_trait::async_trait;
 use jiff::Timestamp;
+use mainstay::event::EventId;
+use mainstay::sql::inbox::Inbox;
 use mainstay::sql::{Database, Error as SqlError, Row};
 use uuid::Uuid;
 
-use super::{AuditEntry, AuditPage, AuditTrail, Place};
+use super::{AUDIT, AuditEntry, AuditPage, AuditTrail, Place};
 use crate::users::Error;
 
 /// See [`AuditTrail`].
 #[derive(Clone, Debug)]
 pub(crate) struct SqlAuditTrail {
     db: Database,
+    inbox: Inbox,
 }
 
 impl SqlAuditTrail {
     /// The schema must be at [`crate::migrations`].
     pub(crate) fn new(db: Database) -> Self {
-        Self { db }
+        Self { db, inbox: Inbox::new(AUDIT) }
     }
 }
 
@@ -26,9 +29,11 @@ impl AuditTrail for SqlAuditTrail {
     async fn record(&self, user: &str, entry: &AuditEntry) -> Result<bool, Error> {
         let sql = "INSERT INTO user_audit (event_id, user_id, event, occurred_at, version, details) \
                    VALUES (?, ?, ?, ?, ?, ?)";
-        let recorded = self
-            .db
-            .query(sql)
+        let mut tx = self.db.begin().await?;
+        if !self.inbox.first(&mut tx, EventId::from_uuid(entry.id)).await? {
+            return Ok(false);
+        }
+        tx.query(sql)
             .bind(entry.id.to_string())
             .bind(user)
             .bind(&entry.event)
@@ -37,13 +42,9 @@ impl AuditTrail for SqlAuditTrail {
             .bind(serde_json::to_string(&entry.details).expect("a list of texts is JSON"))
             .label("audit.record")
             .execute()
-            .await;
-        match recorded {
-            Ok(_) => Ok(true),
-            // The event's id is the only thing of an entry that must be its own.
-            Err(SqlError::Conflict { .. }) => Ok(false),
-            Err(other) => Err(other.into()),
-        }
+            .await?;
+        tx.commit().await?;
+        Ok(true)
     }
 
     async fn list(&self, user: &str, limit: usize, place: Option<Place>) -> Result<AuditPage, Error> {

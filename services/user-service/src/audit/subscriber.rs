@@ -6,7 +6,7 @@ use mainstay::backoff::Backoff;
 use mainstay::event::{self, Event, Events, Outcome};
 use serde::Deserialize;
 
-use super::{Audit, AuditEntry, Details};
+use super::{AUDIT, Audit, AuditEntry, Details};
 use crate::users::Error;
 use crate::users::event::{CREATED, DELETED, UPDATED};
 
@@ -38,7 +38,7 @@ impl AuditSubscriber {
             let audit = self.audit.clone();
             self.events
                 .on(kind)
-                .group("audit")
+                .group(AUDIT)
                 .retries(Backoff::new(Duration::from_millis(100), Duration::from_secs(30)), ATTEMPTS)
                 .handle(move |event: Event<UserEvent>| {
                     let audit = audit.clone();
@@ -73,13 +73,13 @@ mod tests {
 
     use async_trait::async_trait;
     use mainstay::metrics::Metrics;
-    use mainstay::sql::{self, Database, Options};
+    use mainstay::sql;
     use mainstay::time::Clock;
     use serde_json::json;
 
     use super::*;
     use crate::audit::{AuditPage, AuditTrail, Place, SqlAuditTrail};
-    use crate::migrations;
+    use crate::ground::{self, in_memory};
     use crate::users::SqlUserRepository;
 
     /// A trail whose first entries are refused by a busy database.
@@ -105,10 +105,10 @@ mod tests {
     }
 
     async fn subscribed(busy: usize) -> (Audit, Events) {
-        let db = Database::connect(Options::sqlite_in_memory()).await.unwrap();
-        db.migrate(&migrations()).await.unwrap();
+        let db = in_memory().await;
         let trail = Busy { times: AtomicUsize::new(busy), trail: SqlAuditTrail::new(db.clone()) };
-        let audit = Audit::new(Arc::new(trail), Arc::new(SqlUserRepository::new(db)));
+        let users = SqlUserRepository::new(db.clone(), ground::events(&db));
+        let audit = Audit::new(Arc::new(trail), Arc::new(users));
         let events = Events::in_memory(event::Options::default(), &Metrics::new(), Clock::system());
         AuditSubscriber::new(audit.clone(), events.clone()).start().await.unwrap();
         (audit, events)

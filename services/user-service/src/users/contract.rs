@@ -3,19 +3,11 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use mainstay::sql::{Database, Options};
-use tempfile::TempDir;
+use mainstay::sql::Database;
 use tokio::task::JoinSet;
 
 use super::*;
-use crate::migrations;
-
-pub(super) async fn sqlite() -> (Database, TempDir) {
-    let directory = TempDir::new().unwrap();
-    let db = Database::connect(Options::sqlite(directory.path().join("users.db"))).await.unwrap();
-    db.migrate(&migrations()).await.unwrap();
-    (db, directory)
-}
+use crate::ground::{events, in_memory, sqlite};
 
 pub(super) fn someone(email: &str) -> User {
     let name = "Some One".to_owned();
@@ -29,7 +21,7 @@ fn once(key: &str, fingerprint: &str) -> Once {
 
 /// Every case on one empty, migrated database. Cases use their own addresses and leave their rows behind.
 async fn repository_contract(db: Database) {
-    let users: Arc<dyn UserRepository> = Arc::new(SqlUserRepository::new(db.clone()));
+    let users: Arc<dyn UserRepository> = Arc::new(SqlUserRepository::new(db.clone(), events(&db)));
     assert!(users.is_empty().await.unwrap());
     a_user_comes_back_as_it_was_created(&*users).await;
     an_address_belongs_to_one_user_whatever_its_case(&*users).await;
@@ -52,9 +44,7 @@ async fn the_repository_keeps_its_contract_on_sqlite() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_repository_keeps_its_contract_in_memory() {
-    let db = Database::connect(Options::sqlite_in_memory()).await.unwrap();
-    db.migrate(&migrations()).await.unwrap();
-    repository_contract(db).await;
+    repository_contract(in_memory().await).await;
 }
 
 async fn a_user_comes_back_as_it_was_created(users: &dyn UserRepository) {

@@ -1,8 +1,8 @@
 //! Users: what they are, what may be said about them, and where they are kept. Knows nothing of HTTP.
 //!
 //! [`service`] is the front door: it checks input and calls the [`repository`], a trait whose verbs are
-//! whole decisions; [`sql`] is its one implementation for every database. Reads of one user are [`cached`];
-//! what a write did is [announced](announcer) as an [`event`].
+//! whole decisions; [`sql`] is its one implementation for every database, and [announces](announcer) what a write did
+//! as an [`event`] in the same transaction. Reads of one user are [`cached`].
 
 mod announcer;
 mod cached;

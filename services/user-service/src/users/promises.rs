@@ -5,25 +5,25 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use mainstay::cache::{self, Cache};
-use mainstay::event::{self as event_bus, Event, Events};
+use mainstay::event::{Event, Events};
 use mainstay::http::Problem;
 use mainstay::metrics::Metrics;
 use mainstay::sql::Database;
 use mainstay::time::Clock;
-use mainstay_testkit::TestClock;
 use mainstay_testkit::faulty::cache::FaultyStore;
 use mainstay_testkit::faulty::{Fault, Faults};
+use mainstay_testkit::{TestClock, eventually_async};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::contract::{someone, sqlite};
+use super::contract::someone;
 use super::*;
+use crate::ground::sqlite;
 
 /// A service on what is at hand in a process, and what it leans on.
 struct Ground {
     service: UserService,
     events: Events,
-    metrics: Metrics,
     db: Database,
     _directory: TempDir,
 }
@@ -36,10 +36,10 @@ async fn ground_with(cache: Arc<dyn cache::Store>) -> Ground {
     let (db, directory) = sqlite().await;
     let (metrics, clock) = (Metrics::new(), Clock::system());
     let cache = Cache::new(cache, cache::Options::default(), &metrics, clock.clone());
-    let events = Events::in_memory(event_bus::Options::default(), &metrics, clock);
-    let repository = Arc::new(SqlUserRepository::new(db.clone()));
-    let service = UserService::new(repository, cache, events.clone(), &metrics);
-    Ground { service, events, metrics, db, _directory: directory }
+    let events = crate::ground::events(&db);
+    let repository = Arc::new(SqlUserRepository::new(db.clone(), events.clone()));
+    let service = UserService::new(repository, cache);
+    Ground { service, events, db, _directory: directory }
 }
 
 async fn service() -> (UserService, TempDir) {
@@ -105,7 +105,7 @@ async fn the_seed_would_pass_the_checks_of_a_request() {
     }
 }
 
-/// What is published from now on, once [`Events::stop`] has let it all be handled.
+/// What is published from now on, as it is handled.
 async fn published(events: &Events) -> Arc<Mutex<Vec<(String, Value)>>> {
     let heard = Arc::<Mutex<Vec<_>>>::default();
     for kind in [event::CREATED, event::UPDATED, event::DELETED] {
@@ -136,22 +136,23 @@ async fn a_write_whose_caller_goes_away_is_finished_and_announced() {
     }
     drop(update);
     service.stop().await.unwrap();
-    events.stop(LONG).await.unwrap();
+    eventually_async("both are heard", LONG, async || heard.lock().unwrap().len() == 2).await;
     let heard = heard.lock().unwrap().clone();
-    assert_eq!(heard.len(), 2, "{heard:?}");
     let expected = json!({"id": user.id, "version": 2, "changed": ["name"]});
     assert!(heard.contains(&(event::UPDATED.to_owned(), expected)), "{heard:?}");
     assert_eq!(service.get(&user.id).await.unwrap().name, "Lovelace");
 }
 
 #[tokio::test]
-async fn a_write_stands_when_nothing_can_be_announced() {
-    let Ground { service, events, metrics, _directory, .. } = ground().await;
+async fn what_cannot_be_announced_does_not_happen() {
+    let Ground { service, events, _directory, .. } = ground().await;
+    let known = service.create(input("grace@example.com"), "s", None).await.unwrap().user;
     events.stop(LONG).await.unwrap();
-    let user = service.create(input("ada@example.com"), "s", None).await.unwrap().user;
-    service.delete(&user.id, None).await.unwrap();
-    assert!(matches!(service.get(&user.id).await, Err(Error::NotFound)));
-    assert_eq!(metrics.counter("user_events_unpublished_total").with(&[]).get(), 2);
+    let refused = service.create(input("ada@example.com"), "s", None).await;
+    assert!(matches!(refused, Err(Error::Announce(_))), "{refused:?}");
+    assert_eq!(Problem::from(refused.unwrap_err()).status(), 503);
+    assert!(matches!(service.delete(&known.id, None).await, Err(Error::Announce(_))));
+    assert_eq!(service.list(None, None).await.unwrap().items, [known]);
 }
 
 #[tokio::test]

@@ -1,4 +1,5 @@
-//! Where users are kept: the contract. Each verb is one atomic decision.
+//! Where users are kept: the contract. Each verb is one atomic decision, and what it changed is published with it as
+//! an [event](super::event): both or neither.
 
 use async_trait::async_trait;
 use jiff::Timestamp;

@@ -5,39 +5,30 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use mainstay::cache::Cache;
-use mainstay::event::Events;
-use mainstay::metrics::Metrics;
 use mainstay::sql::idempotency;
 use mainstay::task::{Overrun, TaskGroup};
 use tokio::sync::oneshot;
 use tracing::Instrument;
 
-use super::announcer::Announcer;
 use super::cached::CachedUsers;
 use super::{
     Created, Cursor, Error, FieldError, NewUser, NewUserInput, Once, Page, Role, User, UserPatch,
     UserPatchInput, UserRepository, page_limit,
 };
 
-/// Checks input, lets the repository decide, and sees to what follows from a write: it is forgotten by the
-/// cache, then announced. Cheap to clone.
+/// Checks input, lets the repository decide, and sees to what follows from a write: the cache forgets what it knew.
+/// Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct UserService {
     users: Arc<dyn UserRepository>,
     cached: CachedUsers,
-    announcer: Announcer,
     writes: Arc<TaskGroup>,
 }
 
 impl UserService {
-    pub(crate) fn new(
-        users: Arc<dyn UserRepository>,
-        cache: Cache,
-        events: Events,
-        metrics: &Metrics,
-    ) -> Self {
+    pub(crate) fn new(users: Arc<dyn UserRepository>, cache: Cache) -> Self {
         let cached = CachedUsers::new(users.clone(), cache);
-        Self { users, cached, announcer: Announcer::new(events, metrics), writes: Arc::default() }
+        Self { users, cached, writes: Arc::default() }
     }
 
     /// Creates a user. With a key, repeating the request within 24 h creates nothing and answers the same
@@ -119,9 +110,7 @@ impl UserService {
             // Also where it failed: a commit whose answer was lost may have happened, and who was refused for an
             // old version must not read that version again.
             own.cached.forget(&id).await;
-            let change = changed?;
-            own.announcer.updated(&change).await;
-            Ok(change.after)
+            Ok(changed?.after)
         })
         .await
     }
@@ -135,8 +124,7 @@ impl UserService {
         self.to_its_end(async move {
             let deleted = own.users.delete(&id, expected).await;
             own.cached.forget(&id).await;
-            own.announcer.deleted(&deleted?).await;
-            Ok(())
+            deleted.map(|_| ())
         })
         .await
     }
@@ -196,7 +184,6 @@ impl UserService {
             // What is answered again happened before.
             if !created.replayed {
                 own.cached.forget(&created.user.id).await;
-                own.announcer.created(&created.user).await;
             }
             Ok(created)
         })
@@ -204,7 +191,7 @@ impl UserService {
     }
 
     /// Runs a write to its end even if the caller goes away: who hangs up between a commit and what follows
-    /// from it would leave an old version in the cache and a gap in the trail.
+    /// from it would leave an old version in the cache.
     async fn to_its_end<T: Send + 'static>(
         &self,
         write: impl Future<Output = Result<T, Error>> + Send + 'static,

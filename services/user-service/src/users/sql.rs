@@ -2,9 +2,11 @@
 
 use async_trait::async_trait;
 use jiff::Timestamp;
+use mainstay::event::Events;
 use mainstay::sql::idempotency::{Claim, IdempotencyKeys, StoredResponse};
 use mainstay::sql::{Database, Error as SqlError, Row, Transaction};
 
+use super::announcer::Announcer;
 use super::model::now;
 use super::{Change, Created, Cursor, Error, Once, Page, Role, User, UserPatch, UserRepository};
 
@@ -12,13 +14,14 @@ use super::{Change, Created, Cursor, Error, Once, Page, Role, User, UserPatch, U
 #[derive(Clone, Debug)]
 pub(crate) struct SqlUserRepository {
     db: Database,
+    announcer: Announcer,
     keys: IdempotencyKeys,
 }
 
 impl SqlUserRepository {
-    /// The schema must be at [`crate::migrations`].
-    pub(crate) fn new(db: Database) -> Self {
-        Self { db, keys: IdempotencyKeys::new() }
+    /// The schema must be at [`crate::migrations`], and `events` able to be published in transactions of `db`.
+    pub(crate) fn new(db: Database, events: Events) -> Self {
+        Self { db, announcer: Announcer::new(events), keys: IdempotencyKeys::new() }
     }
 }
 
@@ -41,6 +44,7 @@ impl UserRepository for SqlUserRepository {
             let response = StoredResponse { status: 201, headers: Vec::new(), body };
             self.keys.complete(&mut tx, &once.scope, &once.key, &response).await?;
         }
+        self.announcer.created(&mut tx, &user).await?;
         tx.commit().await?;
         Ok(Created { user, replayed: false })
     }
@@ -94,8 +98,10 @@ impl UserRepository for SqlUserRepository {
         if changed == 0 {
             return Err(Error::Stale { current: before.version });
         }
+        let change = Change { before, after };
+        self.announcer.updated(&mut tx, &change).await?;
         tx.commit().await?;
-        Ok(Change { before, after })
+        Ok(change)
     }
 
     async fn delete(&self, id: &str, expected: Option<i64>) -> Result<User, Error> {
@@ -122,6 +128,7 @@ impl UserRepository for SqlUserRepository {
         if changed == 0 {
             return Err(Error::Stale { current: before.version });
         }
+        self.announcer.deleted(&mut tx, &deleted).await?;
         tx.commit().await?;
         Ok(deleted)
     }

@@ -153,7 +153,8 @@ async fn the_first_users_have_a_trail_too() {
 }
 
 async fn start_in(dir: &Path) -> Service {
-    service().env("APP_ENV", "test").dir(dir).start().await
+    // A killed instance is not waited for.
+    service().env("APP_ENV", "test").env("EVENTS_VISIBILITY", "2s").dir(dir).start().await
 }
 
 #[tokio::test]
@@ -177,8 +178,7 @@ async fn a_clean_stop_leaves_no_gap() {
     assert!(exit.status.success(), "{}", exit.output);
     let second = start_in(dir.path()).await;
     for user in users {
-        let items = get(&second, &format!("{}/audit", path_of(&user))).await.json();
-        assert_eq!(items["items"][0]["event"], "user.created", "{items}");
+        assert_eq!(trail(&second, &user, 1).await[0]["event"], "user.created");
     }
 }
 
@@ -196,4 +196,23 @@ async fn instances_on_one_database_write_one_trail() {
         assert_eq!(versions, [1, 2, 3, 4]);
     }
     assert_eq!(create(&two, json!({"email": "ADA@example.org", "name": "Other"})).await.status, 409);
+}
+
+/// What was answered is in the database with its event, and the next instance finds both.
+#[tokio::test]
+async fn a_killed_instance_leaves_no_gap() {
+    let dir = TempDir::new().unwrap();
+    let mut users = Vec::new();
+    for life in 0..5 {
+        let mut service = start_in(dir.path()).await;
+        for number in 0..10 {
+            users.push(created(&service, &format!("user{life}.{number}@example.org"), "User").await);
+        }
+        service.signal(Signal::Kill);
+        service.wait_exit(PATIENCE).await;
+    }
+    let last = start_in(dir.path()).await;
+    for user in users {
+        assert_eq!(trail(&last, &user, 1).await[0]["event"], "user.created");
+    }
 }

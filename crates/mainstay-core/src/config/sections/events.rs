@@ -1,5 +1,7 @@
 //! `[events]`
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use crate::config::field::{Field, Kind};
@@ -17,6 +19,12 @@ pub struct Events {
     pub concurrency: u16,
     /// `EVENTS_MAX_ATTEMPTS`: how often an event is tried before it becomes a dead letter.
     pub max_attempts: u16,
+    /// `EVENTS_VISIBILITY`: how long an event stays with a consumer that gives no sign of life.
+    #[serde(with = "crate::config::millis")]
+    pub visibility: Duration,
+    /// `EVENTS_RETENTION`: how long an event is retained that everybody has finished.
+    #[serde(with = "crate::config::millis")]
+    pub retention: Duration,
 }
 
 impl Section for Events {
@@ -53,6 +61,22 @@ impl Section for Events {
         )
         .env(&["EVENTS_MAX_ATTEMPTS"])
         .default("5")
+        .restart_only(),
+        Field::new(
+            "visibility",
+            Kind::Duration { min: Duration::from_millis(100) },
+            "How long an event stays with a consumer that gives no sign of life",
+        )
+        .env(&["EVENTS_VISIBILITY"])
+        .default("30s")
+        .restart_only(),
+        Field::new(
+            "retention",
+            Kind::Duration { min: Duration::ZERO },
+            "How long an event is retained that everybody has finished, for readers that come back",
+        )
+        .env(&["EVENTS_RETENTION"])
+        .default("1h")
         .restart_only(),
     ];
 }

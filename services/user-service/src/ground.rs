@@ -1,0 +1,35 @@
+//! What tests of a part stand on.
+
+use std::sync::Arc;
+
+use mainstay::event::{self, Events};
+use mainstay::metrics::Metrics;
+use mainstay::sql::event::SqlEvents;
+use mainstay::sql::{Database, Options};
+use mainstay::time::Clock;
+use tempfile::TempDir;
+
+use crate::migrations;
+
+/// A database in a file, with every table.
+pub(crate) async fn sqlite() -> (Database, TempDir) {
+    let directory = TempDir::new().unwrap();
+    (migrated(Options::sqlite(directory.path().join("users.db"))).await, directory)
+}
+
+/// A database in memory, with every table.
+pub(crate) async fn in_memory() -> Database {
+    migrated(Options::sqlite_in_memory()).await
+}
+
+async fn migrated(options: Options) -> Database {
+    let db = Database::connect(options).await.unwrap();
+    db.migrate(&migrations().with_events()).await.unwrap();
+    db
+}
+
+/// Events in that database.
+pub(crate) fn events(db: &Database) -> Events {
+    let store = SqlEvents::new(db, mainstay::sql::event::Options::default(), Clock::system());
+    Events::new(Arc::new(store), event::Options::default(), &Metrics::new(), Clock::system())
+}
