@@ -1,5 +1,6 @@
-//! Events: what publishers and handlers see (`handling`, `publishing`), stopping (`stopping`), a store that fails
-//! (`outage`), feeds (`feed`), the contract on the store in this process (`contract`, `model`), and everything at once (`chaos`).
+//! Events: what publishers and handlers see (`handling`, `order`, `publishing`, `transaction`), stopping (`stopping`), a store that fails
+//! (`outage`), feeds (`feed`), how queues stand
+//! (`sampling`), the contract on the store in this process (`contract`, `model`), and everything at once (`chaos`).
 
 mod audit;
 mod chaos;
@@ -7,9 +8,12 @@ mod contract;
 mod feed;
 mod handling;
 mod model;
+mod order;
 mod outage;
 mod publishing;
+mod sampling;
 mod stopping;
+mod transaction;
 
 use std::sync::Arc;
 use std::time::Duration;
