@@ -19,8 +19,8 @@ use tracing::{Instrument, Span, field};
 
 use super::meters::{GroupMeters, Handled};
 use super::outcome::shortened;
-use super::store::{Delivery, Fetch, Opening, Queue, Receipt, Standing, Store, Verdict};
-use super::{Envelope, Outcome};
+use super::store::{Delivery, Fetch, Opening, Queue, Receipt, Standing, Start, Store, Verdict};
+use super::{Envelope, EventId, Outcome};
 use crate::backoff::Backoff;
 use crate::store::{Reply, StoreError};
 use crate::task::panic_message;
@@ -66,7 +66,7 @@ impl Consumer {
         let handlers = TaskTracker::new();
         // Also when this task itself is dropped: nobody else ends the handlers then.
         let stopped = cancelled.child_token().drop_guard();
-        closing.run_until_cancelled(self.dispatch(&handlers, stopped.token())).await;
+        cancelled.run_until_cancelled(self.dispatch(&handlers, stopped.token(), &closing)).await;
         cancelled.run_until_cancelled(self.idle()).await;
         drop(stopped);
         // They have nothing left to do but to give their event back.
@@ -96,13 +96,21 @@ impl Consumer {
         let _all = self.permits.acquire_many(all).await;
     }
 
-    async fn dispatch(self: &Arc<Self>, handlers: &TaskTracker, stopped: &CancellationToken) -> Infallible {
+    async fn dispatch(
+        self: &Arc<Self>,
+        handlers: &TaskTracker,
+        stopped: &CancellationToken,
+        closing: &CancellationToken,
+    ) {
         let mut outage = Outage::default();
-        loop {
-            let mut permits = self.credits().await;
-            match self.fetch(permits.num_permits()).await {
+        let mut last = None;
+        while let Some(mut permits) = closing.run_until_cancelled(self.credits()).await {
+            let Some(fetched) = self.fetch_until(closing, permits.num_permits()).await else { return };
+            match fetched {
                 Ok(deliveries) => {
                     outage.over(&self.queue);
+                    let new = deliveries.iter().rev().find(|delivery| delivery.receipt.attempt == 1);
+                    last = new.map(|delivery| delivery.event.id).or(last);
                     for delivery in deliveries {
                         // A store that gives more than it was asked for gets the rest back by visibility.
                         let Some(permit) = permits.split(1) else { break };
@@ -116,13 +124,22 @@ impl Consumer {
                 }
                 Err(error) => {
                     drop(permits);
-                    tokio::time::sleep(outage.again(&self.queue, &error)).await;
-                    // A store that was away may have forgotten the queue.
-                    let _tried =
-                        self.store.open(&self.queue, self.opening).within(self.settings.op_timeout).await;
+                    let pause = outage.again(&self.queue, &error);
+                    let reopened = async {
+                        tokio::time::sleep(pause).await;
+                        self.reopen(last).await;
+                    };
+                    closing.run_until_cancelled(reopened).await;
                 }
             }
         }
+    }
+
+    /// A store that was away may have forgotten the queue: then it goes on behind the latest event it got.
+    async fn reopen(&self, last: Option<EventId>) {
+        let from = last.map_or(self.opening.from, Start::After);
+        let opening = Opening { from, ..self.opening };
+        let _tried = self.store.open(&self.queue, opening).within(self.settings.op_timeout).await;
     }
 
     /// At least one permit, and all others that are free. Only the dispatcher takes any.
@@ -134,6 +151,23 @@ impl Consumer {
             permits.merge(more);
         }
         permits
+    }
+
+    /// Fetches; when it closes meanwhile, what a server has delivered already is waited for, a little, rather than left
+    /// to the visibility.
+    async fn fetch_until(
+        &self,
+        closing: &CancellationToken,
+        credits: usize,
+    ) -> Option<Result<Vec<Delivery>, StoreError>> {
+        let mut fetch = pin!(self.fetch(credits));
+        tokio::select! {
+            biased;
+            fetched = &mut fetch => return Some(fetched),
+            () = closing.cancelled() => {}
+        }
+        let patience = if self.store.is_volatile() { Duration::ZERO } else { self.settings.op_timeout / 2 };
+        tokio::time::timeout(patience, fetch).await.ok()
     }
 
     async fn fetch(&self, credits: usize) -> Result<Vec<Delivery>, StoreError> {
@@ -240,8 +274,10 @@ impl Consumer {
     /// Keeps the event from being delivered to others while it is worked on.
     async fn heartbeat(&self, receipt: Receipt) -> Infallible {
         let visibility = self.settings.visibility;
+        let mut pause = visibility / 3;
         loop {
-            tokio::time::sleep(visibility / 3).await;
+            tokio::time::sleep(pause).await;
+            pause = visibility / 3;
             let extended = self.store.extend(&self.queue, receipt, visibility);
             match extended.within(self.settings.op_timeout).await {
                 Ok(Standing::Held) => {}
@@ -249,7 +285,11 @@ impl Consumer {
                     tracing::warn!("event was delivered again while it is being handled");
                     return std::future::pending().await;
                 }
-                Err(error) => tracing::debug!(%error, "heartbeat failed"),
+                Err(error) => {
+                    tracing::debug!(%error, "heartbeat failed");
+                    // Soon: the store may be back just in time.
+                    pause = visibility / 15;
+                }
             }
         }
     }

@@ -16,13 +16,20 @@ use super::Faults;
 pub struct FaultyStore<S> {
     store: S,
     faults: Faults,
+    is_durable: bool,
 }
 
 impl<S: Store> FaultyStore<S> {
     /// The store, which fails as `faults` say.
     #[must_use]
     pub const fn new(store: S, faults: Faults) -> Self {
-        Self { store, faults }
+        Self { store, faults, is_durable: false }
+    }
+
+    /// Says that it outlives the process.
+    #[must_use]
+    pub fn durable(self) -> Self {
+        Self { is_durable: true, ..self }
     }
 }
 
@@ -95,6 +102,6 @@ impl<S: Store> Store for FaultyStore<S> {
     }
 
     fn is_volatile(&self) -> bool {
-        self.store.is_volatile()
+        !self.is_durable && self.store.is_volatile()
     }
 }

@@ -25,6 +25,7 @@ struct Plan {
     /// For how many calls the fault stays; `None` is until it is mended.
     left: Option<usize>,
     delay: Duration,
+    answer_delay: Duration,
     random: Option<(Rng, f64)>,
     calls: usize,
 }
@@ -73,6 +74,11 @@ impl Faults {
         self.plan(|plan| plan.delay = delay);
     }
 
+    /// Every call takes effect at once, and its answer is on its way for this long.
+    pub fn delay_answers(&self, delay: Duration) {
+        self.plan(|plan| plan.answer_delay = delay);
+    }
+
     /// Everything works again.
     pub fn mend(&self) {
         self.plan(|plan| *plan = Plan { calls: plan.calls, ..Plan::default() });
@@ -92,12 +98,17 @@ impl Faults {
         &self,
         call: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
-        let (fault, delay) = self.plan(|plan| (plan.draw(), plan.delay));
+        let (fault, delay, answer_delay) = self.plan(|plan| (plan.draw(), plan.delay, plan.answer_delay));
         if !delay.is_zero() {
             tokio::time::sleep(delay).await;
         }
         match fault {
-            None => call.await,
+            None if answer_delay.is_zero() => call.await,
+            None => {
+                let answer = call.await;
+                tokio::time::sleep(answer_delay).await;
+                answer
+            }
             Some(Fault::Unavailable) => Err(StoreError::unavailable("on purpose")),
             Some(Fault::LostRequest) => Err(StoreError::unknown("request lost on purpose")),
             Some(Fault::LostReply) => {

@@ -229,3 +229,56 @@ async fn a_broadcast_that_did_not_begin_leaves_no_queue_behind() {
     assert!(matches!(refused, Err(Error::Unknown { .. })), "{refused:?}");
     assert_eq!(bus.store.stats().await.unwrap(), []);
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_was_published_while_the_store_had_forgotten_a_queue_is_handled() {
+    for broadcast in [false, true] {
+        let bus = Bus::new();
+        let log = Log::default();
+        let seen = log.clone();
+        let handler = move |event: Event<u32>| {
+            seen.push(event.data.to_string());
+            async {}
+        };
+        let subscribe = bus.events.on("user.*");
+        let subscribe = if broadcast { subscribe.broadcast() } else { subscribe };
+        let subscription = subscribe.handle(handler).await.unwrap();
+        bus.events.publish("user.created", &1).await.unwrap();
+        settled().await;
+        bus.store.retire(subscription.queue()).await.unwrap();
+        bus.events.publish_all("user.created", &[2, 3]).await.unwrap();
+        tokio::time::sleep(10 * SECOND).await;
+        bus.events.publish("user.created", &4).await.unwrap();
+        settled().await;
+        assert_eq!(log.entries(), ["1", "2", "3", "4"], "once, and none is missing");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handler_survives_an_outage_shorter_than_the_visibility() {
+    let faults = Faults::none();
+    let mut options = Options::new("users");
+    options.visibility = 10 * SECOND;
+    let memory = Memory::new(options.memory, TestClock::new().clock());
+    let bus = Bus::on(Arc::new(FaultyStore::new(memory, faults.clone())), options);
+    let runs = Arc::new(AtomicUsize::new(0));
+    for _ in 0..2 {
+        let count = Arc::clone(&runs);
+        let handler = move |_: Event<u32>| {
+            count.fetch_add(1, SeqCst);
+            tokio::time::sleep(25 * SECOND)
+        };
+        bus.events.subscribe("user.*", handler).await.unwrap();
+    }
+    bus.events.publish("user.created", &1).await.unwrap();
+    tokio::time::sleep(4 * SECOND).await;
+    for fault in [Fault::Hang, Fault::Unavailable] {
+        faults.always(fault);
+        tokio::time::sleep(7 * SECOND).await;
+        faults.mend();
+        tokio::time::sleep(2 * SECOND).await;
+    }
+    tokio::time::sleep(20 * SECOND).await;
+    assert_eq!(runs.load(SeqCst), 1);
+    assert_eq!(bus.only_queue().await.unfinished(), 0);
+}

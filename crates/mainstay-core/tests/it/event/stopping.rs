@@ -6,8 +6,8 @@ use mainstay_core::backoff::Backoff;
 use mainstay_core::event::{Error, Event, Events, Memory, Options, Outcome, Store};
 use mainstay_core::metrics::Metrics;
 use mainstay_testkit::TestClock;
-use mainstay_testkit::faulty::Faults;
 use mainstay_testkit::faulty::event::FaultyStore;
+use mainstay_testkit::faulty::{Fault, Faults};
 
 use super::{Bus, SECOND, settled, tasks};
 use crate::log::Log;
@@ -272,4 +272,79 @@ async fn a_broadcast_leaves_no_queue_behind_if_nobody_waits_for_its_end() {
     assert!(impatient.is_err());
     tokio::time::sleep(20 * SECOND).await;
     assert_eq!(bus.store.stats().await.unwrap(), []);
+}
+
+/// A bus on a store that outlives it.
+fn durable() -> (Bus, Faults) {
+    let faults = Faults::none();
+    let memory = Memory::new(Options::default().memory, TestClock::new().clock());
+    let store = FaultyStore::new(memory, faults.clone()).durable();
+    (Bus::on(Arc::new(store), Options::new("users")), faults)
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_queued_in_a_store_that_stays_is_left_to_the_next_instance() {
+    let (bus, _) = durable();
+    let log = Log::default();
+    let seen = log.clone();
+    let handler = move |event: Event<u32>| {
+        let seen = seen.clone();
+        async move {
+            tokio::time::sleep(SECOND).await;
+            seen.push(event.data.to_string());
+        }
+    };
+    bus.events.on("user.*").concurrency(2).handle(handler.clone()).await.unwrap();
+    bus.events.on("user.*").broadcast().handle(handler).await.unwrap();
+    bus.events.publish_all("user.created", &(0..40).collect::<Vec<_>>()).await.unwrap();
+    settled().await;
+    let started = tokio::time::Instant::now();
+    assert_eq!(bus.events.stop(60 * SECOND).await, Ok(()));
+    assert!(started.elapsed() < 3 * SECOND, "{:?}", started.elapsed());
+    let left = bus.only_queue().await;
+    assert_eq!((log.entries().len(), left.queued, left.pending, left.delayed), (2 + 16, 38, 0, 0));
+    assert_eq!(tasks(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_on_its_way_when_stopping_begins_is_not_left_to_the_visibility() {
+    let (bus, faults) = durable();
+    let log = Log::default();
+    let seen = log.clone();
+    let handler = move |event: Event<u32>| {
+        seen.push(event.data.to_string());
+        async {}
+    };
+    bus.events.subscribe("user.*", handler).await.unwrap();
+    settled().await;
+    faults.delay_answers(Duration::from_millis(100));
+    tokio::time::sleep(3 * SECOND).await;
+    let events = bus.events.clone();
+    let publish = tokio::spawn(async move { events.publish("user.created", &1).await });
+    settled().await;
+    assert!(log.entries().is_empty(), "it is delivered, and not here yet");
+    assert_eq!(bus.events.stop(SECOND).await, Ok(()));
+    publish.await.unwrap().unwrap();
+    assert_eq!((log.entries().len(), bus.only_queue().await.unfinished()), (1, 0));
+    assert_eq!(tasks(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn stopping_does_not_wait_for_a_store_that_is_away() {
+    for fault in [Fault::Hang, Fault::Unavailable, Fault::LostReply] {
+        let (bus, faults) = durable();
+        for broadcast in [true, false] {
+            let subscribe = bus.events.on("user.*");
+            let subscribe = if broadcast { subscribe.broadcast() } else { subscribe };
+            subscribe.handle(|_: Event<u32>| tokio::time::sleep(SECOND)).await.unwrap();
+        }
+        bus.events.feed("user.*").await.unwrap();
+        bus.events.publish("user.created", &1).await.unwrap();
+        settled().await;
+        faults.always(fault);
+        let started = tokio::time::Instant::now();
+        let _told = bus.events.stop(5 * SECOND).await;
+        assert!(started.elapsed() <= 8 * SECOND, "{fault:?}: {:?}", started.elapsed());
+        assert_eq!(tasks(), 0, "{fault:?}");
+    }
 }
