@@ -219,9 +219,9 @@ async fn no_reader_misses_or_repeats_an_event_whatever_goes_wrong_on_the_way() {
         let mut readers = vec![(1, feed.read(Some(ids[0])))];
         for number in 1..80 {
             match random.below(10) {
-                0 => faults.next(random.below(4) as usize, Fault::LostReply),
-                1 => faults.next(random.below(4) as usize, Fault::LostRequest),
-                2 => faults.next(random.below(4) as usize, Fault::Unavailable),
+                0 => faults.next(*random.pick(&[1, 2, 3]), Fault::LostReply),
+                1 => faults.next(*random.pick(&[1, 2, 3]), Fault::LostRequest),
+                2 => faults.next(*random.pick(&[1, 2, 3]), Fault::Unavailable),
                 3 => faults.delay(Duration::from_millis(random.below(300))),
                 _ => {}
             }
@@ -229,11 +229,12 @@ async fn no_reader_misses_or_repeats_an_event_whatever_goes_wrong_on_the_way() {
             while other.event("user.created").id(id).publish(&number).await.is_err() {}
             ids.push(id);
             if random.chance(0.2) {
-                let seen = random.below(u64::from(number) + 1) as u32;
-                readers.push((seen + 1, feed.read(Some(ids[seen as usize]))));
+                let all: Vec<_> = (1..).zip(&ids).collect();
+                let (next, seen) = *random.pick(&all);
+                readers.push((next, feed.read(Some(*seen))));
             }
-            let count = readers.len() as u64;
-            let (wanted, reader) = &mut readers[random.below(count) as usize];
+            random.shuffle(&mut readers);
+            let (wanted, reader) = &mut readers[0];
             while *wanted <= number && random.chance(0.8) {
                 expect(reader, [*wanted]).await;
                 *wanted += 1;

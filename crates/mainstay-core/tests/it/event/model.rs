@@ -1,5 +1,6 @@
 //! The store in this process against a model that is too simple to be wrong.
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
@@ -8,7 +9,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use mainstay_core::codec::Codec;
 use mainstay_core::event::store::{Fetch, Opening, Published, Receipt, Standing, Store, Verdict};
-use mainstay_core::event::{Envelope, EventId, Kind, Memory, Pattern, Queue};
+use mainstay_core::event::{Envelope, EventId, Kind, Memory, Pattern, Queue, Start};
 use mainstay_core::store::{Reply, StoreError};
 use mainstay_core::time::{Clock, Moment, Source};
 use proptest::prelude::*;
@@ -18,18 +19,47 @@ use super::bounds;
 const CAPACITY: usize = 5;
 const VISIBILITY: u64 = 100;
 const KINDS: [&str; 2] = ["user.created", "user.deleted"];
-const QUEUES: [(&str, &str); 3] = [("a", "user.*"), ("b", "user.*"), ("b", "user.deleted")];
+/// Events share these; the rest have none.
+const SUBJECTS: [&str; 2] = ["s", "t"];
+const RETAINED: usize = 8;
+/// Group, pattern, and whether it is ordered.
+const QUEUES: [(&str, &str, bool); 4] = [
+    ("a", "user.*", false),
+    ("b", "user.*", true),
+    ("b", "user.deleted", false),
+    ("c", "user.created", true),
+];
 
 #[derive(Debug, Clone)]
 enum Step {
     Publish(Vec<(usize, u128)>),
-    Open(usize),
+    Open(usize, Place),
+    Rewind(usize, Place),
+    History(usize, Place, usize),
     Retire(usize),
     Fetch(usize, usize),
     Settle(usize, Verdict),
     Extend(usize),
     Redrive(usize, u128),
     Pass(u64),
+}
+
+/// Where to begin.
+#[derive(Debug, Clone, Copy)]
+enum Place {
+    Now,
+    Oldest,
+    At(u64),
+    After(u128),
+}
+
+fn place() -> impl Strategy<Value = Place> {
+    prop_oneof![
+        2 => Just(Place::Now),
+        1 => Just(Place::Oldest),
+        1 => (0..1_500_u64).prop_map(Place::At),
+        1 => (0..40_u128).prop_map(Place::After),
+    ]
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -44,7 +74,9 @@ fn step() -> impl Strategy<Value = Step> {
     let queue = 0..QUEUES.len();
     prop_oneof![
         4 => prop::collection::vec(event, 0..4).prop_map(distinct).prop_map(Step::Publish),
-        2 => queue.clone().prop_map(Step::Open),
+        2 => (queue.clone(), place()).prop_map(|(queue, place)| Step::Open(queue, place)),
+        1 => (queue.clone(), place()).prop_map(|(queue, place)| Step::Rewind(queue, place)),
+        1 => (queue.clone(), place(), 0..6_usize).prop_map(|(queue, place, limit)| Step::History(queue, place, limit)),
         1 => queue.clone().prop_map(Step::Retire),
         4 => (queue.clone(), 0..4_usize).prop_map(|(queue, credits)| Step::Fetch(queue, credits)),
         4 => (0..30_usize, verdict).prop_map(|(receipt, verdict)| Step::Settle(receipt, verdict)),
@@ -72,43 +104,101 @@ enum State {
 #[derive(Debug, Clone)]
 struct Item {
     id: u128,
+    /// Where it is in the topic; what was redriven comes behind what was there.
+    place: (usize, usize),
     attempt: u32,
     state: State,
 }
 
-/// Every event a queue was ever given, in order, and where it is now.
+/// Every event a queue was ever given, and where it is now; every event there was, and when.
 #[derive(Debug, Default)]
 struct Model {
     now: u64,
+    log: Vec<(usize, u128, u64)>,
     deaths: u64,
     queues: HashMap<usize, Vec<Item>>,
     seen: HashSet<u128>,
 }
 
+impl Item {
+    fn is_live(&self) -> bool {
+        !matches!(self.state, State::Done | State::Dead { .. })
+    }
+
+    fn is_out(&self) -> bool {
+        matches!(self.state, State::Pending { .. } | State::Delayed { .. })
+    }
+}
+
+fn takes(queue: usize, kind: usize) -> bool {
+    QUEUES[queue].1.ends_with('*') || QUEUES[queue].1 == KINDS[kind]
+}
+
+fn subject(id: u128) -> Option<&'static str> {
+    SUBJECTS.get(usize::try_from(id % 3).unwrap()).copied()
+}
+
 impl Model {
+    /// Where in the log that is, and whether something before it may be missing.
+    fn find(&self, place: Place) -> (usize, bool) {
+        let oldest = self.log.len().saturating_sub(RETAINED);
+        match place {
+            Place::Now => (self.log.len(), false),
+            Place::Oldest => (oldest, false),
+            Place::At(time) => {
+                let first = self.log.iter().position(|(_, _, at)| *at >= time).unwrap_or(self.log.len());
+                (first.max(oldest), first < oldest)
+            }
+            Place::After(id) => match self.log[oldest..].iter().position(|(_, other, _)| *other == id) {
+                Some(at) => (oldest + at + 1, false),
+                None => (oldest, true),
+            },
+        }
+    }
+
+    fn rewind(&mut self, queue: usize, place: Place) -> Option<()> {
+        let (from, _) = self.find(place);
+        let items = self.queues.get_mut(&queue)?;
+        for (at, (kind, id, _)) in self.log.iter().enumerate().skip(from) {
+            let here = items.iter().any(|item| item.id == *id && item.is_live());
+            if takes(queue, *kind) && !here {
+                items.push(Item { id: *id, place: (at, items.len()), attempt: 0, state: State::Queued });
+            }
+        }
+        Some(())
+    }
+
+    fn history(&self, queue: usize, place: Place, limit: usize) -> (Vec<EventId>, bool) {
+        let (from, gap) = self.find(place);
+        let events = self.log[from..].iter().filter(|(kind, _, _)| takes(queue, *kind));
+        (events.take(limit).map(|(_, number, _)| id(*number)).collect(), gap)
+    }
+
     fn publish(&mut self, events: &[(usize, u128)]) -> Published {
         let mut next: Vec<(usize, Vec<Item>)> =
             self.queues.iter().map(|(queue, items)| (*queue, items.clone())).collect();
         let mut seen = self.seen.clone();
+        let mut log = self.log.clone();
         for (kind, id) in events {
             if !seen.insert(*id) {
                 continue;
             }
+            log.push((*kind, *id, self.now));
             for (queue, items) in &mut next {
-                if QUEUES[*queue].1.ends_with('*') || QUEUES[*queue].1 == KINDS[*kind] {
-                    items.push(Item { id: *id, attempt: 0, state: State::Queued });
+                if takes(*queue, *kind) {
+                    let place = (log.len() - 1, items.len());
+                    items.push(Item { id: *id, place, attempt: 0, state: State::Queued });
                 }
             }
         }
-        let live = |items: &[Item]| {
-            items.iter().filter(|item| !matches!(item.state, State::Done | State::Dead { .. })).count()
-        };
+        let live = |items: &[Item]| items.iter().filter(|item| item.is_live()).count();
         let grew = |queue: &usize, items: &Vec<Item>| items.len() > self.queues[queue].len();
         if next.iter().any(|(queue, items)| grew(queue, items) && live(items) > CAPACITY) {
             return Published::Full;
         }
         self.queues = next.into_iter().collect();
         self.seen = seen;
+        self.log = log;
         Published::Accepted
     }
 
@@ -116,14 +206,23 @@ impl Model {
     fn fetch(&mut self, queue: usize, credits: usize) -> Option<Vec<(usize, u128, u32)>> {
         let now = self.now;
         let items = self.queues.get_mut(&queue)?;
-        let mut order: Vec<_> = items.iter().enumerate().map(|(at, item)| (item.state, at)).collect();
-        let due = |state: State| match state {
-            State::Pending { due } | State::Delayed { due } if due <= now => Some(due),
-            State::Queued => Some(u64::MAX),
+        let ordered = QUEUES[queue].2;
+        // What was first, of a subject of which nothing is out.
+        let is_next = |at: usize| {
+            let item = &items[at];
+            let others =
+                || items.iter().filter(|other| other.is_live() && subject(other.id) == subject(item.id));
+            !ordered
+                || subject(item.id).is_none()
+                || others().all(|other| !other.is_out() && other.place >= item.place)
+        };
+        let due = |at: usize| match items[at].state {
+            State::Pending { due } | State::Delayed { due } if due <= now => Some((due, (0, at))),
+            State::Queued if is_next(at) => Some((u64::MAX, items[at].place)),
             _ => None,
         };
-        order.retain(|(state, _)| due(*state).is_some());
-        order.sort_by_key(|(state, at)| (due(*state), *at));
+        let mut order: Vec<_> = (0..items.len()).filter_map(|at| Some((due(at)?, at))).collect();
+        order.sort_unstable();
         let mut delivered = Vec::new();
         for (_, at) in order.into_iter().take(credits) {
             let item = &mut items[at];
@@ -145,7 +244,7 @@ impl Model {
         let dead = items.iter_mut().find(|item| item.id == id && matches!(item.state, State::Dead { .. }));
         let Some(dead) = dead else { return false };
         dead.state = State::Done;
-        items.push(Item { id, attempt: 0, state: State::Queued });
+        items.push(Item { id, place: (self.log.len(), items.len()), attempt: 0, state: State::Queued });
         true
     }
 
@@ -183,7 +282,20 @@ impl Source for Hand {
     }
 
     fn wall(&self) -> Timestamp {
-        Timestamp::UNIX_EPOCH
+        wall(self.0.load(SeqCst) / 1_000)
+    }
+}
+
+fn wall(millis: u64) -> Timestamp {
+    Timestamp::from_millisecond(i64::try_from(millis).unwrap()).unwrap()
+}
+
+fn start(place: Place) -> Start {
+    match place {
+        Place::Now => Start::Now,
+        Place::Oldest => Start::Oldest,
+        Place::At(millis) => Start::At(wall(millis)),
+        Place::After(number) => Start::After(id(number)),
     }
 }
 
@@ -194,7 +306,9 @@ fn id(id: u128) -> EventId {
 fn envelope(kind: usize, number: u128) -> Arc<Envelope> {
     let kind = Kind::new(KINDS[kind]).unwrap();
     let data = bytes::Bytes::from_static(b"null");
-    Arc::new(Envelope::new(id(number), "test".into(), kind, Timestamp::UNIX_EPOCH, Codec::Json, data))
+    let mut event = Envelope::new(id(number), "test".into(), kind, Timestamp::UNIX_EPOCH, Codec::Json, data);
+    event.subject = subject(number).map(str::to_owned);
+    Arc::new(event)
 }
 
 fn now<T>(reply: Reply<'_, Result<T, StoreError>>) -> Option<T> {
@@ -207,8 +321,11 @@ fn now<T>(reply: Reply<'_, Result<T, StoreError>>) -> Option<T> {
 
 fn compare(steps: Vec<Step>) -> Result<(), TestCaseError> {
     let hand = Arc::new(Hand::default());
-    let store = Memory::new(bounds(CAPACITY), Clock::of(Arc::clone(&hand) as Arc<dyn Source>));
-    let queues = QUEUES.map(|(group, pattern)| Queue::shared(group.into(), Pattern::new(pattern).unwrap()));
+    let mut bounds = bounds(CAPACITY);
+    bounds.retained = RETAINED;
+    let store = Memory::new(bounds, Clock::of(Arc::clone(&hand) as Arc<dyn Source>));
+    let queues =
+        QUEUES.map(|(group, pattern, _)| Queue::shared(group.into(), Pattern::new(pattern).unwrap()));
     let mut model = Model::default();
     // Every receipt ever given: of which queue, where in the model's, and in the store's own words.
     let mut receipts: Vec<(usize, usize, Receipt)> = Vec::new();
@@ -218,9 +335,26 @@ fn compare(steps: Vec<Step>) -> Result<(), TestCaseError> {
                 let envelopes: Vec<_> = events.iter().map(|(kind, id)| envelope(*kind, *id)).collect();
                 prop_assert_eq!(now(store.publish(&envelopes)), Some(model.publish(&events)));
             }
-            Step::Open(queue) => {
-                prop_assert_eq!(now(store.open(&queues[queue], Opening::NOW)), Some(()));
-                model.queues.entry(queue).or_default();
+            Step::Open(queue, place) => {
+                let mut opening = Opening::from(start(place));
+                opening.ordered = QUEUES[queue].2;
+                prop_assert_eq!(now(store.open(&queues[queue], opening)), Some(()));
+                if let Entry::Vacant(new) = model.queues.entry(queue) {
+                    new.insert(Vec::new());
+                    model.rewind(queue, place);
+                }
+                opening.ordered = !opening.ordered;
+                prop_assert_eq!(now(store.open(&queues[queue], opening)), None);
+            }
+            Step::Rewind(queue, place) => {
+                let wanted = model.rewind(queue, place);
+                prop_assert_eq!(now(store.rewind(&queues[queue], start(place))), wanted);
+            }
+            Step::History(queue, place, limit) => {
+                let wanted = model.history(queue, place, limit);
+                let got = now(store.history(&queues[queue].pattern, start(place), limit)).unwrap();
+                let ids: Vec<_> = got.events.iter().map(|event| event.id).collect();
+                prop_assert_eq!((ids, got.gap), wanted);
             }
             Step::Retire(queue) => {
                 let live = model.queues.contains_key(&queue).then(|| model.count(queue));

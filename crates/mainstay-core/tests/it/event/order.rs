@@ -172,7 +172,7 @@ async fn no_event_of_a_subject_overtakes_another_whoever_comes_and_goes() {
                 let ended = Arc::clone(&ended);
                 async move {
                     tokio::time::sleep(Duration::from_millis(u64::from(event.data * 37 % 50))).await;
-                    if event.data % 7 == 0 && event.attempt < 3 {
+                    if event.data.is_multiple_of(7) && event.attempt < 3 {
                         return Outcome::Retry { after: None };
                     }
                     let mut ended = ended.lock().unwrap();
