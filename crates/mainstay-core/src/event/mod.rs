@@ -1,26 +1,35 @@
 //! Events: typed messages from whoever publishes them to every group that wants them.
 //!
 //! # Promise
-//! Numbered as in the specification; E2 (order per subject) is not offered yet.
+//! Numbered as in the specification.
 //! - **E1** An event whose publish returned `Ok` reaches a handler of every group that was subscribed, at least
 //!   once, for as long as the store lives: through handlers that fail, panic, hang or are cancelled, and through
-//!   a store that comes and goes. Publishing twice under one id is publishing once.
+//!   a store that comes and goes. Publishing twice under one id is publishing once. [`Publish::publish_in`] makes that
+//!   promise with the commit of a transaction, and none without it.
+//! - **E2** Events of one subject are handled in the order they were published, one after the other, by whichever
+//!   instance, if the group asks for it ([`Subscribe::ordered`]): none is delivered before every earlier one of
+//!   its subject is done or dead. Subjects do not wait for each other.
 //! - **E3** For each group an accepted event is in exactly one state: queued, pending, delayed, done or dead.
 //! - **E4** A queue is bounded. When one is full, publishing fails with [`Error::Backpressure`] and has no effect;
 //!   nothing is dropped to make room.
 //! - **E5** A handler runs again for an event only when it failed, was cancelled, or gave no sign of life for the
 //!   visibility time; a handler that merely takes long gives signs.
+//! - **E6** How long an accepted event lives is the store's promise: with [`Memory`] as long as the process; in the
+//!   service's database (`mainstay-sql`) it survives the death of the process and the machine, with Redis
+//!   (`mainstay-redis`) what the server's persistence and replicas survive, and with the outbox their loss, too.
 //! - A subscription never handles more events at once than its concurrency, and takes no more than it can
 //!   handle.
 //! - Dropping any future here leaks nothing. All tasks belong to the handle; [`Events::stop`] ends them.
 //!
 //! # Not promised
 //! - Exactly once: a handler must bear to see an event twice (E5).
-//! - Order, beyond this: a queue hands events out in the order they were published, apart from those that are
-//!   delivered again. With one subscriber, a concurrency of 1 and no failure that is the order they are handled in;
-//!   handlers that run at once may begin in any.
-//! - Durability, with [`Memory`]: events end with the process. [`Events::stop`] drains them first and says what it
-//!   could not drain. An event that nobody is subscribed to is accepted and gone.
+//! - Order, beyond E2: a queue hands events out in the order they were published, apart from those that are delivered
+//!   again. With one subscriber, a concurrency of 1 and no failure that is the order they are handled in; handlers
+//!   that run at once may begin in any. A redriven event comes behind those of its subject, a rewound group sees
+//!   again what it had seen.
+//! - Durability, with [`Memory`]: [`Events::stop`] drains the queues first and says what it could not drain.
+//! - History without end: what is retained for [`Start`], [`Events::rewind`] and [`Events::history`] is bounded
+//!   by the store; who asks for more is told.
 //! - That dead letters stay: [`Memory`] keeps the latest 1,000 of a queue.
 //!
 //! # If the store is down
@@ -30,13 +39,14 @@
 //!
 //! # Defaults
 //! JSON, 500 ms per question to the store, 256 KiB of data, 16 events at once, 5 attempts 100 ms to 30 s apart,
-//! 30 s per handler, 30 s visibility, 10,000 events per queue: see [`Options`].
+//! 30 s per handler, 30 s visibility, 10,000 events per queue, the latest 1,000 of a topic retained: see [`Options`].
 //!
 //! # Metrics
 //! - `events_published_total{type}`, `events_handled_total{type,group,result="done"|"retried"|"dead"}`,
 //!   `events_redelivered_total{group}`, `events_handler_duration_seconds{type,group}`
-//! - of a store that knows at once: `events_queue_length{group}`, `events_pending{group}`,
-//!   `events_dead_letters{group}`, `events_oldest_age_seconds{group}`, `events_dead_letters_dropped_total{group}`
+//! - `events_queue_length{group}`, `events_delayed{group}`, `events_pending{group}`, `events_dead_letters{group}`,
+//!   `events_oldest_age_seconds{group}`, `events_dead_letters_dropped_total{group}`: of a store on a server as they
+//!   stood within the last 15 s, or a minute if it is away ([`Events::last_stats`])
 //!
 //! ```
 //! use mainstay_core::event::{Event, Events, Options};
@@ -260,7 +270,7 @@ impl Events {
     /// Removes a queue with everything in it; says how many events were neither done nor dead.
     ///
     /// For a group that has left for good: until then its queue takes events, and when it is full publishing
-    /// meets back-pressure. A subscription that is still active opens its queue again.
+    /// meets back-pressure. A subscription that is still active opens its queue again, behind the last event it got.
     ///
     /// # Errors
     /// [`Error::Unavailable`]: nothing happened. [`Error::Unknown`]: it may have.
