@@ -9,6 +9,7 @@ pub mod cache;
 mod command;
 mod connection;
 mod error;
+pub mod event;
 pub mod fence;
 pub mod lock;
 mod options;

@@ -3,6 +3,7 @@
 
 mod cache;
 mod connection;
+mod event;
 mod lock;
 mod rate_limit;
 mod topology;

@@ -1,0 +1,50 @@
+-- ARGV: retention in ms, most events that stay although every queue has finished them, pause in ms. One process tidies
+-- at a time; a round does a bounded part. Returns how many entries were removed.
+if not redis.call('SET', STEM .. 'j', '', 'NX', 'PX', ARGV[3]) then
+  return 0
+end
+-- An instance's own queue that nobody has fetched from for a day, and consumers that hold nothing and ask no more.
+local deserted, silent = 24 * 3600 * 1000, 3600 * 1000
+local floor = after(last_id())
+for _, queue in ipairs(redis.call('HKEYS', STEM .. 'q')) do
+  local meta = redis.call('HMGET', of(queue, 'm'), 'own', 'fetched', 'cursor')
+  if meta[1] == '1' and NOW - tonumber(meta[2]) > deserted then
+    redis.pcall('XGROUP', 'DESTROY', STREAM, queue)
+    redis.call('HDEL', STEM .. 'q', queue)
+    redis.call('HDEL', STEM .. 'n', queue)
+    for _, what in ipairs({'m', 'p', 'd', 'h', 'x', 'xi', 'o', 'os', 'w', 'r'}) do
+      redis.call('UNLINK', of(queue, what))
+    end
+  else
+    local summary = redis.pcall('XPENDING', STREAM, queue)
+    if summary.err then
+      mend(queue)
+      summary = redis.call('XPENDING', STREAM, queue)
+    end
+    local first = summary[2] or after(meta[3])
+    if is_after(floor, first) then
+      floor = first
+    end
+    for _, consumer in ipairs(redis.call('XINFO', 'CONSUMERS', STREAM, queue)) do
+      local about = {}
+      for at = 1, #consumer, 2 do
+        about[consumer[at]] = consumer[at + 1]
+      end
+      if about.pending == 0 and about.idle > silent then
+        redis.call('XGROUP', 'DELCONSUMER', STREAM, queue, about.name)
+      end
+    end
+  end
+end
+local length, removed = redis.call('XLEN', STREAM), 0
+local oldest = whole(math.max(0, NOW - tonumber(ARGV[1]))) .. '-0'
+for _, entry in ipairs(redis.call('XRANGE', STREAM, '-', '+', 'COUNT', 1000)) do
+  local id = entry[1]
+  if not is_after(floor, id) or (is_after(id, oldest) and length - removed <= tonumber(ARGV[2])) then
+    break
+  end
+  redis.call('XDEL', STREAM, id)
+  redis.call('SET', STEM .. 't', id)
+  removed = removed + 1
+end
+return removed
