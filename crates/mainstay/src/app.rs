@@ -105,7 +105,7 @@ impl Mainstay {
     /// The event bus.
     #[must_use]
     pub fn events(&self) -> &Events {
-        &self.0.primitives.events
+        &self.0.primitives.bus.events
     }
 
     /// The connection that cache, locks and limits share, where Redis is configured: for values of the service's own,

@@ -103,7 +103,7 @@ impl Mainstay {
             cache: parts.primitives.cache.clone(),
             locks: parts.primitives.locks.clone(),
             rate_limiter: parts.primitives.rate_limiter.clone(),
-            events: parts.primitives.events.clone(),
+            events: parts.primitives.bus.events.clone(),
         })
     }
 

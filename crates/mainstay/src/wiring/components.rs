@@ -32,8 +32,12 @@ pub(crate) fn info(config: &Config, version: &str, has_database: bool, redis: Op
         Component::new("rate_limit", shared, limits),
         Component::new(
             "events",
-            if has_database { "sqlite" } else { "memory" },
-            "refuse: publishing fails at once; consumers go on when it is back",
+            if redis.is_none() && has_database { "sqlite" } else { shared },
+            if redis.is_some() && has_database {
+                "refuse: publishing fails at once, unless in a transaction, whose events wait in the outbox; consumers go on when it is back"
+            } else {
+                "refuse: publishing fails at once; consumers go on when it is back"
+            },
         ),
     ];
     if has_database {

@@ -5,7 +5,6 @@ use mainstay_core::cache::{self, Cache};
 use mainstay_core::codec::Codec;
 use mainstay_core::config::{self, CacheCodec, CacheDegrade, Config, RateLimitOutage};
 use mainstay_core::container;
-use mainstay_core::event::Events;
 use mainstay_core::lifecycle::{Lifecycle, Step};
 use mainstay_core::lock::{self, Locks};
 use mainstay_core::metrics::Metrics;
@@ -20,20 +19,21 @@ use mainstay_redis::lock::RedisLocks;
 use mainstay_redis::rate_limit::RedisLimits;
 
 use super::Storage;
+use super::events::Bus;
 use super::redis::{close_with, namespace};
 
 /// For a primitive to let go of what it holds.
-const LET_GO: Duration = Duration::from_secs(5);
+pub(super) const LET_GO: Duration = Duration::from_secs(5);
 
 /// What many machines share, or one process has for itself.
 pub(crate) struct Primitives {
     pub(crate) cache: Cache,
     pub(crate) locks: Locks,
     pub(crate) rate_limiter: RateLimiter,
-    pub(crate) events: Events,
+    pub(crate) bus: Bus,
     /// What one client may ask of the service's routes.
     pub(crate) client_limit: RateLimitLayer,
-    /// What cache, locks and limits share, where it is configured.
+    /// What they share, where it is configured.
     pub(crate) redis: Option<Redis>,
 }
 
@@ -69,7 +69,7 @@ impl Primitives {
         Self {
             cache,
             locks,
-            events: super::events::open(config, metrics, storage, clock),
+            bus: Bus::open(config, metrics, storage, redis, clock),
             client_limit: RateLimitLayer::new(
                 rate_limiter.clone(),
                 client_rule(&config.get::<config::RateLimit>()),
@@ -84,7 +84,7 @@ impl Primitives {
         bindings.value(self.cache.clone());
         bindings.value(self.locks.clone());
         bindings.value(self.rate_limiter.clone());
-        bindings.value(self.events.clone());
+        bindings.value(self.bus.events.clone());
     }
 
     /// Carries changed limits to the layer that counts clients.
@@ -103,6 +103,7 @@ impl Primitives {
         if let Some(redis) = &self.redis {
             close_with(redis, lifecycle);
         }
+        self.bus.stop_with(lifecycle);
         let (cache, locks) = (self.cache.clone(), self.locks.clone());
         lifecycle.on(Step::StopComponents, "cache", LET_GO, async move || cache.stop(LET_GO).await);
         lifecycle.on(Step::StopComponents, "locks", LET_GO, async move || locks.stop(LET_GO).await);
@@ -110,7 +111,7 @@ impl Primitives {
 
     /// Hands the event bus to the shutdown: what was published is handled before anything else stops.
     pub(crate) fn drain_with(&self, lifecycle: &Lifecycle, config: &Config) {
-        let events = self.events.clone();
+        let events = self.bus.events.clone();
         // What requests leave of the time, components need too.
         let patience = config.get::<config::Server>().shutdown_timeout / 2;
         lifecycle

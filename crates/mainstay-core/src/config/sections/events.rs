@@ -25,6 +25,9 @@ pub struct Events {
     /// `EVENTS_RETENTION`: how long an event is retained that everybody has finished.
     #[serde(with = "crate::config::millis")]
     pub retention: Duration,
+    /// `EVENTS_OUTBOX_KEEP`: how long an event of a transaction is kept after Redis has taken it.
+    #[serde(with = "crate::config::millis")]
+    pub outbox_keep: Duration,
 }
 
 impl Section for Events {
@@ -77,6 +80,14 @@ impl Section for Events {
         )
         .env(&["EVENTS_RETENTION"])
         .default("1h")
+        .restart_only(),
+        Field::new(
+            "outbox_keep",
+            Kind::Duration { min: Duration::from_secs(1) },
+            "How long an event of a transaction is kept after Redis has taken it, to be published again if Redis loses it",
+        )
+        .env(&["EVENTS_OUTBOX_KEEP"])
+        .default("10m")
         .restart_only(),
     ];
 }
