@@ -26,6 +26,8 @@ const CAMPAIGNS: &[Campaign] = &[
     Campaign { package: "mainstay-redis", tests: &["rate_limit::outage"], scale: "60" },
     // 100,000 schedules of each kind of limit.
     Campaign { package: "mainstay-redis", tests: &["rate_limit::schedules"], scale: "250" },
+    // A million events of transactions, while whoever publishes, handles and carries them is killed.
+    Campaign { package: "mainstay", tests: &["event_chaos::"], scale: "1000" },
 ];
 
 /// Optimized, because a million rounds are; `MAINSTAY_ROUNDS` and `MAINSTAY_SEED` are the test's own.
