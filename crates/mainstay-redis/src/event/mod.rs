@@ -260,7 +260,8 @@ impl Inner {
         queue: &Queue,
         want: Fetch<'_>,
     ) -> Result<(Vec<Delivery>, Option<Duration>), StoreError> {
-        let take = self.verb(&self.scripts.take, Class::Idem, queue).arg(want.consumer);
+        // Not sent again by itself: what a lost answer would have delivered comes later, behind other events.
+        let take = self.verb(&self.scripts.take, Class::Once, queue).arg(want.consumer);
         let take = take.arg(want.credits.min(1_000)).arg(millis(want.visibility)).arg(millis(LOOK));
         let answer = self.ask(queue, take).await?;
         Ok(answers::taken(answer)?)

@@ -2,7 +2,7 @@
 local queue, from = ARGV[1], ARGV[2]
 local pattern = redis.call('HGET', STEM .. 'q', queue)
 if not pattern then
-  return redis.error_reply('NOQUEUE')
+  return redis.error_reply('NOQUEUE it is not open')
 end
 local cursor = redis.call('HGET', of(queue, 'm'), 'cursor')
 if is_after(cursor, from) then

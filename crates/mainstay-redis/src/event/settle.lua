@@ -1,7 +1,7 @@
 -- ARGV: queue, id, receipt, verdict, its time in ms or its cause, most dead letters. Returns 1, or 0 if it stands no more.
 local queue, id, verdict = ARGV[1], ARGV[2], ARGV[4]
 if redis.call('HEXISTS', STEM .. 'q', queue) == 0 then
-  return redis.error_reply('NOQUEUE')
+  return redis.error_reply('NOQUEUE it is not open')
 end
 if redis.call('HGET', of(queue, 'h'), id) ~= ARGV[3] or not redis.call('ZSCORE', of(queue, 'p'), id) then
   return 0

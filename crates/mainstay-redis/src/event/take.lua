@@ -3,7 +3,7 @@
 local queue, consumer, credits, visibility = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 local pattern = redis.call('HGET', STEM .. 'q', queue)
 if not pattern then
-  return redis.error_reply('NOQUEUE')
+  return redis.error_reply('NOQUEUE it is not open')
 end
 local meta = redis.call('HMGET', of(queue, 'm'), 'ordered', 'life', 'cursor', 'fetched')
 local ordered, life, cursor = meta[1] == '1', meta[2], meta[3]

@@ -1,0 +1,98 @@
+//! What is removed, and what is not.
+
+use std::time::Duration;
+
+use mainstay_core::event::store::{Fetch, Opening, Store};
+use mainstay_core::event::{Pattern, Queue};
+use mainstay_redis::event::{Options, RedisEvents};
+use mainstay_testkit::eventually_async;
+use mainstay_testkit::redis::RedisServer;
+
+use super::{NAMESPACE, PATIENCE, connect, done, fetch, handled, key, numbers, opened, publish, want};
+
+/// A store that retains nothing that everybody has finished.
+async fn forgetful(server: &RedisServer) -> RedisEvents {
+    let mut options = Options::default();
+    options.retention = Duration::ZERO;
+    RedisEvents::new(connect(&server.url()).await, NAMESPACE, options)
+}
+
+async fn length(server: &RedisServer) -> usize {
+    server.command(&["XLEN", &key("s")]).await.parse().unwrap()
+}
+
+/// Tidies until it is this process's turn, which another round may have taken.
+async fn tidied(store: &RedisEvents) {
+    tokio::time::sleep(Duration::from_millis(5)).await;
+    store.tidy().await.unwrap();
+}
+
+#[tokio::test]
+async fn what_the_slowest_has_not_finished_stays_and_the_rest_goes() {
+    let server = RedisServer::start().await;
+    let store = forgetful(&server).await;
+    let (fast, slow) = (opened(&store, "fast").await, opened(&store, "slow").await);
+    publish(&store, 0..20).await;
+    assert_eq!(handled(&store, &fast).await.len(), 20);
+    let first = store.fetch(&slow, Fetch { credits: 5, ..want(Duration::ZERO) }).await.unwrap();
+    tidied(&store).await;
+    assert_eq!(length(&server).await, 20, "the slow one has finished none");
+    done(&store, &slow, &first[..3]).await;
+    eventually_async("three are removed", PATIENCE, async || {
+        tidied(&store).await;
+        length(&server).await == 17
+    })
+    .await;
+    done(&store, &slow, &first[3..]).await;
+    assert_eq!(handled(&store, &slow).await, (5..20).collect::<Vec<_>>());
+    eventually_async("all are removed", PATIENCE, async || {
+        tidied(&store).await;
+        length(&server).await == 0
+    })
+    .await;
+    publish(&store, [20]).await;
+    assert_eq!(handled(&store, &slow).await, [20]);
+}
+
+#[tokio::test]
+async fn a_consumer_goes_only_when_it_holds_nothing_and_an_own_queue_when_nobody_fetches() {
+    let server = RedisServer::start().await;
+    let store = forgetful(&server).await;
+    let queue = opened(&store, "a").await;
+    let pattern = Pattern::new("user.*").unwrap();
+    let own = Queue::own("a".into(), pattern, "one".into());
+    store.open(&own, Opening::NOW).await.unwrap();
+    publish(&store, [1]).await;
+    let taken = fetch(&store, &queue).await;
+    let consumers = async || server.command(&["XINFO", "CONSUMERS", &key("s"), &queue.to_string()]).await;
+    // A long time has passed: of the consumer by its idle time, of the queue by what it has written down.
+    let id = server.command(&["XRANGE", &key("s"), "-", "+"]).await.lines().next().unwrap().to_owned();
+    let name = queue.to_string();
+    let idle = ["XCLAIM", &key("s"), &name, "test", "0", &id, "IDLE", "7200000", "JUSTID"];
+    server.command(&idle).await;
+    server.command(&["HSET", &key(&format!("m:{own}")), "fetched", "1"]).await;
+    tidied(&store).await;
+    assert!(consumers().await.contains("test"), "it holds an event");
+    assert_eq!(store.stats().await.unwrap().len(), 1, "nobody has fetched from the own queue for a day");
+    assert_eq!(numbers(&taken), [1]);
+    done(&store, &queue, &taken).await;
+}
+
+#[tokio::test]
+async fn what_no_pattern_takes_does_not_pile_up() {
+    let server = RedisServer::start().await;
+    let store = forgetful(&server).await;
+    let other = Queue::shared("a".into(), Pattern::new("user.deleted").unwrap());
+    store.open(&other, Opening::NOW).await.unwrap();
+    for _ in 0..5 {
+        publish(&store, 0..200).await;
+        assert_eq!(handled(&store, &other).await, [0; 0]);
+    }
+    eventually_async("they are removed", PATIENCE, async || {
+        let _nothing = handled(&store, &other).await;
+        tidied(&store).await;
+        length(&server).await == 0
+    })
+    .await;
+    assert_eq!(store.stats().await.unwrap()[0].unfinished(), 0);
+}
