@@ -20,7 +20,7 @@ use crate::store::{Reply, StoreError};
 use crate::time::Clock;
 
 /// Most topics that are remembered because something was published in them: names may come from input.
-const MAX_TOPICS: usize = 1_024;
+const MAX_TOPICS: usize = 256;
 
 /// Queues in this process: nothing to install, and gone with it.
 ///
@@ -29,7 +29,7 @@ const MAX_TOPICS: usize = 1_024;
 /// Per queue it keeps at most [`Bounds::queue`] events and [`Bounds::dead`] dead letters; redriven dead letters and
 /// what a queue was opened or rewound to come on top. Of each topic it retains the latest [`Bounds::retained`]
 /// events, whether a queue takes them or not, and remembers [`Bounds::dedup_ids`] ids. Events are shared, not
-/// copied. Beyond 1,024 topics, one that never had a queue retains nothing.
+/// copied. Beyond 256 topics, one that never had a queue retains nothing.
 #[derive(Debug)]
 pub struct Memory {
     clock: Clock,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use mainstay_core::event::store::Store;
-use mainstay_core::event::{Memory, Queue};
+use mainstay_core::event::{Event, Memory, Options, Queue, Start};
 use mainstay_testkit::TestClock;
 use mainstay_testkit::conformance::Elapse;
 use mainstay_testkit::conformance::event::{Backend, suite};
@@ -11,7 +11,7 @@ use mainstay_testkit::faulty::Faults;
 use mainstay_testkit::faulty::event::FaultyStore;
 use mainstay_testkit::mutants::event::{Bug, Mutant};
 
-use super::bounds;
+use super::{Bus, bounds};
 
 const CAPACITY: usize = 6;
 
@@ -54,4 +54,31 @@ async fn the_oldest_dead_letter_makes_room_and_is_counted() {
     super::model::kill(&store, &queue, 5).await;
     let stats = store.stats().await.unwrap();
     assert_eq!((stats[0].dead, stats[0].dead_dropped), (2, 3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_retained_is_bounded_by_number_by_bytes_and_by_topics() {
+    let mut options = Options::new("users");
+    options.memory.retained = 10;
+    options.memory.retained_bytes = 20_000;
+    let bus = Bus::with(options);
+    let retained = async |pattern| {
+        let history = bus.events.history(pattern, Start::Oldest, 1_000).await.unwrap();
+        history.events.len()
+    };
+    bus.events.publish_all("user.created", &(0..50).collect::<Vec<_>>()).await.unwrap();
+    assert_eq!(retained("user.*").await, 10);
+    for _ in 0..10 {
+        bus.events.publish("user.created", &"x".repeat(6_000)).await.unwrap();
+    }
+    assert_eq!(retained("user.*").await, 3);
+    bus.events.publish("user.created", &"x".repeat(30_000)).await.unwrap();
+    assert_eq!(retained("user.*").await, 0, "one that is too large alone");
+    for topic in 0..1_000 {
+        bus.events.publish(&format!("topic{topic}.created"), &1).await.unwrap();
+    }
+    assert_eq!((retained("topic0.*").await, retained("topic999.*").await), (1, 0));
+    bus.events.on("topic999.*").handle(|_: Event<u32>| async {}).await.unwrap();
+    bus.events.publish("topic999.created", &1).await.unwrap();
+    assert_eq!(retained("topic999.*").await, 1, "with a queue it is one of ours");
 }
