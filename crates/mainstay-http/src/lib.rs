@@ -8,6 +8,7 @@
 //! - [`RateLimitLayer`], [`TrustedProxies`]: limits per client, and who that is behind proxies.
 //! - [`ResponseCacheLayer`]: answers of GET routes, kept and given again.
 //! - [`ConcurrencyLayer`]: how many requests are in flight at once.
+//! - [`EventStreams`]: events as they happen, to browsers.
 //! - [`endpoint`]: what every service answers.
 
 pub mod access;
@@ -19,6 +20,7 @@ mod layer;
 mod probe;
 mod problem;
 mod server;
+mod sse;
 
 pub use client::{Client, InvalidNetwork, TrustedProxies};
 pub use etag::{ETag, IfMatch, not_modified};
@@ -29,3 +31,4 @@ pub use layer::{ResponseCacheLayer, ResponseCacheRule, ResponseCached, ResponseT
 pub use probe::{ProbeError, http_check, probe, send_once};
 pub use problem::{FieldError, PROBLEM_JSON, Problem, ProblemBody};
 pub use server::{BindError, Connection, Host, Limits, Listening, Unfinished};
+pub use sse::{EventStreamOptions, EventStreams, LastEventId};

@@ -10,8 +10,8 @@ use mainstay_core::lifecycle::Lifecycle;
 use mainstay_core::lock::{self, Locks};
 use mainstay_core::metrics::Metrics;
 use mainstay_core::rate_limit::RateLimiter;
-use mainstay_http::RateLimitLayer;
 use mainstay_http::endpoint::Info;
+use mainstay_http::{EventStreams, RateLimitLayer};
 use mainstay_redis::Redis;
 use mainstay_sql::Database;
 
@@ -106,6 +106,12 @@ impl Mainstay {
     #[must_use]
     pub fn events(&self) -> &Events {
         &self.0.primitives.bus.events
+    }
+
+    /// Streams of events to browsers, bounded by `EVENTS_MAX_STREAMS`; they end with the service.
+    #[must_use]
+    pub fn event_streams(&self) -> &EventStreams {
+        &self.0.primitives.bus.streams
     }
 
     /// The connection that cache, locks and limits share, where Redis is configured: for values of the service's own,

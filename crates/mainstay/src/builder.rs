@@ -69,7 +69,7 @@ impl Builder {
     }
 
     /// Adds the service's constructors to the container. `Config`, `Metrics`, `Health`, `Cache`, `Locks`,
-    /// `RateLimiter`, `Events` and (with [`Builder::database`]) `Database` are there already. Tests put their doubles in with
+    /// `RateLimiter`, `Events`, `EventStreams` and (with [`Builder::database`]) `Database` are there already. Tests put their doubles in with
     /// [`override_with`](container::Builder::override_with) in a later call.
     #[must_use]
     pub fn provide(mut self, bindings: impl FnOnce(&mut container::Builder) + Send + 'static) -> Self {
@@ -109,9 +109,10 @@ impl Builder {
         let health_settings = config.get::<config::Health>();
         let health = Health::new(wiring::options(&health_settings), wiring::identity(&config, self.version));
         let redis = wiring::open_redis(&config, &metrics).await?;
-        wiring::register_checks(&health, storage.as_ref(), redis.as_ref())?;
-        wiring::export_health(&metrics, &health);
         let primitives = Primitives::new(&config, &metrics, storage.as_ref(), redis.as_ref());
+        wiring::register_checks(&health, storage.as_ref(), redis.as_ref())?;
+        primitives.bus.register_check(&health, &config)?;
+        wiring::export_health(&metrics, &health);
 
         let mut bindings = container::Container::builder();
         bindings.value(config.clone());
@@ -144,7 +145,7 @@ impl Builder {
         if let Some(traces) = traces {
             traces.flush_at_the_end(&lifecycle);
         }
-        let info = wiring::info(&config, self.version, storage.is_some(), redis.as_ref());
+        let info = wiring::info(&config, self.version, storage.is_some(), redis.as_ref(), &primitives.bus);
         Ok(Mainstay(Arc::new(Parts {
             config,
             metrics,

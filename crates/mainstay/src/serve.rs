@@ -103,7 +103,8 @@ impl Mainstay {
             cache: parts.primitives.cache.clone(),
             locks: parts.primitives.locks.clone(),
             rate_limiter: parts.primitives.rate_limiter.clone(),
-            events: parts.primitives.bus.events.clone(),
+            events: self.events().clone(),
+            event_bus: parts.primitives.bus.status(),
         })
     }
 
@@ -137,11 +138,13 @@ impl Mainstay {
             host.start_draining();
             Ok::<_, Infallible>(())
         });
-        let closing = listeners.clone();
+        let (closing, streams) = (listeners.clone(), self.event_streams().clone());
         lifecycle.on(Step::StopAccepting, "listeners", grace, async move || {
             // A listener opened from here on would be nobody's to close.
             let ended = mover.stop(grace).await;
             closing.stop_accepting();
+            // They would not end by themselves; their clients come back to another instance.
+            streams.close();
             ended
         });
         let finishing = listeners.clone();

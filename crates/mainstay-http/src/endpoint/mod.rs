@@ -25,6 +25,7 @@ mod redis;
 mod store;
 
 pub use api_docs::api_docs;
+pub use events::{Backlog, EventBus};
 pub use info::{Component, Info};
 pub use redis::StoreStatus;
 
@@ -70,6 +71,8 @@ pub struct Distributed {
     pub rate_limiter: RateLimiter,
     /// Behind `events`.
     pub events: Events,
+    /// Where they are.
+    pub event_bus: EventBus,
 }
 
 /// Which of them exist, and the short aliases of two.
@@ -107,7 +110,9 @@ pub fn api(access: Access, exposure: &Exposure) -> OpenApiRouter<Arc<Distributed
         .routes(routes!(cache::get, cache::set, cache::delete))
         .routes(routes!(lock::acquire, lock::release))
         .routes(routes!(rate_limit::test))
-        .routes(routes!(events::publish));
+        .routes(routes!(events::standing))
+        .routes(routes!(events::publish))
+        .routes(routes!(events::redrive));
     if let Some(alias) = &exposure.metrics {
         sensitive = sensitive.routes(routes!(metrics::text)).routes(routes!(metrics::json));
         if !alias.starts_with("/distributed/") {

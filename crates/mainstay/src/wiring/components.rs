@@ -2,9 +2,17 @@ use mainstay_core::config::{Cache, CacheDegrade, Config, Identity, RateLimit, Ra
 use mainstay_http::endpoint::{Component, Info};
 use mainstay_redis::Redis;
 
+use super::events::Bus;
+
 /// What `/distributed/info` says: the parts of this app and their degrade rules. A part that comes to
 /// the chassis adds its line here.
-pub(crate) fn info(config: &Config, version: &str, has_database: bool, redis: Option<&Redis>) -> Info {
+pub(crate) fn info(
+    config: &Config,
+    version: &str,
+    has_database: bool,
+    redis: Option<&Redis>,
+    bus: &Bus,
+) -> Info {
     let identity = config.get::<Identity>();
     let shared = redis.map_or("memory", |redis| match redis.status().mode {
         "sentinel" => "redis (sentinel)",
@@ -32,8 +40,8 @@ pub(crate) fn info(config: &Config, version: &str, has_database: bool, redis: Op
         Component::new("rate_limit", shared, limits),
         Component::new(
             "events",
-            if redis.is_none() && has_database { "sqlite" } else { shared },
-            if redis.is_some() && has_database {
+            bus.backend,
+            if bus.has_outbox() {
                 "refuse: publishing fails at once, unless in a transaction, whose events wait in the outbox; consumers go on when it is back"
             } else {
                 "refuse: publishing fails at once; consumers go on when it is back"

@@ -5,6 +5,7 @@ use mainstay_core::cache::{self, Cache};
 use mainstay_core::codec::Codec;
 use mainstay_core::config::{self, CacheCodec, CacheDegrade, Config, RateLimitOutage};
 use mainstay_core::container;
+use mainstay_core::event::Events;
 use mainstay_core::lifecycle::{Lifecycle, Step};
 use mainstay_core::lock::{self, Locks};
 use mainstay_core::metrics::Metrics;
@@ -33,12 +34,12 @@ pub(crate) struct Primitives {
     pub(crate) bus: Bus,
     /// What one client may ask of the service's routes.
     pub(crate) client_limit: RateLimitLayer,
-    /// What they share, where it is configured.
+    /// What cache, locks and limits share, where it is configured.
     pub(crate) redis: Option<Redis>,
 }
 
 impl Primitives {
-    /// All four: on Redis where there is one, else in this process.
+    /// All four: on Redis where there is one, else in this process, events then in the database where there is one.
     pub(crate) fn new(
         config: &Config,
         metrics: &Metrics,
@@ -84,7 +85,8 @@ impl Primitives {
         bindings.value(self.cache.clone());
         bindings.value(self.locks.clone());
         bindings.value(self.rate_limiter.clone());
-        bindings.value(self.bus.events.clone());
+        bindings.value(Events::clone(&self.bus.events));
+        bindings.value(self.bus.streams.clone());
     }
 
     /// Carries changed limits to the layer that counts clients.
@@ -107,15 +109,6 @@ impl Primitives {
         let (cache, locks) = (self.cache.clone(), self.locks.clone());
         lifecycle.on(Step::StopComponents, "cache", LET_GO, async move || cache.stop(LET_GO).await);
         lifecycle.on(Step::StopComponents, "locks", LET_GO, async move || locks.stop(LET_GO).await);
-    }
-
-    /// Hands the event bus to the shutdown: what was published is handled before anything else stops.
-    pub(crate) fn drain_with(&self, lifecycle: &Lifecycle, config: &Config) {
-        let events = self.bus.events.clone();
-        // What requests leave of the time, components need too.
-        let patience = config.get::<config::Server>().shutdown_timeout / 2;
-        lifecycle
-            .on(Step::StopComponents, "events", patience + LET_GO, async move || events.stop(patience).await);
     }
 }
 

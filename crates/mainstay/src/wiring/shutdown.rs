@@ -47,5 +47,5 @@ pub(crate) fn stop_components(
         container.stop().await.into_result()
     });
     // Handlers of events lean on components, so they end first.
-    primitives.drain_with(lifecycle, config);
+    primitives.bus.drain_with(lifecycle, config);
 }

@@ -25,9 +25,14 @@ pub struct Events {
     /// `EVENTS_RETENTION`: how long an event is retained that everybody has finished.
     #[serde(with = "crate::config::millis")]
     pub retention: Duration,
-    /// `EVENTS_OUTBOX_KEEP`: how long an event of a transaction is kept after Redis has taken it.
+    /// `EVENTS_OUTBOX_KEEP`: how long the outbox keeps what it has handed to Redis.
     #[serde(with = "crate::config::millis")]
     pub outbox_keep: Duration,
+    /// `EVENTS_DEGRADED_AFTER`: age of an unhandled event from which on the service counts as degraded.
+    #[serde(with = "crate::config::millis")]
+    pub degraded_after: Duration,
+    /// `EVENTS_MAX_STREAMS`: most browsers and other clients that are sent events at once.
+    pub max_streams: u32,
 }
 
 impl Section for Events {
@@ -83,11 +88,26 @@ impl Section for Events {
         .restart_only(),
         Field::new(
             "outbox_keep",
-            Kind::Duration { min: Duration::from_secs(1) },
-            "How long an event of a transaction is kept after Redis has taken it, to be published again if Redis loses it",
+            Kind::PERIOD,
+            "How long the outbox keeps what it has handed to Redis, to hand it over again after a failover",
         )
         .env(&["EVENTS_OUTBOX_KEEP"])
         .default("10m")
+        .restart_only(),
+        Field::new(
+            "degraded_after",
+            Kind::PERIOD,
+            "Age of an unhandled event from which on the health check `events` warns",
+        )
+        .env(&["EVENTS_DEGRADED_AFTER"])
+        .default("5m"),
+        Field::new(
+            "max_streams",
+            Kind::Integer { min: 0, max: 1_000_000 },
+            "Clients that are sent events as they happen, at once; a further one is answered 503",
+        )
+        .env(&["EVENTS_MAX_STREAMS"])
+        .default("1000")
         .restart_only(),
     ];
 }

@@ -18,7 +18,7 @@ use mainstay_core::metrics::Metrics;
 use mainstay_core::rate_limit::RateLimiter;
 use mainstay_core::time::Clock;
 use mainstay_http::access::Access;
-use mainstay_http::endpoint::{self, Component, Distributed, Exposure, Info, StoreStatus};
+use mainstay_http::endpoint::{self, Component, Distributed, EventBus, Exposure, Info, StoreStatus};
 use mainstay_http::{http_check, probe};
 use mainstay_testkit::eventually_async;
 use mainstay_testkit::http::{Request, Response};
@@ -65,6 +65,7 @@ async fn endpoints_with(development: bool, change: impl FnOnce(&mut Distributed)
         locks: Locks::in_memory(Default::default(), &metrics, Clock::system()),
         rate_limiter: RateLimiter::in_memory(Default::default(), &metrics, Clock::system()),
         events: Events::in_memory(Default::default(), &metrics, Clock::system()),
+        event_bus: EventBus::new("memory"),
     };
     change(&mut state);
     let (routes, document) =
