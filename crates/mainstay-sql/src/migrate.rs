@@ -46,13 +46,12 @@ impl Migrations {
     /// The same, with the tables that [events](crate::event), the [outbox](crate::outbox) and the
     /// [inbox](crate::inbox) need, under the versions from 1,000,000,001 on, which are theirs.
     #[must_use]
-    pub fn with_events(mut self) -> Self {
-        self.0.extend([
+    pub fn with_events(self) -> Self {
+        Self::new(self.0.into_iter().chain([
             crate::event::migration(EVENTS),
             crate::outbox::migration(EVENTS + 1),
             crate::inbox::migration(EVENTS + 2),
-        ]);
-        self
+        ]))
     }
 
     pub(crate) fn checked(&self) -> Result<&[Migration], Error> {

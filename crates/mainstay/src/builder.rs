@@ -9,7 +9,7 @@ use mainstay_core::task::TaskGroup;
 use mainstay_sql::{Applied, Migrations};
 
 use crate::app::Parts;
-use crate::wiring::{Primitives, Storage, Traces};
+use crate::wiring::{Lent, Primitives, Storage, Traces};
 use crate::{Mainstay, StartError, wiring};
 
 type Provide = Box<dyn FnOnce(&mut container::Builder) + Send>;
@@ -89,6 +89,11 @@ impl Builder {
         let applied = database.migrate(&migrations).await;
         database.close().await;
         Ok(Some(applied?))
+    }
+
+    /// The events of the service, as they lie in their store.
+    pub(crate) async fn events(self) -> Result<Lent, Box<dyn std::error::Error + Send + Sync>> {
+        Lent::open(&self.config.load()?, self.migrations.is_some()).await
     }
 
     /// Loads the configuration, opens what the service uses, builds its components and starts the

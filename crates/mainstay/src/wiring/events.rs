@@ -12,9 +12,9 @@ use mainstay_http::endpoint::{Backlog, EventBus};
 use mainstay_http::{EventStreamOptions, EventStreams};
 use mainstay_redis::Redis;
 use mainstay_redis::event::RedisEvents;
-use mainstay_sql::Database;
 use mainstay_sql::event::SqlEvents;
 use mainstay_sql::outbox::{self, Outbox};
+use mainstay_sql::{Database, MigrationState, Migrations};
 
 use super::Storage;
 use super::primitives::LET_GO;
@@ -156,4 +156,55 @@ fn options(config: &Config) -> event::Options {
     options.visibility = settings.visibility;
     options.memory.queue = settings.max_queue as usize;
     options
+}
+
+/// The events of a service that this process is not: for a command, while the service runs or not.
+pub(crate) struct Lent {
+    pub(crate) events: Events,
+    storage: Option<Storage>,
+    redis: Option<Redis>,
+}
+
+/// Longest wait for the store of a command.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+impl Lent {
+    /// # Errors
+    /// Says what to do where there is nothing to be asked.
+    pub(crate) async fn open(
+        config: &Config,
+        has_database: bool,
+    ) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
+        let (metrics, clock) = (Metrics::new(), Clock::system());
+        let mut options = options(config);
+        options.op_timeout = PATIENCE;
+        if let Some(redis) = super::open_redis(config, &metrics).await? {
+            redis.ready(PATIENCE).await?;
+            let events = Events::new(on_redis(config, &redis), options, &metrics, clock);
+            return Ok(Self { events, storage: None, redis: Some(redis) });
+        }
+        if !has_database {
+            return Err("the events of this service live in its process: ask GET /distributed/events".into());
+        }
+        let storage = super::open(config, &metrics).await?;
+        let tables = storage.database.migration_status(&Migrations::new([]).with_events()).await?;
+        if tables.iter().any(|table| table.state == MigrationState::Pending) {
+            storage.database.close().await;
+            return Err("the database has no tables for events yet: run `migrate` first".into());
+        }
+        let store = in_database(config, &storage.database, clock.clone());
+        let events = Events::new(store, options, &metrics, clock);
+        Ok(Self { events, storage: Some(storage), redis: None })
+    }
+
+    pub(crate) async fn give_back(self) {
+        drop(self.events);
+        if let Some(storage) = self.storage {
+            storage.database.close().await;
+        }
+        if let Some(redis) = self.redis {
+            // What has not ended by then ends with the process.
+            let _overrun = redis.stop(PATIENCE).await;
+        }
+    }
 }

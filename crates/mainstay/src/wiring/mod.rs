@@ -22,6 +22,7 @@ mod telemetry;
 pub(crate) use banner::banner;
 pub(crate) use components::info;
 pub(crate) use database::{Storage, open, open_migrated};
+pub(crate) use events::Lent;
 pub(crate) use health::{identity, options, register_checks};
 pub(crate) use host::{address, exposure, limits};
 pub(crate) use metrics::{export_health, metrics};

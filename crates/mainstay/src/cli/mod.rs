@@ -1,6 +1,8 @@
-//! The commands every service binary has: `serve` (the default), `migrate`, `config`, `openapi`, `health`.
+//! The commands every service binary has: `serve` (the default), `migrate`, `config`, `events`, `openapi`, `health`.
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command answers at the terminal")]
+
+mod events;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::process::ExitCode;
@@ -34,6 +36,11 @@ enum Command {
         /// Only validate: print nothing and exit 0, or list every problem and exit 1.
         #[arg(long)]
         check: bool,
+    },
+    /// See the queues of the event bus and what could not be handled, while the service runs or not.
+    Events {
+        #[command(subcommand)]
+        command: Option<events::Command>,
     },
     /// Print the OpenAPI document.
     Openapi,
@@ -74,6 +81,7 @@ pub fn run<S: Clone + Send + Sync + 'static>(
         Command::Serve => runtime.block_on(serve(builder, api, ready)),
         Command::Migrate => runtime.block_on(migrate(builder)),
         Command::Config { check } => config(builder, check),
+        Command::Events { command } => runtime.block_on(events::run(builder, command.unwrap_or_default())),
         Command::Openapi => openapi(name, version, api),
         Command::Health => runtime.block_on(health(builder)),
     };
