@@ -33,7 +33,7 @@ impl Frame<'_> {
 
 /// A client ends a line at each of these.
 fn lines(text: &str) -> impl Iterator<Item = &str> {
-    text.split('\n').flat_map(|line| line.strip_suffix('\r').unwrap_or(line).split('\r'))
+    text.split("\r\n").flat_map(|lines| lines.split(['\n', '\r']))
 }
 
 /// The first bytes, which open the stream.

@@ -5,12 +5,13 @@ use http::request::Parts;
 use mainstay_core::event::EventId;
 
 /// What a client of an event stream has seen already, as its `Last-Event-ID` says. Any text is taken: an id of
-/// elsewhere means that the client does not know what it has missed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// elsewhere means that the client does not know what it has missed. Default: nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct LastEventId(pub(super) Seen);
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) enum Seen {
+    #[default]
     Nothing,
     Event(EventId),
     /// Something that is no event of this system.

@@ -1,8 +1,7 @@
 //! Black-box tests of `mainstay-http`, over real sockets. One module per subject: `server` (sockets,
 //! limits, drain), `layers` (what stands around a route), `extractors`, `endpoints`, `rate_limit`,
-//! `response_cache`. A new test goes
-//! limits, drain), `layers` (what stands around a route), `extractors`, `endpoints`, `rate_limit`, `concurrency`. A new test goes
-//! into the module of the promise it proves; helpers stand here.
+//! `concurrency`, `response_cache`, `sse` (streams of events). A new test goes into the module of the
+//! promise it proves; helpers stand here.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 mod concurrency;
@@ -12,6 +11,7 @@ mod layers;
 mod rate_limit;
 mod response_cache;
 mod server;
+mod sse;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

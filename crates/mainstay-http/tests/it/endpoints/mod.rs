@@ -184,6 +184,7 @@ async fn without_permission_the_sensitive_endpoints_are_401() {
         "/distributed/metrics/json",
         "/distributed/redis/status",
         "/distributed/cache/a",
+        "/distributed/events",
         "/distributed/rate-limit/test",
     ] {
         let response = endpoints.get(path).await;
@@ -195,6 +196,7 @@ async fn without_permission_the_sensitive_endpoints_are_401() {
         ("POST", "/distributed/lock/a", None),
         ("DELETE", "/distributed/lock/a", None),
         ("POST", "/distributed/events/a", None),
+        ("POST", "/distributed/events/dead-letters/a/redrive", None),
     ] {
         assert_eq!(endpoints.send(method, path, body).await.status, 401, "{method} {path}");
     }
