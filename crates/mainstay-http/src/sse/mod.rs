@@ -143,7 +143,7 @@ impl EventStreams {
         let stream = Stream {
             opening: Some(frame::opening(jittered(options.retry), has_to_reset)),
             reader: feed.read(after),
-            show: Box::new(show),
+            show,
             unseen: None,
             heartbeat: options.heartbeat,
             closing: self.0.closing.clone(),
@@ -200,10 +200,10 @@ fn jittered(retry: Duration) -> Duration {
 }
 
 /// One client's.
-struct Stream {
+struct Stream<F> {
     opening: Option<Bytes>,
     reader: Reader,
-    show: Box<dyn Fn(&Envelope) -> Option<String> + Send>,
+    show: F,
     /// The last event, if it was not shown.
     unseen: Option<EventId>,
     heartbeat: Duration,
@@ -212,7 +212,7 @@ struct Stream {
     _place: OwnedSemaphorePermit,
 }
 
-impl Stream {
+impl<F: Fn(&Envelope) -> Option<String>> Stream<F> {
     /// What the client is sent next; nothing, and the stream ends.
     async fn next(&mut self) -> Option<Bytes> {
         if let Some(opening) = self.opening.take() {

@@ -115,7 +115,7 @@ impl Client {
         &self.text
     }
 
-    async fn to_the_end(mut self) -> String {
+    async fn read_to_the_end(mut self) -> String {
         while self.more().await.is_some() {}
         self.text
     }
@@ -270,7 +270,7 @@ async fn closing_ends_streams_in_order_and_lets_nobody_in() {
     client.until("\"one\"").await;
     streaming.server.listening.stop_accepting();
     streaming.streams.close();
-    let all = client.to_the_end().await;
+    let all = client.read_to_the_end().await;
     assert!(all.ends_with("\n\n\r\n0\r\n\r\n"), "the last chunk tells that nothing was cut off: {all:?}");
     streaming.server.listening.drain(PATIENCE).await.unwrap();
     let last = LastEventId::default();
