@@ -88,9 +88,11 @@ fn ready(routes: OpenApiRouter<Api>, app: &Mainstay) -> Result<OpenApiRouter, St
     let api = Api {
         users: UserService::clone(&*container.resolve()?),
         audit: Audit::clone(&*container.resolve()?),
+        events: app.events().clone(),
+        streams: app.event_streams().clone(),
     };
-    // Registered last, so it runs first: a write whose client has hung up is announced before the bus stops,
-    // which a component's own stop would be too late for.
+    // Registered last, so it runs first: a write whose client has hung up needs the bus, which stops before the
+    // components do.
     let users = api.users.clone();
     app.lifecycle().on(Step::StopComponents, "user writes", Duration::MAX, async move || users.stop().await);
     Ok(routes.with_state(api).route_layer(app.client_rate_limit()))

@@ -32,6 +32,7 @@ pub struct Subscribe<'a> {
     group: Arc<str>,
     broadcast: bool,
     opening: Opening,
+    patient: bool,
     schemas: RangeInclusive<u32>,
     settings: Settings,
 }
@@ -53,6 +54,7 @@ impl<'a> Subscribe<'a> {
             group: Arc::clone(&options.source),
             broadcast: false,
             opening: Opening::NOW,
+            patient: false,
             schemas: 1..=u32::MAX,
             settings,
         }
@@ -91,6 +93,13 @@ impl<'a> Subscribe<'a> {
         self
     }
 
+    /// Begins also while the store is away: the queue is opened when it is back, and if it is new it takes what was
+    /// published since now. For a service that is to start whatever is down.
+    pub const fn patient(mut self) -> Self {
+        self.patient = true;
+        self
+    }
+
     /// Most events handled at once. Default [`Options::concurrency`](super::Options::concurrency).
     pub const fn concurrency(mut self, events: usize) -> Self {
         self.settings.concurrency = events;
@@ -120,7 +129,7 @@ impl<'a> Subscribe<'a> {
     ///
     /// # Errors
     /// [`Error::Kind`], [`Error::Group`], [`Error::Option`]: what is wrong. [`Error::Unavailable`],
-    /// [`Error::Unknown`]: there is no subscription; try again. [`Error::Stopped`].
+    /// [`Error::Unknown`]: there is no subscription; try again, or be [patient](Self::patient). [`Error::Stopped`].
     ///
     /// # Panics
     /// Outside a tokio runtime, as every spawn does.
@@ -160,10 +169,18 @@ impl<'a> Subscribe<'a> {
         let permits = Arc::new(Semaphore::new(self.settings.concurrency));
         let meters = self.events.meters().of_group(&queue.group);
         let (settings, lost) = (self.settings, AtomicUsize::new(0));
-        let opening = self.opening;
+        let mut opening = self.opening;
+        if self.patient && opening.from == Start::Now {
+            opening.from = Start::At(self.events.clock().wall());
+        }
         let consumer = Consumer { store, queue, opening, name, settings, handler, meters, permits, lost };
-        let opened = consumer.store.open(&consumer.queue, opening);
-        if let Err(error) = opened.within(consumer.settings.op_timeout).await {
+        let opened = consumer.store.open(&consumer.queue, self.opening);
+        let opened = opened.within(consumer.settings.op_timeout).await;
+        // A consumer opens its queue by itself once it has missed it.
+        let is_later = self.patient && !matches!(opened, Err(StoreError::Rejected { .. }));
+        if let Err(error) = opened
+            && !is_later
+        {
             if matches!(error, StoreError::Unknown { .. }) {
                 consumer.leave().await;
             }

@@ -1,11 +1,13 @@
 //! `/api`: the domain in HTTP's words.
 
 mod audit;
+mod stream;
 mod users;
 
 use axum::extract::FromRef;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
-use mainstay::http::{FieldError, Problem};
+use mainstay::event::Events;
+use mainstay::http::{EventStreams, FieldError, Problem};
 use mainstay::openapi::{IntoParams, OpenApiRouter, utoipa};
 use mainstay::{axum, cache, event, sql};
 use serde::Deserialize;
@@ -18,11 +20,25 @@ use crate::users::{Error, UserService};
 pub(crate) struct Api {
     pub(crate) users: UserService,
     pub(crate) audit: Audit,
+    pub(crate) events: Events,
+    pub(crate) streams: EventStreams,
 }
 
 impl FromRef<Api> for UserService {
     fn from_ref(api: &Api) -> Self {
         api.users.clone()
+    }
+}
+
+impl FromRef<Api> for Events {
+    fn from_ref(api: &Api) -> Self {
+        api.events.clone()
+    }
+}
+
+impl FromRef<Api> for EventStreams {
+    fn from_ref(api: &Api) -> Self {
+        api.streams.clone()
     }
 }
 
@@ -34,7 +50,7 @@ impl FromRef<Api> for Audit {
 
 /// The routes of the service; a new one goes here.
 pub(crate) fn api() -> OpenApiRouter<Api> {
-    users::routes().merge(audit::routes())
+    users::routes().merge(stream::routes()).merge(audit::routes())
 }
 
 /// A person's data: a browser may keep it and must ask before using it again; a shared cache may not

@@ -39,6 +39,7 @@ impl AuditSubscriber {
             self.events
                 .on(kind)
                 .group(AUDIT)
+                .patient()
                 .retries(Backoff::new(Duration::from_millis(100), Duration::from_secs(30)), ATTEMPTS)
                 .handle(move |event: Event<UserEvent>| {
                     let audit = audit.clone();

@@ -1,5 +1,5 @@
 //! Tests of the reference service as its users meet it: the real binary, its own directory, real
-//! sockets and signals. `users`, `audit`, `cache`, `limits` and `instances` are the REST contract; `startup`,
+//! sockets and signals. `users`, `stream`, `audit`, `cache`, `limits` and `instances` are the REST contract; `startup`,
 //! `shutdown`, `operations`, `event_bus`, `outages` and `purge` are what whoever runs it relies on. A new test goes beside the promise it belongs to.
 #![allow(missing_docs, clippy::unwrap_used)]
 
@@ -13,6 +13,7 @@ mod outages;
 mod purge;
 mod shutdown;
 mod startup;
+mod stream;
 mod users;
 
 use std::time::Duration;

@@ -282,3 +282,26 @@ async fn a_handler_survives_an_outage_shorter_than_the_visibility() {
     assert_eq!(runs.load(SeqCst), 1);
     assert_eq!(bus.only_queue().await.unfinished(), 0);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_patient_subscription_begins_while_the_store_is_away_and_misses_nothing_from_then_on() {
+    let (bus, faults) = faulty();
+    bus.events.publish("user.created", &0).await.unwrap();
+    tokio::time::sleep(SECOND).await;
+    faults.always(Fault::Unavailable);
+    let log = Log::default();
+    let seen = log.clone();
+    let handler = move |event: Event<u32>| {
+        seen.push(format!("{} {}", event.data, event.attempt));
+        async {}
+    };
+    bus.events.on("user.*").patient().handle(handler).await.unwrap();
+    tokio::time::sleep(100 * SECOND).await;
+    faults.mend();
+    // Before the consumer has noticed.
+    bus.events.publish("user.created", &1).await.unwrap();
+    tokio::time::sleep(100 * SECOND).await;
+    bus.events.publish("user.created", &2).await.unwrap();
+    settled().await;
+    assert_eq!(numbers(&log), ["1", "2"]);
+}
