@@ -15,9 +15,10 @@ pub(crate) fn banner(parts: &Parts, addrs: &[SocketAddr], landing: Option<&str>)
     let status = parts.primitives.redis.as_ref().map(|redis| redis.status());
     let mode = status.as_ref().map_or("embedded", |status| status.mode);
     let shared = match &status {
+        None if parts.storage.is_some() => "events in the database, all else in this process",
         None => "everything in this process",
-        Some(status) if status.connected => "cache, locks and limits on Redis",
-        Some(_) => "cache, locks and limits on Redis, which is not connected yet",
+        Some(status) if status.connected => "cache, locks, limits and events on Redis",
+        Some(_) => "cache, locks, limits and events on Redis, which is not connected yet",
     };
     if parts.config.get::<Log>().format == Format::Json {
         tracing::info!(address = url, mode, environment, data, "started");

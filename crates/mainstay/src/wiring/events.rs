@@ -142,7 +142,7 @@ fn on_redis(config: &Config, redis: &Redis) -> Arc<dyn Store> {
     options.max_queue = settings.max_queue as usize;
     options.retention = settings.retention;
     // What the outbox hands over again must be known still.
-    options.dedup_window = settings.outbox_keep.saturating_mul(2);
+    options.dedup_window = options.dedup_window.max(settings.outbox_keep.saturating_mul(2));
     Arc::new(RedisEvents::new(redis.clone(), &namespace(config), options))
 }
 

@@ -7,12 +7,13 @@ use mainstay::axum::Router;
 use mainstay::axum::extract::State;
 use mainstay::axum::response::Response;
 use mainstay::axum::routing::get;
-use mainstay::event::{Event, Events, Outcome, Subscription};
+use mainstay::event::{self, Event, Events, Outcome, Subscription};
 use mainstay::http::{EventStreams, LastEventId, Problem};
 use mainstay::sql::{Migration, Migrations};
 use mainstay::{Builder, Mainstay};
 use mainstay_testkit::eventually_async;
 use mainstay_testkit::http::Request;
+use mainstay_testkit::redis::RedisServer;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -45,6 +46,10 @@ impl Place {
 
     fn sqlite() -> Self {
         Self::new(true, &[])
+    }
+
+    fn redis(server: &RedisServer, has_database: bool) -> Self {
+        Self::new(has_database, &[("REDIS_URL", &server.url())])
     }
 
     fn builder(&self, more: &[(&str, &str)]) -> Builder {
@@ -128,6 +133,12 @@ async fn in_memory_a_service_serves_its_groups_and_its_operators() {
 }
 
 #[tokio::test]
+async fn on_redis_a_service_serves_its_groups_and_its_operators() {
+    let server = RedisServer::start().await;
+    serves_its_groups_and_its_operators(&Place::redis(&server, false), "redis").await;
+}
+
+#[tokio::test]
 async fn on_sqlite_a_service_serves_its_groups_and_its_operators() {
     serves_its_groups_and_its_operators(&Place::sqlite(), "sqlite").await;
 }
@@ -170,8 +181,85 @@ async fn on_sqlite_events_are_published_with_their_transaction_and_survive_a_res
 }
 
 #[tokio::test]
+async fn on_redis_events_are_published_with_their_transaction_and_survive_a_restart() {
+    let server = RedisServer::start().await;
+    publishes_with_its_transactions_and_survives_a_restart(&Place::redis(&server, true)).await;
+}
+
+#[tokio::test]
+async fn what_commits_while_redis_dies_is_handled_when_it_is_back() {
+    let mut server = RedisServer::builder().aof_always().start().await;
+    let place = Place::redis(&server, true);
+    let running = Running::start(place.builder(&[]), Router::new()).await;
+    let (app, heard) = (&running.app, Heard::default());
+    heard.subscribe(app.events(), "one").await;
+    for number in 0..40 {
+        match number {
+            10 => server.kill(),
+            20 => server.restart().await,
+            30 => server.kill(),
+            _ => {}
+        }
+        let mut tx = app.database().unwrap().begin().await.unwrap();
+        tx.query("INSERT INTO ledger (id) VALUES (?)").bind(number).execute().await.unwrap();
+        app.events().event("number.drawn").publish_in(&mut tx, &number).await.unwrap();
+        tx.commit().await.unwrap();
+    }
+    let refused = app.events().publish("number.drawn", &99).await.unwrap_err();
+    assert!(matches!(refused, event::Error::Unavailable(_) | event::Error::Unknown { .. }), "{refused}");
+    let standing = Request::get(running.addr, "/distributed/events").send().await;
+    assert_eq!(standing.status, 503, "whoever asks is not kept waiting");
+    server.restart().await;
+    heard.hears(0..40).await;
+    let waiting = async || {
+        let standing = Request::get(running.addr, "/distributed/events").send().await;
+        (standing.status == 200).then(|| standing.json()["outbox"].clone())
+    };
+    let nothing = Some(json!({"waiting": 0, "oldestAge": null}));
+    eventually_async("nothing waits any more", PATIENCE, async || waiting().await == nothing).await;
+    running.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn events_that_wait_for_redis_degrade_the_service_and_are_relayed_by_the_next_process() {
+    let mut server = RedisServer::builder().aof_always().start().await;
+    let place = Place::redis(&server, true);
+    let impatient = [("EVENTS_DEGRADED_AFTER", "100ms"), ("HEALTH_CHECK_INTERVAL", "50ms")];
+    let running = Running::start(place.builder(&impatient), Router::new()).await;
+    let app = &running.app;
+    Heard::default().subscribe(app.events(), "one").await.stop(PATIENCE).await.unwrap();
+    server.kill();
+    let mut tx = app.database().unwrap().begin().await.unwrap();
+    app.events().event("number.drawn").publish_in(&mut tx, &1).await.unwrap();
+    tx.commit().await.unwrap();
+    eventually_async("it is noticed", PATIENCE, async || {
+        let health = Request::get(running.addr, "/distributed/health").send().await;
+        health.status == 200 && health.json()["checks"]["events"].to_string().contains("outbox")
+    })
+    .await;
+    assert_eq!(Request::get(running.addr, "/distributed/ready").send().await.status, 200);
+    running.stop().await.unwrap();
+
+    server.restart().await;
+    let app = place.builder(&[]).start().await.unwrap();
+    let heard = Heard::default();
+    let _subscription = heard.subscribe(app.events(), "one").await;
+    heard.hears([1]).await;
+    end(app).await;
+}
+
+#[tokio::test]
 async fn two_instances_on_one_database_share_the_work_of_a_group() {
-    let place = Place::sqlite();
+    share_the_work_of_a_group(&Place::sqlite()).await;
+}
+
+#[tokio::test]
+async fn two_instances_on_one_redis_share_the_work_of_a_group() {
+    let server = RedisServer::start().await;
+    share_the_work_of_a_group(&Place::redis(&server, false)).await;
+}
+
+async fn share_the_work_of_a_group(place: &Place) {
     let (one, two) = (place.builder(&[]).start().await.unwrap(), place.builder(&[]).start().await.unwrap());
     let heard = Heard::default();
     for app in [&one, &two] {
@@ -279,6 +367,12 @@ async fn until(client: &mut TcpStream, what: &str) -> String {
         text.push_str(std::str::from_utf8(&bytes[..count]).unwrap());
     }
     text
+}
+
+#[tokio::test]
+async fn on_redis_a_client_goes_on_at_the_next_instance_where_it_was() {
+    let server = RedisServer::start().await;
+    streams_to_a_client_across_a_restart(&Place::redis(&server, false)).await;
 }
 
 #[tokio::test]

@@ -158,7 +158,7 @@ async fn info_says_what_each_part_does_when_its_store_is_down() {
 }
 
 #[tokio::test]
-async fn two_apps_on_one_redis_share_all_but_events_and_its_connection_is_there_for_more() {
+async fn two_apps_on_one_redis_share_cache_locks_and_limits_and_its_connection_is_there_for_more() {
     let redis = RedisServer::start().await;
     let url = redis.url();
     let start = || builder(&[("REDIS_URL", url.as_str()), ("SERVICE_NAME", "shared")]).start();
