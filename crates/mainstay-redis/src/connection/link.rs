@@ -1,5 +1,7 @@
 //! One connection to one server, made anew whenever it is lost.
 
+use std::ops::DerefMut;
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -9,7 +11,7 @@ use bytes::Bytes;
 use redis::aio::MultiplexedConnection;
 use redis::{PushInfo, PushKind, Value};
 use tokio::sync::Notify;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_util::task::AbortOnDropHandle;
 
 use mainstay_core::backoff::Backoff;
@@ -159,20 +161,49 @@ impl Link {
     }
 
     async fn carry(&self, command: &Command, asking: bool) -> Result<Answer, CallError> {
-        let live = self.live()?;
-        let value = self.exchange(&live, 1, live.send(command, asking)).await?;
-        self.judged(&live, value)
+        let (live, sent) = (self.live()?, Instant::now());
+        let mut connection = live.connection.clone();
+        let value = if asking {
+            self.exchange(&live, 1, sent, Box::pin(send_asking(&mut connection, &command.words))).await?
+        } else {
+            self.exchange(&live, 1, sent, pin!(connection.send_packed_command(&command.words))).await?
+        };
+        match &value {
+            Value::ServerError(error) if error.code() == "NOSCRIPT" => {
+                Box::pin(self.carry_spelled_out(&live, command, asking, sent, value)).await
+            }
+            _ => self.judged(&live, value),
+        }
+    }
+
+    /// Sends the text of a script that the server does not know.
+    async fn carry_spelled_out(
+        &self,
+        live: &Live,
+        command: &Command,
+        asking: bool,
+        sent: Instant,
+        unknown: Value,
+    ) -> Result<Answer, CallError> {
+        let Some(words) = command.spelled_out() else { return self.judged(live, unknown) };
+        let mut connection = live.connection.clone();
+        let value = if asking {
+            self.exchange(live, 1, sent, pin!(send_asking(&mut connection, &words))).await?
+        } else {
+            self.exchange(live, 1, sent, pin!(connection.send_packed_command(&words))).await?
+        };
+        self.judged(live, value)
     }
 
     async fn carry_all(&self, commands: &[&Command]) -> Result<Vec<Result<Answer, CallError>>, CallError> {
-        let live = self.live()?;
+        let (live, sent) = (self.live()?, Instant::now());
         let mut all = redis::Pipeline::with_capacity(commands.len());
         for command in commands {
             all.add_command(command.words.clone());
         }
         let mut connection = live.connection.clone();
-        let sending = connection.send_packed_commands(&all, 0, commands.len());
-        let values = self.exchange(&live, commands.len(), sending).await?;
+        let sending = pin!(connection.send_packed_commands(&all, 0, commands.len()));
+        let values = self.exchange(&live, commands.len(), sent, sending).await?;
         let mut answers: Vec<_> = values.into_iter().map(|value| self.judged(&live, value)).collect();
         answers.resize_with(commands.len(), || Err(CallError::unknown("fewer answers than commands")));
         Ok(answers)
@@ -185,17 +216,20 @@ impl Link {
         self.live.load_full().ok_or_else(|| CallError::not_sent("no connection"))
     }
 
-    /// Waits for what answers so many commands, for at most their deadline.
+    /// Waits for what answers so many commands, for at most their deadline, which began when they were `sent`: by a
+    /// clock that does not count suspend, since reading the other one costs more and this decides nothing.
+    ///
+    /// Takes what sends them in its place: that is more than a kilobyte, and would be copied with each step.
     async fn exchange<T>(
         &self,
         live: &Live,
         commands: usize,
-        sending: impl Future<Output = redis::RedisResult<T>>,
+        sent: Instant,
+        sending: Pin<impl DerefMut<Target = impl Future<Output = redis::RedisResult<T>>>>,
     ) -> Result<T, CallError> {
         let place = live.places.enter(commands, self.context.options.max_in_flight)?;
-        // Not the clock that counts suspend, which costs a system call: this decides nothing.
-        let sent = Instant::now();
-        let Ok(answer) = timeout(self.context.options.command_timeout, sending).await else {
+        let until = sent + self.context.options.command_timeout;
+        let Ok(answer) = timeout_at(until, sending).await else {
             // Where the timer itself came late, it was this process that did not run.
             if sent.elapsed() < self.context.options.command_timeout.mul_f64(1.5) {
                 self.guard.missed();
@@ -279,28 +313,11 @@ impl Link {
     }
 }
 
-impl Live {
-    async fn send(&self, command: &Command, asking: bool) -> redis::RedisResult<Value> {
-        let mut connection = self.connection.clone();
-        let value = exchange(&mut connection, &command.words, asking).await?;
-        match &value {
-            Value::ServerError(error) if error.code() == "NOSCRIPT" => match command.spelled_out() {
-                Some(words) => exchange(&mut connection, &words, asking).await,
-                None => Ok(value),
-            },
-            _ => Ok(value),
-        }
-    }
-}
-
-async fn exchange(
+/// Sends a command for a key that is on its way to this server.
+async fn send_asking(
     connection: &mut MultiplexedConnection,
     words: &redis::Cmd,
-    asking: bool,
 ) -> redis::RedisResult<Value> {
-    if !asking {
-        return connection.send_packed_command(words).await;
-    }
     let mut both = redis::Pipeline::with_capacity(2);
     both.cmd("ASKING").add_command(words.clone());
     let mut answers = connection.send_packed_commands(&both, 1, 1).await?;

@@ -219,7 +219,17 @@ impl Redis {
 
 impl Inner {
     async fn call(&self, command: &Command) -> Result<Answer, CallError> {
-        self.carry(command, Trip::begin(command.class, &self.context.options, Instant::now()), None).await
+        let (begun, which) = (Instant::now(), self.next());
+        let first = match self.topology.node(command.slot, which) {
+            Some(node) => match node.link(command.lane, which).call(command).await {
+                Ok(answer) => return Ok(answer),
+                refused => Some((node, refused)),
+            },
+            None => None,
+        };
+        // Boxed, so that a command that is answered at once need not carry the room for it.
+        let trip = Trip::begin(command.class, &self.context.options, begun);
+        Box::pin(self.carry(command, trip, first)).await
     }
 
     async fn call_all(&self, commands: &[Command]) -> Vec<Result<Answer, CallError>> {
@@ -236,7 +246,7 @@ impl Inner {
         }
         let late = rest.into_iter().map(async |(at, first)| {
             let command = &commands[at];
-            let trip = Trip::begin(command.class, &self.context.options, begun).after_an_attempt();
+            let trip = Trip::begin(command.class, &self.context.options, begun);
             (at, self.carry(command, trip, first).await)
         });
         for (at, answer) in join_all(late).await {

@@ -35,7 +35,6 @@ pub(crate) struct Trip {
     /// Whether there is another server to send it to.
     cluster: bool,
     hops: u32,
-    attempts: u32,
     /// An earlier attempt may have been carried out.
     doubt: bool,
 }
@@ -84,27 +83,15 @@ impl Trip {
             retries: options.max_retries,
             cluster: matches!(options.deployment, Deployment::Cluster { .. }),
             hops: MOST_HOPS,
-            attempts: 0,
             doubt: false,
         }
     }
 
-    /// The same command, of which an attempt was made since it began.
-    pub(crate) const fn after_an_attempt(mut self) -> Self {
-        self.attempts = 1;
-        self
-    }
-
     /// Runs an attempt within what is left of the time.
     pub(crate) async fn attempt(
-        &mut self,
+        &self,
         sending: impl Future<Output = Result<Answer, CallError>>,
     ) -> Result<Answer, CallError> {
-        self.attempts += 1;
-        if self.attempts == 1 {
-            // A link has the same deadline.
-            return sending.await;
-        }
         timeout_at(self.until, sending).await.unwrap_or_else(|_| Err(CallError::unknown("no answer in time")))
     }
 
