@@ -2,8 +2,6 @@
 
 use bytes::Bytes;
 
-use crate::connection::slot;
-
 /// Whether a command may be sent again when it is not known whether it was carried out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Class {
@@ -33,10 +31,18 @@ pub struct Command {
     pub(crate) words: redis::Cmd,
     pub(crate) class: Class,
     pub(crate) lane: Lane,
-    /// Of the first key.
-    pub(crate) slot: Option<u16>,
+    pub(crate) to: To,
     /// The text of the script that is named by its digest.
     pub(crate) source: Option<&'static str>,
+}
+
+/// Which server a command is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum To {
+    Any,
+    Slot(u16),
+    /// The one of the key that is this word. Its slot is reckoned where there are slots.
+    Word(usize),
 }
 
 /// A word of a command.
@@ -49,13 +55,15 @@ impl Command {
     /// A command of one word.
     #[must_use]
     pub fn new(class: Class, name: &str) -> Self {
-        Self { words: redis::cmd(name), class, lane: Lane::Main, slot: None, source: None }
+        Self { words: redis::cmd(name), class, lane: Lane::Main, to: To::Any, source: None }
     }
 
     /// Adds a key. The first decides which server it is sent to; all others must lie in the same slot.
     #[must_use]
     pub fn key(mut self, key: &str) -> Self {
-        self.slot.get_or_insert_with(|| slot(key.as_bytes()));
+        if self.to == To::Any {
+            self.to = To::Word(self.words.args_iter().len());
+        }
         self.words.arg(key);
         self
     }
@@ -63,7 +71,7 @@ impl Command {
     /// Sends a command without keys to the server that has this slot.
     #[must_use]
     pub fn in_slot(mut self, slot: u16) -> Self {
-        self.slot = Some(slot);
+        self.to = To::Slot(slot);
         self
     }
 
@@ -73,6 +81,15 @@ impl Command {
     pub fn arg(mut self, word: impl Arg) -> Self {
         word.write(&mut self.words);
         self
+    }
+
+    /// The first key, if that is what decides where it is sent to.
+    pub(crate) fn first_key(&self) -> Option<&[u8]> {
+        let To::Word(at) = self.to else { return None };
+        match self.words.args_iter().nth(at) {
+            Some(redis::Arg::Simple(key)) => Some(key),
+            _ => None,
+        }
     }
 
     /// The same script by its text, for a server that does not know its digest.

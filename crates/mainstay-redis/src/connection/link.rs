@@ -134,16 +134,17 @@ impl Link {
         Some(self.round_trip.load(Ordering::Relaxed)).filter(|micros| *micros > 0).map(Duration::from_micros)
     }
 
-    /// Sends a command once, and waits for its answer for at most the deadline of commands.
-    pub(crate) async fn call(&self, command: &Command) -> Result<Answer, CallError> {
-        let answer = self.carry(command, false).await;
+    /// Sends a command once, and waits for its answer for at most the deadline of commands, which began when it was
+    /// `sent`.
+    pub(crate) async fn call(&self, command: &Command, sent: Instant) -> Result<Answer, CallError> {
+        let answer = self.carry(command, sent, false).await;
         self.context.instruments.count(command.class, &answer);
         answer
     }
 
     /// The same for a key that is on its way to this server.
     pub(crate) async fn call_asking(&self, command: &Command) -> Result<Answer, CallError> {
-        let answer = self.carry(command, true).await;
+        let answer = self.carry(command, Instant::now(), true).await;
         self.context.instruments.count(command.class, &answer);
         answer
     }
@@ -160,8 +161,8 @@ impl Link {
         answers
     }
 
-    async fn carry(&self, command: &Command, asking: bool) -> Result<Answer, CallError> {
-        let (live, sent) = (self.live()?, Instant::now());
+    async fn carry(&self, command: &Command, sent: Instant, asking: bool) -> Result<Answer, CallError> {
+        let live = self.live()?;
         let mut connection = live.connection.clone();
         let value = if asking {
             self.exchange(&live, 1, sent, Box::pin(send_asking(&mut connection, &command.words))).await?

@@ -119,6 +119,11 @@ impl Redis {
         async move { inner.call(&command).await }
     }
 
+    /// The longest that a [call](Self::call) takes.
+    pub(crate) fn patience(&self) -> Duration {
+        self.inner.context.options.command_timeout
+    }
+
     /// Sends several commands at once, in one write to each server; each is answered for itself, in their order. The
     /// deadline is that of one command. More for one connection than [`Options::max_in_flight`] are not sent.
     pub fn call_all(
@@ -145,7 +150,8 @@ impl Redis {
     /// that it changed. `None` while there is no such connection.
     #[must_use]
     pub fn witness(&self, key: &str) -> Option<Witness> {
-        self.inner.topology.witness(slot(key.as_bytes()))
+        let topology = &self.inner.topology;
+        topology.witness(topology.slot(key.as_bytes()))
     }
 
     /// Adds a listener to what changes, for as long as this connection lives.
@@ -156,7 +162,8 @@ impl Redis {
     /// The calendar of this key's server. `None` before the first connection.
     #[must_use]
     pub fn server_time(&self, key: &str) -> Option<ServerTime> {
-        self.inner.topology.node(Some(slot(key.as_bytes())), 0)?.server_time()
+        let topology = &self.inner.topology;
+        topology.node(Some(topology.slot(key.as_bytes())), 0)?.server_time()
     }
 
     /// A number that grows with every connection that was lost or made anew, and with every change of the servers.
@@ -220,8 +227,8 @@ impl Redis {
 impl Inner {
     async fn call(&self, command: &Command) -> Result<Answer, CallError> {
         let (begun, which) = (Instant::now(), self.next());
-        let first = match self.topology.node(command.slot, which) {
-            Some(node) => match node.link(command.lane, which).call(command).await {
+        let first = match self.topology.node(self.topology.slot_of(command), which) {
+            Some(node) => match node.link(command.lane, which).call(command, begun).await {
                 Ok(answer) => return Ok(answer),
                 refused => Some((node, refused)),
             },
@@ -268,12 +275,14 @@ impl Inner {
                 Some(attempt) => attempt,
                 None => {
                     let (which, asking) = (self.next(), asked.is_some());
-                    let Some(node) = asked.take().or_else(|| self.topology.node(command.slot, which)) else {
+                    let Some(node) =
+                        asked.take().or_else(|| self.topology.node(self.topology.slot_of(command), which))
+                    else {
                         return trip.end(CallError::not_sent("no server is known to have this key"));
                     };
                     let link = node.link(command.lane, which);
                     let answer = match asking {
-                        false => trip.attempt(link.call(command)).await,
+                        false => trip.attempt(link.call(command, Instant::now())).await,
                         true => trip.attempt(link.call_asking(command)).await,
                     };
                     (node, answer)
@@ -297,7 +306,7 @@ impl Inner {
         let which = self.next();
         let mut groups: Vec<(Arc<Node>, Lane, Vec<usize>)> = Vec::new();
         for (at, command) in commands.iter().enumerate() {
-            let Some(node) = self.topology.node(command.slot, which) else { continue };
+            let Some(node) = self.topology.node(self.topology.slot_of(command), which) else { continue };
             match groups.iter_mut().find(|group| Arc::ptr_eq(&group.0, &node) && group.1 == command.lane) {
                 Some(group) => group.2.push(at),
                 None => groups.push((node, command.lane, vec![at])),

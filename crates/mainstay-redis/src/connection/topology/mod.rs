@@ -30,9 +30,10 @@ use mainstay_core::task::TaskGroup;
 
 use super::context::Context;
 use super::node::Node;
-use super::slot::SLOTS;
+use super::slot::{SLOTS, slot};
 use super::witness::Witness;
-use crate::{Address, Deployment};
+use crate::command::To;
+use crate::{Address, Command, Deployment};
 use map::Map;
 
 /// What the calls read.
@@ -115,6 +116,22 @@ impl Topology {
                 let mut from_which = tail.iter().chain(head);
                 from_which.clone().find(|node| node.is_up()).or_else(|| from_which.next()).cloned()
             }
+        }
+    }
+
+    /// The slot of a key. Where one server has all keys, they all do with one.
+    #[inline]
+    pub(crate) fn slot(&self, key: &[u8]) -> u16 {
+        if self.eras.is_empty() { 0 } else { slot(key) }
+    }
+
+    /// The slot that decides where a command is sent to.
+    #[inline]
+    pub(crate) fn slot_of(&self, command: &Command) -> Option<u16> {
+        match command.to {
+            To::Any => None,
+            To::Slot(slot) => Some(slot),
+            To::Word(_) => Some(command.first_key().map_or(0, |key| self.slot(key))),
         }
     }
 
