@@ -30,7 +30,11 @@ pub struct Reply<'a, T>(State<'a, T>);
 
 enum State<'a, T> {
     Ready(Option<T>),
-    Pending(Pin<Box<dyn Future<Output = T> + Send + 'a>>),
+    Pending {
+        future: Pin<Box<dyn Future<Output = T> + Send + 'a>>,
+        /// See [`Reply::bounded`].
+        bound: Duration,
+    },
 }
 
 impl<'a, T> Reply<'a, T> {
@@ -41,14 +45,31 @@ impl<'a, T> Reply<'a, T> {
 
     /// An answer that has to be awaited.
     pub fn pending(future: impl Future<Output = T> + Send + 'a) -> Self {
-        Self(State::Pending(Box::pin(future)))
+        Self::bounded(Duration::MAX, future)
+    }
+
+    /// An answer that has to be awaited, and that comes within `bound` of the first poll: the store sees to that.
+    /// Whoever would wait for longer needs no timer of their own.
+    pub fn bounded(bound: Duration, future: impl Future<Output = T> + Send + 'a) -> Self {
+        Self(State::Pending { future: Box::pin(future), bound })
+    }
+
+    /// The answer of a future that awaits this one and nothing else, and is therefore there as soon.
+    pub fn wrapped<U, F: Future<Output = U> + Send + 'a>(
+        self,
+        around: impl FnOnce(Self) -> F,
+    ) -> Reply<'a, U> {
+        match &self.0 {
+            State::Pending { bound, .. } => Reply::bounded(*bound, around(self)),
+            State::Ready(_) => Reply::pending(around(self)),
+        }
     }
 
     /// The answer where it is, if it is there: to be read without moving it.
     pub const fn get(&self) -> Option<&T> {
         match &self.0 {
             State::Ready(value) => value.as_ref(),
-            State::Pending(_) => None,
+            State::Pending { .. } => None,
         }
     }
 
@@ -59,21 +80,23 @@ impl<'a, T> Reply<'a, T> {
     pub fn now(self) -> Result<T, Self> {
         match self.0 {
             State::Ready(value) => Ok(value.expect("only `poll` takes the value out")),
-            State::Pending(_) => Err(self),
+            State::Pending { .. } => Err(self),
         }
     }
 }
 
 impl<T> Reply<'_, Result<T, StoreError>> {
-    /// Awaits the answer for at most `deadline`. Costs no timer where the answer is there.
+    /// Awaits the answer for at most `deadline`. Costs no timer where the answer is there, or [in time](Self::bounded)
+    /// by itself.
     ///
     /// # Errors
     /// What the store said, or [`StoreError::Unknown`] when the deadline passed: the question may have
     /// arrived.
     pub async fn within(self, deadline: Duration) -> Result<T, StoreError> {
-        match self.now() {
-            Ok(answer) => answer,
-            Err(pending) => match tokio::time::timeout(deadline, pending).await {
+        match self.0 {
+            State::Ready(value) => value.expect("only `poll` takes the value out"),
+            State::Pending { future, bound } if bound <= deadline => future.await,
+            State::Pending { future, .. } => match tokio::time::timeout(deadline, future).await {
                 Ok(answer) => answer,
                 Err(_) => Err(StoreError::unknown(format!("no answer within {deadline:?}"))),
             },
@@ -90,7 +113,7 @@ impl<T> Future for Reply<'_, T> {
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<T> {
         match &mut self.0 {
             State::Ready(value) => Poll::Ready(value.take().expect("a finished future is not polled again")),
-            State::Pending(future) => future.as_mut().poll(context),
+            State::Pending { future, .. } => future.as_mut().poll(context),
         }
     }
 }
@@ -186,6 +209,21 @@ mod tests {
         let reply: Reply<'_, Result<(), StoreError>> = Reply::pending(std::future::pending());
         let answer = reply.within(Duration::from_secs(1)).await;
         assert!(matches!(answer, Err(StoreError::Unknown { .. })), "{answer:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_that_keeps_a_deadline_is_waited_for_if_that_is_the_earlier_one() {
+        let slow = |bound| {
+            Reply::bounded(bound, async {
+                tokio::time::sleep(Duration::from_secs(2)).await;
+                Ok::<_, StoreError>(7)
+            })
+        };
+        let keeps = Duration::from_secs(2);
+        assert_eq!(slow(keeps).within(keeps).await, Ok(7));
+        assert_eq!(slow(keeps).wrapped(|reply| reply).within(keeps).await, Ok(7));
+        assert!(slow(keeps).within(Duration::from_secs(1)).await.is_err());
+        assert!(slow(Duration::MAX).within(Duration::from_secs(1)).await.is_err());
     }
 
     #[tokio::test(start_paused = true)]

@@ -290,7 +290,7 @@ impl Store for Owing {
 
     fn put<'a>(&'a self, entries: &'a [(Key<'a>, Entry)]) -> Reply<'a, Result<(), StoreError>> {
         let targets = entries.iter().map(|(key, _)| Target::Key(*key));
-        Reply::pending(self.change(targets, self.store.put(entries)))
+        self.store.put(entries).wrapped(|put| self.change(targets, put))
     }
 
     fn put_if_newer<'a>(
@@ -300,7 +300,7 @@ impl Store for Owing {
         version: u64,
     ) -> Reply<'a, Result<bool, StoreError>> {
         let put = self.store.put_if_newer(key, entry, version);
-        Reply::pending(self.change(std::iter::once(Target::Key(key)), put))
+        put.wrapped(|put| self.change(std::iter::once(Target::Key(key)), put))
     }
 
     /// A load that began before the key was owed is not stored.
@@ -318,7 +318,7 @@ impl Store for Owing {
     }
 
     fn invalidate<'a>(&'a self, target: Target<'a>) -> Reply<'a, Result<bool, StoreError>> {
-        Reply::pending(self.change(std::iter::once(target), self.store.invalidate(target)))
+        self.store.invalidate(target).wrapped(|change| self.change(std::iter::once(target), change))
     }
 
     fn changed(&self, key: Key<'_>) -> Reply<'static, ()> {

@@ -2,7 +2,8 @@
 //!
 //! # Promise
 //! 1. All of the [contract](Store), by the server's clock: one script and one round trip for each verb. A read is a
-//!    plain `GET`, and none at all while the value is near.
+//!    plain `GET`, and none at all while the value is near; a lookup is one too, and the script after it where that
+//!    finds nothing.
 //! 2. *Near and coherent.* What was read is kept in this process until the server says that it changed. A read
 //!    that begins after this process had a change acknowledged sees it. Other processes see it when the server has
 //!    told them, which takes about as long as an answer; if the connection that would tell them is silent, broken
@@ -55,6 +56,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::time::{Instant, timeout_at};
 
 use mainstay_core::cache::{Claim, Entry, Found, Lookup, Options, Outcome, Settled, Store, Target, Token};
 use mainstay_core::key::Key;
@@ -138,6 +140,11 @@ impl Shared {
         }
     }
 
+    /// When a verb that begins now has its answer. Whatever it sends after its first command shares this.
+    fn deadline(&self) -> Instant {
+        Instant::now() + self.redis.patience()
+    }
+
     /// Sends commands together, some at a time.
     async fn call_all(&self, commands: Vec<Command>) -> Vec<Result<Answer, CallError>> {
         let mut answers = Vec::with_capacity(commands.len());
@@ -170,6 +177,14 @@ impl Invalidation for Listener {
     }
 }
 
+/// Waits for what follows the first command of a verb.
+async fn in_time<T>(
+    until: Instant,
+    rest: impl Future<Output = Result<T, StoreError>>,
+) -> Result<T, StoreError> {
+    timeout_at(until, rest).await.unwrap_or_else(|_| Err(StoreError::unknown("no answer in time")))
+}
+
 impl Store for RedisCache {
     #[inline]
     fn get<'a>(&'a self, key: Key<'a>) -> Reply<'a, Result<Option<Found>, StoreError>> {
@@ -179,7 +194,7 @@ impl Store for RedisCache {
             return Reply::ready(Ok(Some(found)));
         }
         shared.meters.near_misses.increment(1);
-        Reply::pending(shared.get(key))
+        Reply::bounded(shared.redis.patience(), shared.get(key))
     }
 
     fn get_many<'a>(&'a self, keys: &'a [Key<'a>]) -> Reply<'a, Result<Vec<Option<Found>>, StoreError>> {
@@ -204,11 +219,13 @@ impl Store for RedisCache {
             return Reply::ready(Ok(Lookup::Hit(found)));
         }
         shared.meters.near_misses.increment(1);
-        Reply::pending(shared.lookup(key, claim))
+        Reply::bounded(shared.redis.patience(), shared.lookup(key, claim))
     }
 
     fn put<'a>(&'a self, entries: &'a [(Key<'a>, Entry)]) -> Reply<'a, Result<(), StoreError>> {
-        Reply::pending(self.shared.put(entries))
+        let one_command = matches!(entries, [(_, entry)] if entry.tags.is_empty());
+        let bound = if one_command { self.shared.redis.patience() } else { Duration::MAX };
+        Reply::bounded(bound, self.shared.put(entries))
     }
 
     fn put_if_newer<'a>(
@@ -226,7 +243,9 @@ impl Store for RedisCache {
         token: Token,
         outcome: Outcome,
     ) -> Reply<'a, Result<Settled, StoreError>> {
-        Reply::pending(self.shared.settle(key, token, outcome))
+        let one_command = !matches!(&outcome, Outcome::Fill(entry) if !entry.tags.is_empty());
+        let bound = if one_command { self.shared.redis.patience() } else { Duration::MAX };
+        Reply::bounded(bound, self.shared.settle(key, token, outcome))
     }
 
     fn invalidate<'a>(&'a self, target: Target<'a>) -> Reply<'a, Result<bool, StoreError>> {

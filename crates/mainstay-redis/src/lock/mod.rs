@@ -104,8 +104,8 @@ impl RedisLocks {
         command: Command,
         read: fn(Answer) -> Result<T, CallError>,
     ) -> Reply<'static, Result<T, StoreError>> {
-        let answer = self.redis.call(command);
-        Reply::pending(async move { Ok(read(answer.await?)?) })
+        let redis = self.redis.clone();
+        Reply::bounded(self.redis.patience(), async move { Ok(read(redis.call(command).await?)?) })
     }
 
     fn show(&self, holders: &str) -> Command {

@@ -101,7 +101,7 @@ impl Store for RedisLimits {
         {
             return Reply::pending(self.decide_apart(debits, keys, parts, mode));
         }
-        Reply::pending(self.decide_together(debits, &keys, mode))
+        Reply::bounded(self.redis.patience(), self.decide_together(debits, &keys, mode))
     }
 
     fn refund<'a>(&'a self, debit: Debit<'a>, receipt: Receipt) -> Reply<'a, Result<(), StoreError>> {
