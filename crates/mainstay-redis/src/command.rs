@@ -36,6 +36,11 @@ pub struct Command {
     pub(crate) source: Option<&'static str>,
 }
 
+/// Words that most commands have room for.
+const WORDS: usize = 12;
+/// Bytes of all words that most commands have room for.
+const BYTES: usize = 384;
+
 /// Which server a command is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum To {
@@ -55,7 +60,14 @@ impl Command {
     /// A command of one word.
     #[must_use]
     pub fn new(class: Class, name: &str) -> Self {
-        Self { words: redis::cmd(name), class, lane: Lane::Main, to: To::Any, source: None }
+        Self::with_room(class, name, 0)
+    }
+
+    /// The same, with room for so many bytes besides a few short words: growing costs more than all else here.
+    pub(crate) fn with_room(class: Class, name: &str, room: usize) -> Self {
+        let mut words = redis::Cmd::with_capacity(WORDS, room.saturating_add(BYTES));
+        words.arg(name);
+        Self { words, class, lane: Lane::Main, to: To::Any, source: None }
     }
 
     /// Adds a key. The first decides which server it is sent to; all others must lie in the same slot.

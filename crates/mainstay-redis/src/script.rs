@@ -21,7 +21,12 @@ impl Script {
     /// A call with these keys, which lie in one slot. The text is sent only to a server that does not know it.
     #[must_use]
     pub fn call(&self, class: Class, keys: &[&str]) -> Command {
-        let call = Command::new(class, "EVALSHA").arg(&self.digest).arg(keys.len());
+        self.call_with_room(class, keys, 0)
+    }
+
+    /// The same, with room for so many bytes besides a few short words.
+    pub(crate) fn call_with_room(&self, class: Class, keys: &[&str], room: usize) -> Command {
+        let call = Command::with_room(class, "EVALSHA", room).arg(&self.digest).arg(keys.len());
         let mut call = keys.iter().fold(call, |call, key| call.key(key));
         call.source = Some(self.source);
         call

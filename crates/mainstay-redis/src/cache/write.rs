@@ -138,7 +138,7 @@ impl Shared {
         let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
         let lives = entry.fresh_for.saturating_add(entry.stale_for);
         script
-            .call(Class::Idem, &keys)
+            .call_with_room(Class::Idem, &keys, envelope.len())
             .arg(envelope)
             .arg(mainstay_core::time::micros(entry.fresh_for.min(LONGEST)))
             .arg(millis(lives))
