@@ -27,7 +27,8 @@ end
 
 local floor = math.min(tonumber(ARGV[4]), now + DAY)
 local fence = math.max(tonumber(last or 0) + 1, now, floor + 1)
-redis.call('SET', KEYS[2], whole(fence), 'PX', WEEK_MS)
+local digits = whole(fence)
+redis.call('SET', KEYS[2], digits, 'PX', WEEK_MS)
 holders[#holders + 1] = {permits, ttl, now + ttl, now, fence, attempt, ARGV[5]}
 write(KEYS[1], holders)
-return {'GRANTED', whole(fence)}
+return {'GRANTED', digits}

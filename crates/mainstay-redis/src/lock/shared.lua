@@ -6,8 +6,15 @@ local PERMITS, TTL, TILL, SINCE, FENCE, ATTEMPT, OWNER, NEXT = 1, 2, 3, 4, 5, 6,
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 
+-- The digits of a number below 2^53, without a fraction. In two parts that are integers on every server: '%.0f' takes
+-- a microsecond for what this does in a third of one.
 local function whole(number)
-  return string.format('%.0f', number)
+  if number < 10000000 then
+    return string.format('%d', number)
+  end
+  number = math.floor(number)
+  local low = math.fmod(number, 10000000)
+  return string.format('%d%07d', (number - low) / 10000000, low)
 end
 
 -- Those whose time is not over. No time left is longer than what was granted: if one is, the calendar was set back,

@@ -44,7 +44,7 @@ const fn bug(
 const BUGS: [Bug; 17] = [
     bug("a counter for a fence", acquire, "+ 1, now, floor + 1", "+ 1, floor + 1"),
     bug("a fence as before", acquire, "tonumber(last or 0) + 1", "tonumber(last or 0)"),
-    bug("a fence as a float", acquire, "GRANTED', whole(fence)", "GRANTED', tostring(fence)"),
+    bug("a fence as a float", acquire, "whole(fence)", "tostring(fence)"),
     bug("no floor", acquire, ", floor + 1)", ")"),
     bug("no bound of the floor", acquire, "math.min(tonumber(ARGV[4]), now + DAY)", "tonumber(ARGV[4])"),
     bug("asking again is another's question", acquire, "holder[ATTEMPT] == attempt", "false"),
