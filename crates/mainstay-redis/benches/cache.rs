@@ -1,5 +1,6 @@
 //! What the cache on Redis costs, in one run: near, against the bare map it is built on; far, against bare
-//! commands of the client it is built on.
+//! commands of the client it is built on and against the server's own `redis-benchmark`, with the round trips and the
+//! server's time that each operation takes.
 //!
 //! `cargo bench -p mainstay-redis --bench cache`. The cases take turns in short rounds, so that whatever else the
 //! machine does meets them alike; near cases show their first decile, far ones their median.
@@ -9,6 +10,7 @@
 use std::future::Future;
 use std::hint::black_box;
 use std::pin::Pin;
+use std::process::Command;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier};
 use std::time::Duration;
@@ -16,7 +18,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use mainstay_core::cache::{Cache, Options, Store, Ttl};
 use mainstay_core::key::Key;
-use mainstay_core::metrics::Metrics;
+use mainstay_core::metrics::{Format, Metrics};
 use mainstay_core::time::Clock;
 use mainstay_redis::Redis;
 use mainstay_redis::cache::RedisCache;
@@ -28,6 +30,8 @@ use tokio::runtime::Builder;
 use tokio::time::Instant;
 
 const KEYS: usize = 1_024;
+/// So many cases come first that are bare.
+const BARE: usize = 3;
 const NEAR_ROUNDS: usize = 201;
 const FAR_ROUNDS: usize = 15;
 /// Calls of one far round, over all callers; one caller has a tenth of them.
@@ -112,25 +116,63 @@ async fn server_time(server: &RedisServer) -> f64 {
     (part("used_cpu_sys") + part("used_cpu_user")) * 1e6
 }
 
-/// Each case against the one that is named as its bare one.
-async fn far_table(server: &RedisServer, cases: &[(Far, usize)]) {
+/// Commands that were sent and answered, of all connections but the bare ones.
+fn commands(metrics: &Metrics) -> f64 {
+    let text = metrics.render(Format::Prometheus);
+    let lines = text.lines().filter(|line| line.starts_with("redis_commands_total{"));
+    lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
+}
+
+/// Nanoseconds for each call of the server's own program, if it is there.
+fn program(server: &RedisServer, callers: usize, words: &[&str]) -> Option<f64> {
+    let port = server.address().port().to_string();
+    let (clients, calls) = (callers.to_string(), (CALLS * callers.min(10)).to_string());
+    let options = ["-p", &port, "-c", &clients, "-n", &calls, "--csv"];
+    let output = Command::new("redis-benchmark").args(options).args(words).output().ok()?;
+    let text = String::from_utf8(output.stdout).ok()?;
+    let each_second: f64 = text.lines().last()?.split(',').nth(1)?.trim_matches('"').parse().ok()?;
+    Some(1e9 / each_second)
+}
+
+/// Each case against the one that is named as its bare one, and against the program's calls of that.
+async fn far_table(server: &RedisServer, metrics: &Metrics, cases: &[(Far, usize)], words: &[&[&str]; BARE]) {
     for callers in [1, 64] {
+        let calls = if callers == 1 { CALLS / 10 } else { CALLS } as f64;
         let mut samples = vec![Vec::new(); cases.len()];
         let mut busy = vec![Vec::new(); cases.len()];
+        let mut trips = vec![0.0; cases.len()];
+        let mut theirs: [Vec<f64>; BARE] = Default::default();
         for _ in 0..FAR_ROUNDS {
-            for (((case, _), samples), busy) in cases.iter().zip(&mut samples).zip(&mut busy) {
-                let before = server_time(server).await;
-                samples.push(far_round(callers, case).await);
-                let calls = if callers == 1 { CALLS / 10 } else { CALLS };
-                busy.push((server_time(server).await - before) / calls as f64);
+            for (at, (case, _)) in cases.iter().enumerate() {
+                let before = (server_time(server).await, commands(metrics));
+                samples[at].push(far_round(callers, case).await);
+                busy[at].push((server_time(server).await - before.0) / calls);
+                trips[at] = if at < BARE { 1.0 } else { (commands(metrics) - before.1) / calls };
             }
         }
+        for _ in 0..FAR_ROUNDS / 5 {
+            for (words, theirs) in words.iter().zip(&mut theirs) {
+                theirs.extend(tokio::task::block_in_place(|| program(server, callers, words)));
+            }
+        }
+        let theirs = theirs.map(|samples| (!samples.is_empty()).then(|| nth(samples, 2)));
         let busy: Vec<f64> = busy.into_iter().map(|samples| nth(samples, 2)).collect();
         let medians: Vec<f64> = samples.into_iter().map(|samples| nth(samples, 2)).collect();
-        let title = format!("far, {callers} callers");
-        println!("\n{title:<34} {:>10} {:>18} {:>15}", "ns", "throughput to bare", "server's us");
-        for ((((name, _), bare), median), busy) in cases.iter().zip(&medians).zip(&busy) {
-            println!("{name:<34} {median:>10.0} {:>18.2} {busy:>15.1}", medians[*bare] / median);
+        println!(
+            "\n{:<34} {:>8} {:>8} {:>18} {:>12} {:>12}",
+            format!("far, {callers} caller(s)"),
+            "ns",
+            "to bare",
+            "to redis-benchmark",
+            "round trips",
+            "server's us"
+        );
+        for (at, ((name, _), bare)) in cases.iter().enumerate() {
+            let (ns, to_bare) = (medians[at], medians[*bare] / medians[at]);
+            let to_program =
+                theirs[*bare].map_or_else(|| "not here".into(), |ns| format!("{:.2}", ns / medians[at]));
+            let (trips, busy) = (trips[at], busy[at]);
+            println!("{name:<34} {ns:>8.0} {to_bare:>8.2} {to_program:>18} {trips:>12.2} {busy:>12.1}");
         }
     }
 }
@@ -166,9 +208,10 @@ fn open(redis: &Redis, near_ttl: Duration) -> (Arc<RedisCache>, Cache) {
 fn main() {
     let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
     let server = runtime.block_on(RedisServer::start());
+    let metrics = Metrics::new();
     let redis = runtime.block_on(async {
         let options = mainstay_redis::Options::parse(&server.url()).expect("a URL");
-        let redis = Redis::open(options, &Metrics::new(), Clock::system());
+        let redis = Redis::open(options, &metrics, Clock::system());
         redis.ready(Duration::from_secs(5)).await.expect("a connection");
         redis
     });
@@ -236,7 +279,7 @@ fn main() {
                 bare(
                     &connections,
                     "bare EVALSHA",
-                    redis::cmd("EVALSHA").arg(digest).arg(1).arg("k").to_owned(),
+                    redis::cmd("EVALSHA").arg(&digest).arg(1).arg("k").to_owned(),
                 ),
                 2,
             ),
@@ -276,6 +319,7 @@ fn main() {
                 2,
             ),
         ];
-        far_table(&server, &cases).await;
+        let words: [&[&str]; BARE] = [&["SET", "k", &bytes], &["GET", "k"], &["EVALSHA", &digest, "1", "k"]];
+        far_table(&server, &metrics, &cases, &words).await;
     });
 }
