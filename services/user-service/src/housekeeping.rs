@@ -45,7 +45,7 @@ async fn tidy(database: &Database) {
                 Ok(0) => {}
                 Ok(removed) => tracing::debug!(removed, what, "old entries removed"),
                 Err(error) => {
-                    tracing::warn!(%error, what, "old entries not removed; trying again in an hour")
+                    tracing::warn!(%error, what, "old entries not removed; trying again in an hour");
                 }
             }
         }

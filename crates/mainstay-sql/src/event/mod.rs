@@ -231,6 +231,7 @@ fn refused(queue: Option<&Queue>, refusal: Refusal) -> StoreError {
     }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "the signature of what reads an answer")]
 fn stood(done: Done) -> Option<Standing> {
     match done {
         Done::Stood(standing) => Some(standing),
@@ -238,6 +239,7 @@ fn stood(done: Done) -> Option<Standing> {
     }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "the signature of what reads an answer")]
 fn nothing(done: Done) -> Option<()> {
     matches!(done, Done::Nothing).then_some(())
 }

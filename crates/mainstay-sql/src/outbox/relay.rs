@@ -56,9 +56,11 @@ pub(super) async fn work(inner: Arc<Inner>, mut epochs: watch::Receiver<u64>) {
                 if failures == 0 {
                     match &stop {
                         Stop::Database(error) => {
-                            tracing::warn!(%error, "the outbox cannot be read; trying on")
+                            tracing::warn!(%error, "the outbox cannot be read; trying on");
                         }
-                        Stop::Store(reason) => tracing::warn!(reason, "events wait in the outbox; trying on"),
+                        Stop::Store(reason) => {
+                            tracing::warn!(reason, "events wait in the outbox; trying on");
+                        }
                     }
                 }
                 let pause = backoff.delay(failures);

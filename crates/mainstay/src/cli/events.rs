@@ -33,8 +33,8 @@ pub(super) async fn run(builder: Builder, command: Command) -> Done {
 
 async fn answer(events: &Events, command: Command) -> Done {
     match command {
-        Command::List => show(queues(events.stats().await?), "no queues"),
-        Command::DeadLetters => show(dead_letters(events.dead_letters(LISTED).await?), "no dead letters"),
+        Command::List => show(&queues(events.stats().await?), "no queues"),
+        Command::DeadLetters => show(&dead_letters(events.dead_letters(LISTED).await?), "no dead letters"),
         Command::Redrive { id } => {
             if !events.redrive(&id).await? {
                 return Err("there is no such dead letter, or not any more".into());
@@ -78,12 +78,12 @@ fn table(heads: &[&str], rows: impl Iterator<Item = Vec<String>>) -> Vec<Vec<Str
 }
 
 /// Prints a table whose first row are heads; without other rows, what there is none of.
-fn show(table: Vec<Vec<String>>, nothing: &str) {
+fn show(table: &[Vec<String>], nothing: &str) {
     if table.len() < 2 {
         println!("{nothing}");
         return;
     }
-    for line in lines(&table) {
+    for line in lines(table) {
         println!("{line}");
     }
 }

@@ -110,9 +110,9 @@ async fn an_effect_happens_once_however_often_its_event_is_delivered() {
             note(&mut tx, 1).await;
         }
         if commits {
-            tx.commit().await?
+            tx.commit().await?;
         } else {
-            tx.rollback().await?
+            tx.rollback().await?;
         }
         Ok::<_, Error>(first)
     };
