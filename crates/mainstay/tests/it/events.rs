@@ -190,7 +190,8 @@ async fn on_redis_events_are_published_with_their_transaction_and_survive_a_rest
 async fn what_commits_while_redis_dies_is_handled_when_it_is_back() {
     let mut server = RedisServer::builder().aof_always().start().await;
     let place = Place::redis(&server, true);
-    let running = Running::start(place.builder(&[]), Router::new()).await;
+    // What dies with the answer of a server is due again after that time.
+    let running = Running::start(place.builder(&[("EVENTS_VISIBILITY", "1s")]), Router::new()).await;
     let (app, heard) = (&running.app, Heard::default());
     heard.subscribe(app.events(), "one").await;
     for number in 0..40 {
