@@ -218,6 +218,7 @@ fn only_what_the_process_can_really_change_is_changeable() {
         changeable,
         [
             "auth.jwt_expires_in",
+            "events.degraded_after",
             "health.interval",
             "health.timeout",
             "log.debug",
