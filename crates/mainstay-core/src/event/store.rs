@@ -29,7 +29,8 @@ pub struct Queue {
     /// What it takes.
     pub pattern: Pattern,
     /// The subscriber whose own it is, where each has one (broadcast). Such a queue has no use after its
-    /// subscriber: a store may retire it by itself when nobody has fetched from it for a day.
+    /// subscriber: a store may retire it by itself when nobody has fetched from it for a day, and, so that it does not
+    /// hold publishers up, when it is more than half full and nobody has for five minutes.
     pub instance: Option<Arc<str>>,
 }
 

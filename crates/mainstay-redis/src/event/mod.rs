@@ -179,7 +179,8 @@ impl Inner {
         for topic in self.topics().await? {
             let tidy = self.scripts.tidy.call(Class::Idem, &[&self.key(&topic, "s")]);
             let tidy = tidy.arg(millis(self.options.retention)).arg(self.options.max_retained);
-            removed += self.redis.call(tidy.arg(millis(pause))).await?.uint()?;
+            let tidy = tidy.arg(millis(pause)).arg(self.options.max_queue / 2);
+            removed += self.redis.call(tidy).await?.uint()?;
         }
         Ok(removed)
     }

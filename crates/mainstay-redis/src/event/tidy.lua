@@ -1,14 +1,18 @@
--- ARGV: retention in ms, most events that stay although every queue has finished them, pause in ms. One process tidies
+-- ARGV: retention in ms, most events that stay although every queue has finished them, pause in ms, from how many events
+-- on a queue is in the way. One process tidies
 -- at a time; a round does a bounded part. Returns how many entries were removed.
 if not redis.call('SET', STEM .. 'j', '', 'NX', 'PX', ARGV[3]) then
   return 0
 end
--- An instance's own queue that nobody has fetched from for a day, and consumers that hold nothing and ask no more.
-local deserted, silent = 24 * 3600 * 1000, 3600 * 1000
+-- An instance's own queue that nobody has fetched from for a day, or for five minutes if it will soon hold publishers up,
+-- and consumers that hold nothing and ask no more.
+local deserted, in_the_way, silent = 24 * 3600 * 1000, 300 * 1000, 3600 * 1000
 local floor = after(last_id())
 for _, queue in ipairs(redis.call('HKEYS', STEM .. 'q')) do
   local meta = redis.call('HMGET', of(queue, 'm'), 'own', 'fetched', 'cursor')
-  if meta[1] == '1' and NOW - tonumber(meta[2]) > deserted then
+  local alone = NOW - tonumber(meta[2])
+  local left = tonumber(redis.call('HGET', STEM .. 'n', queue) or 0)
+  if meta[1] == '1' and (alone > deserted or (alone > in_the_way and left > tonumber(ARGV[4]))) then
     redis.pcall('XGROUP', 'DESTROY', STREAM, queue)
     redis.call('HDEL', STEM .. 'q', queue)
     redis.call('HDEL', STEM .. 'n', queue)

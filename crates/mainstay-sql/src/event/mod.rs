@@ -27,7 +27,7 @@
 //!
 //! # Defaults
 //! See [`Options`]. Who waits for events of other processes looks every 250 ms. An instance's own queue that nobody
-//! fetched from for a day is removed.
+//! fetched from for a day is removed; one that is more than half full, after five minutes.
 //!
 //! # Metrics
 //! None of its own; the statements are labelled `events.*`.
@@ -66,6 +66,8 @@ const POLL: Duration = Duration::from_millis(250);
 const SEEN: i64 = 60_000_000;
 /// An instance's own queue that was not fetched from for so long is removed, in microseconds.
 const DESERTED: i64 = 24 * 3_600_000_000;
+/// The same for one that is more than half full and would soon hold publishers up.
+const IN_THE_WAY: i64 = 300_000_000;
 /// Pause between two looks for what nobody needs any more.
 const TIDY: Duration = Duration::from_secs(10);
 /// Most verbs that wait for the writer.

@@ -365,9 +365,10 @@ impl Ground<'_> {
 
     /// Removes what nobody needs any more, a bounded part of it.
     pub(super) async fn tidy(&mut self) -> Result<(), Refusal> {
-        let sql =
-            "SELECT id FROM mainstay_event_queues WHERE instance IS NOT NULL AND fetched_at < ? LIMIT 100";
-        let left = self.tx.query(sql).bind(self.now - super::DESERTED).label("events.tidy");
+        let sql = "SELECT id FROM mainstay_event_queues WHERE instance IS NOT NULL \
+                   AND (fetched_at < ? OR (fetched_at < ? AND unfinished > ?)) LIMIT 100";
+        let left = self.tx.query(sql).bind(self.now - super::DESERTED).bind(self.now - super::IN_THE_WAY);
+        let left = left.bind(whole(self.options.max_queue / 2)).label("events.tidy");
         for row in left.fetch_all().await? {
             self.remove(row.get("id")?).await?;
         }

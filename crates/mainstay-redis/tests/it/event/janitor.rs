@@ -79,6 +79,34 @@ async fn a_consumer_goes_only_when_it_holds_nothing_and_an_own_queue_when_nobody
 }
 
 #[tokio::test]
+async fn the_own_queue_of_who_was_killed_does_not_hold_publishers_up_for_long() {
+    let server = RedisServer::start().await;
+    let mut options = Options::default();
+    options.max_queue = 10;
+    let store = RedisEvents::new(connect(&server.url()).await, NAMESPACE, options);
+    let pattern = Pattern::new("user.*").unwrap();
+    let own = ["dead", "alive"].map(|name| Queue::own("a".into(), pattern.clone(), name.into()));
+    for queue in &own {
+        store.open(queue, Opening::NOW).await.unwrap();
+    }
+    publish(&store, 0..5).await;
+    let ago = |seconds: i64| (jiff::Timestamp::now().as_millisecond() - seconds * 1000).to_string();
+    let fetched = async |queue: &Queue, seconds: i64| {
+        let key = key(&format!("m:{queue}"));
+        server.command(&["HSET", &key, "fetched", &ago(seconds)]).await;
+    };
+    fetched(&own[0], 310).await;
+    fetched(&own[1], 290).await;
+    tidied(&store).await;
+    assert_eq!(store.stats().await.unwrap().len(), 2, "neither is in the way");
+    publish(&store, [5]).await;
+    tidied(&store).await;
+    let stats = store.stats().await.unwrap();
+    assert_eq!(stats.iter().map(|stats| &stats.queue).collect::<Vec<_>>(), [&own[1]]);
+    assert_eq!(stats[0].unfinished(), 6);
+}
+
+#[tokio::test]
 async fn what_no_pattern_takes_does_not_pile_up() {
     let server = RedisServer::start().await;
     let store = forgetful(&server).await;

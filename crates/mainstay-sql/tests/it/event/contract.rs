@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use jiff::Timestamp;
-use mainstay_core::event::Pattern;
-use mainstay_core::event::store::{Fetch, Published, Start, Store};
+use mainstay_core::event::store::{Fetch, Opening, Published, Start, Store};
+use mainstay_core::event::{Pattern, Queue};
 use mainstay_core::store::StoreError;
 use mainstay_core::time::Clock;
 use mainstay_sql::Database;
@@ -116,6 +116,31 @@ async fn what_every_queue_has_finished_is_removed_and_what_one_has_not_stays() {
     assert_eq!(count().await, 1, "the last stays, so that no position is given twice");
     let dead = store.history(&Pattern::new("user.*").unwrap(), Start::At(Timestamp::UNIX_EPOCH), 10).await;
     assert!(dead.unwrap().gap);
+}
+
+#[tokio::test]
+async fn the_own_queue_of_who_was_killed_does_not_hold_publishers_up_for_long() {
+    let directory = TempDir::new().unwrap();
+    let db = database(&directory).await;
+    let mut options = Options::default();
+    options.max_queue = 10;
+    let store = SqlEvents::new(&db, options, Clock::system());
+    let pattern = Pattern::new("user.*").unwrap();
+    let own = ["dead", "alive"].map(|name| Queue::own("a".into(), pattern.clone(), name.into()));
+    for (queue, seconds) in own.iter().zip([310, 290]) {
+        store.open(queue, Opening::NOW).await.unwrap();
+        let sql = "UPDATE mainstay_event_queues SET fetched_at = ? WHERE name = ?";
+        let then = Timestamp::now().as_microsecond() - seconds * 1_000_000;
+        db.query(sql).bind(then).bind(queue.to_string()).execute().await.unwrap();
+    }
+    publish(&store, 0..5).await;
+    store.tidy().await.unwrap();
+    assert_eq!(store.stats().await.unwrap().len(), 2, "neither is in the way");
+    publish(&store, [5]).await;
+    store.tidy().await.unwrap();
+    let stats = store.stats().await.unwrap();
+    assert_eq!(stats.iter().map(|stats| &stats.queue).collect::<Vec<_>>(), [&own[1]]);
+    assert_eq!(stats[0].unfinished(), 6);
 }
 
 #[tokio::test]
