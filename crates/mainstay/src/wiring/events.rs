@@ -179,7 +179,6 @@ impl Lent {
         let mut options = options(config);
         options.op_timeout = PATIENCE;
         if let Some(redis) = super::open_redis(config, &metrics).await? {
-            redis.ready(PATIENCE).await?;
             let events = Events::new(on_redis(config, &redis), options, &metrics, clock);
             return Ok(Self { events, storage: None, redis: Some(redis) });
         }
