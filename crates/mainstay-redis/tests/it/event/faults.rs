@@ -140,8 +140,11 @@ async fn after_a_failover_to_a_primary_whose_clock_is_behind_nothing_is_skipped(
         got.contains(&5)
     })
     .await;
-    let read = store.history(&queue.pattern, Start::Oldest, 100).await.unwrap().events;
-    assert!(read.len() >= 6, "{}", read.len());
+    eventually_async("all can be read", PATIENCE, async || {
+        let read = store.history(&queue.pattern, Start::Oldest, 100).await;
+        read.is_ok_and(|read| read.events.len() >= 6)
+    })
+    .await;
 }
 
 #[tokio::test]
