@@ -34,6 +34,7 @@
 //! None of its own: those of [`mainstay_core::event`] and of the connection.
 
 mod answers;
+mod batch;
 mod history;
 mod script;
 
@@ -52,6 +53,7 @@ use mainstay_core::task::TaskGroup;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::{Answer, CallError, Class, Command, Redis};
+use batch::{Batches, Question};
 use script::Scripts;
 
 #[doc(hidden)]
@@ -98,7 +100,38 @@ impl Default for Options {
 #[derive(Debug)]
 pub struct RedisEvents {
     inner: Arc<Inner>,
+    publishes: Batches<Publish>,
+    settlements: Batches<Settlement>,
     _tasks: TaskGroup,
+}
+
+/// Events that are published together, and how they are written.
+struct Publish(Vec<(Arc<Envelope>, String)>);
+
+impl Question for Publish {
+    /// The topic.
+    type Lane = Arc<str>;
+    type Answer = Published;
+
+    fn size(&self) -> usize {
+        self.0.iter().map(|(_, written)| 64 + written.len()).sum()
+    }
+}
+
+/// What a delivery came to.
+struct Settlement {
+    receipt: Receipt,
+    verdict: Verdict,
+}
+
+impl Question for Settlement {
+    type Lane = Queue;
+    type Answer = Standing;
+
+    fn size(&self) -> usize {
+        let cause = if let Verdict::Dead { cause } = &self.verdict { cause.len() } else { 0 };
+        64 + cause
+    }
 }
 
 struct Inner {
@@ -152,7 +185,19 @@ impl RedisEvents {
                 }
             }
         });
-        Self { inner, _tasks: tasks }
+        let (publisher, settler) = (Arc::clone(&inner), Arc::clone(&inner));
+        Self {
+            inner,
+            publishes: Batches::new(move |topic: Arc<str>, publishes| {
+                let inner = Arc::clone(&publisher);
+                async move { inner.publish(&topic, publishes).await }
+            }),
+            settlements: Batches::new(move |queue: Queue, settlements| {
+                let inner = Arc::clone(&settler);
+                async move { inner.settle(&queue, settlements).await }
+            }),
+            _tasks: tasks,
+        }
     }
 
     /// Removes a part of what nobody needs any more, also done every 5 s; says how many events that were.
@@ -201,20 +246,21 @@ impl Inner {
         Ok(())
     }
 
-    async fn publish(&self, events: &[Arc<Envelope>]) -> Result<Published, StoreError> {
-        let Some(first) = events.first() else { return Ok(Published::Accepted) };
-        let topic = first.kind.topic();
-        if events.iter().any(|event| event.kind.topic() != topic) {
-            return Err(StoreError::rejected("the events are of more than one topic"));
-        }
-        let mut publish = self.scripts.publish.call(Class::Idem, &[&self.key(topic, "s")]);
+    async fn publish(&self, topic: &str, publishes: Vec<Publish>) -> Result<Vec<Published>, StoreError> {
+        let room = publishes.iter().map(Question::size).sum();
+        let mut publish = self.scripts.publish.call_with_room(Class::Idem, &[&self.key(topic, "s")], room);
         publish = publish.arg(self.options.max_queue).arg(millis(self.options.dedup_window).max(1));
-        for event in events {
-            publish = publish.arg(event.kind.as_str()).arg(&event.id.uuid().as_bytes()[..]);
-            publish = publish.arg(event.subject.as_deref().unwrap_or_default()).arg(event.to_cloud_event());
+        for Publish(events) in publishes {
+            publish = publish.arg(events.len());
+            for (event, written) in events {
+                publish = publish.arg(event.kind.as_str()).arg(&event.id.uuid().as_bytes()[..]);
+                publish = publish.arg(event.subject.as_deref().unwrap_or_default()).arg(written);
+            }
         }
-        let accepted = self.redis.call(publish).await?.int()?;
-        Ok(if accepted == 1 { Published::Accepted } else { Published::Full })
+        let accepted = self.redis.call(publish).await?.into_list()?;
+        let published =
+            |accepted: Answer| Ok(if accepted.int()? == 1 { Published::Accepted } else { Published::Full });
+        accepted.into_iter().map(published).collect()
     }
 
     async fn open(&self, queue: &Queue, opening: Opening) -> Result<(), StoreError> {
@@ -269,7 +315,12 @@ impl Inner {
     }
 
     fn verb(&self, script: &crate::Script, class: Class, queue: &Queue) -> Command {
-        script.call(class, &[&self.key(queue.pattern.topic(), "s")]).arg(queue.to_string())
+        self.verb_with_room(script, class, queue, 0)
+    }
+
+    fn verb_with_room(&self, script: &crate::Script, class: Class, queue: &Queue, room: usize) -> Command {
+        let stream = self.key(queue.pattern.topic(), "s");
+        script.call_with_room(class, &[&stream], room).arg(queue.to_string())
     }
 
     /// Asks something that needs the queue to be open.
@@ -285,20 +336,22 @@ impl Inner {
         }
     }
 
-    async fn settle(
-        &self,
-        queue: &Queue,
-        receipt: Receipt,
-        verdict: Verdict,
-    ) -> Result<Standing, StoreError> {
-        let (id, token) = answers::written(receipt);
-        let settle = self.verb(&self.scripts.settle, Class::Once, queue).arg(id).arg(token);
-        let settle = match verdict {
-            Verdict::Done => settle.arg("done").arg(0_u32),
-            Verdict::Retry { after } => settle.arg("retry").arg(millis(after)),
-            Verdict::Dead { cause } => settle.arg("dead").arg(cause),
-        };
-        answers::standing(&self.ask(queue, settle.arg(self.options.max_dead)).await?)
+    async fn settle(&self, queue: &Queue, settlements: Vec<Settlement>) -> Result<Vec<Standing>, StoreError> {
+        let room = settlements.iter().map(Question::size).sum();
+        // Not sent again by itself when the answer is lost: the second would say that the receipts do not stand.
+        let mut settle = self.verb_with_room(&self.scripts.settle, Class::Once, queue, room);
+        settle = settle.arg(self.options.max_dead);
+        for Settlement { receipt, verdict } in settlements {
+            let (id, token) = answers::written(receipt);
+            settle = settle.arg(id).arg(token);
+            settle = match verdict {
+                Verdict::Done => settle.arg("done").arg(0_u32),
+                Verdict::Retry { after } => settle.arg("retry").arg(millis(after)),
+                Verdict::Dead { cause } => settle.arg("dead").arg(cause),
+            };
+        }
+        let standing = self.ask(queue, settle).await?.into_list()?;
+        standing.iter().map(answers::standing).collect()
     }
 
     async fn extend(
@@ -364,7 +417,13 @@ impl fmt::Debug for Inner {
 
 impl Store for RedisEvents {
     fn publish<'a>(&'a self, events: &'a [Arc<Envelope>]) -> Reply<'a, Result<Published, StoreError>> {
-        Reply::pending(self.inner.publish(events))
+        let Some(first) = events.first() else { return Reply::ready(Ok(Published::Accepted)) };
+        let topic = first.kind.topic();
+        if events.iter().any(|event| event.kind.topic() != topic) {
+            return Reply::ready(Err(StoreError::rejected("the events are of more than one topic")));
+        }
+        let written = events.iter().map(|event| (Arc::clone(event), event.to_cloud_event())).collect();
+        Reply::pending(self.publishes.ask(topic.into(), Publish(written)))
     }
 
     fn open<'a>(&'a self, queue: &'a Queue, opening: Opening) -> Reply<'a, Result<(), StoreError>> {
@@ -379,14 +438,13 @@ impl Store for RedisEvents {
         Reply::pending(self.inner.fetch(queue, want))
     }
 
-    /// Not sent again by itself when the answer is lost: the second answer would say that the receipt does not stand.
     fn settle<'a>(
         &'a self,
         queue: &'a Queue,
         receipt: Receipt,
         verdict: Verdict,
     ) -> Reply<'a, Result<Standing, StoreError>> {
-        Reply::pending(self.inner.settle(queue, receipt, verdict))
+        Reply::pending(self.settlements.ask(queue.clone(), Settlement { receipt, verdict }))
     }
 
     fn extend<'a>(

@@ -3,7 +3,7 @@
 --   q            queue -> pattern          n            queue -> events neither done nor dead
 --   m:<queue>    ordered, life, cursor, fetched, dropped
 --   p:<queue>    pending ids by the end of their receipt      d:<queue>  delayed ids by their time
---   h:<queue>    held id -> attempt:life, which is the receipt
+--   h:<queue>    held id -> attempt:life, which is the receipt, and attempt: alone while it is delayed
 --   x:<queue>    dead letters              xi:<queue>   event -> its dead letter
 -- and of an ordered queue, with ids written so that they sort:
 --   o:<queue>    subject -> the id whose turn it is           os:<queue> that id -> subject
@@ -80,6 +80,17 @@ local function field(fields, name)
   end
 end
 
+-- Where the parts of a long list begin and end: Lua cannot call with all of it.
+local function parts_of(list)
+  local first = -1999
+  return function()
+    first = first + 2000
+    if first <= #list then
+      return first, math.min(first + 1999, #list)
+    end
+  end
+end
+
 -- Wakes those who found nothing.
 local function ring()
   if redis.call('DEL', STEM .. 'w') == 1 then
@@ -106,13 +117,8 @@ local function mend(queue)
   end
 end
 
--- An event is neither pending nor delayed any more: the next of its subject may go.
-local function finish(queue, id)
-  redis.call('XACK', STREAM, queue, id)
-  redis.call('ZREM', of(queue, 'p'), id)
-  redis.call('ZREM', of(queue, 'd'), id)
-  redis.call('HDEL', of(queue, 'h'), id)
-  redis.call('HINCRBY', STEM .. 'n', queue, -1)
+-- The next of its subject may go.
+local function pass_on(queue, id)
   local subject = redis.call('HGET', of(queue, 'os'), id)
   if not subject then
     return
@@ -129,6 +135,23 @@ local function finish(queue, id)
     redis.call('HSET', of(queue, 'o'), subject, plain(text))
     redis.call('HSET', of(queue, 'os'), plain(text), subject)
     ring()
+  end
+end
+
+-- These events are neither pending nor delayed any more.
+local function finish(queue, ids)
+  if #ids == 0 then
+    return
+  end
+  redis.call('XACK', STREAM, queue, unpack(ids))
+  redis.call('ZREM', of(queue, 'p'), unpack(ids))
+  redis.call('ZREM', of(queue, 'd'), unpack(ids))
+  redis.call('HDEL', of(queue, 'h'), unpack(ids))
+  redis.call('HINCRBY', STEM .. 'n', queue, -#ids)
+  if redis.call('EXISTS', of(queue, 'os')) == 1 then
+    for _, id in ipairs(ids) do
+      pass_on(queue, id)
+    end
   end
 end
 

@@ -8,16 +8,17 @@ end
 local meta = redis.call('HMGET', of(queue, 'm'), 'ordered', 'life', 'cursor', 'fetched')
 local ordered, life, cursor = meta[1] == '1', meta[2], meta[3]
 local pending, delayed, held = of(queue, 'p'), of(queue, 'd'), of(queue, 'h')
-local answer, taken = {0}, 0
+local answer, receipts, ends = {0}, {}, {}
+local taken, until_then = 0, whole(NOW + visibility)
 
 local function deliver(id, attempt, fields)
-  redis.call('HSET', held, id, attempt .. ':' .. life)
-  redis.call('ZADD', pending, whole(NOW + visibility), id)
-  answer[#answer + 1] = id
-  answer[#answer + 1] = attempt
-  answer[#answer + 1] = life
-  answer[#answer + 1] = field(fields, 'event')
   taken = taken + 1
+  receipts[2 * taken - 1], receipts[2 * taken] = id, attempt .. ':' .. life
+  ends[2 * taken - 1], ends[2 * taken] = until_then, id
+  answer[4 * taken - 2] = id
+  answer[4 * taken - 1] = attempt
+  answer[4 * taken] = life
+  answer[4 * taken + 1] = field(fields, 'event')
 end
 
 local function entry(id)
@@ -39,7 +40,7 @@ table.sort(due, function(a, b)
   end
   return is_after(b[1], a[1])
 end)
-if redis.pcall('XPENDING', STREAM, queue).err then
+if (#due > 0 or ordered) and redis.pcall('XPENDING', STREAM, queue).err then
   mend(queue)
 end
 for _, one in ipairs(due) do
@@ -52,7 +53,7 @@ for _, one in ipairs(due) do
     redis.call('XCLAIM', STREAM, queue, consumer, 0, id, 'FORCE', 'JUSTID')
     deliver(id, tonumber(string.match(redis.call('HGET', held, id), '^%d+')) + 1, fields)
   else
-    finish(queue, id)
+    finish(queue, {id})
   end
 end
 
@@ -66,12 +67,21 @@ if ordered and taken < credits then
       redis.call('XCLAIM', STREAM, queue, consumer, 0, id, 'FORCE', 'JUSTID')
       deliver(id, 1, fields)
     else
-      finish(queue, id)
+      finish(queue, {id})
     end
   end
 end
 
 -- What is new.
+local function next_chunk(most)
+  local read = redis.pcall('XREADGROUP', 'GROUP', queue, consumer, 'COUNT', most, 'STREAMS', STREAM, '>')
+  if read and read.err then
+    mend(queue)
+    return redis.call('XREADGROUP', 'GROUP', queue, consumer, 'COUNT', most, 'STREAMS', STREAM, '>')
+  end
+  return read
+end
+
 local budget, more = 500, false
 while taken < credits do
   if ordered and redis.call('ZCARD', of(queue, 'w')) >= 1000 then
@@ -81,17 +91,22 @@ while taken < credits do
     more = true
     break
   end
-  local read = redis.call('XREADGROUP', 'GROUP', queue, consumer, 'COUNT', math.min(credits - taken, 100), 'STREAMS', STREAM, '>')
+  local read = next_chunk(math.min(credits - taken, 100))
   if not read then
     break
   end
-  for _, new in ipairs(read[1][2]) do
+  local ids = {}
+  for number, new in ipairs(read[1][2]) do
+    ids[number] = new[1]
+  end
+  local before = redis.call('HMGET', held, unpack(ids))
+  for number, new in ipairs(read[1][2]) do
     local id, fields = new[1], new[2]
     budget, cursor = budget - 1, id
     local subject = ordered and field(fields, 'subject')
     if not takes(queue, pattern, fields) then
       redis.call('XACK', STREAM, queue, id)
-    elseif redis.call('HEXISTS', held, id) == 1 then
+    elseif before[number] then
       -- It is held: the queue was rewound.
     elseif not subject then
       deliver(id, 1, fields)
@@ -107,6 +122,10 @@ while taken < credits do
       end
     end
   end
+end
+if taken > 0 then
+  redis.call('HSET', held, unpack(receipts))
+  redis.call('ZADD', pending, unpack(ends))
 end
 if cursor ~= meta[3] then
   redis.call('HSET', of(queue, 'm'), 'cursor', cursor)

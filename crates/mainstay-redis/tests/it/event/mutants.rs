@@ -29,21 +29,24 @@ macro_rules! bugs {
     };
 }
 
-const BUGS: [Bug; 18] = bugs! {
-    publish: "no ids are remembered", "redis.call('SADD', young, ARGV[at + 1])" => "";
-    publish: "one generation of ids", " and redis.call('SISMEMBER', old, id) == 0" => "";
-    publish: "what a full queue refuses is there all the same", "return 0\n" => "local full = true\n";
-    publish: "nobody is woken", "ring()\nend\nreturn 1" => "end\nreturn 1";
+const BUGS: [Bug; 21] = bugs! {
+    publish: "no ids are remembered", "redis.call('HSET', young, unpack(fresh, first, last))" => "";
+    publish: "one generation of ids", "{young, old}" => "{young}";
+    publish: "what a full queue refuses is there all the same", "      return 0\n" => "";
+    publish: "what a full queue refuses is never taken again", "  local new, more = {}, {}" => "  local new, more = {}, {}\n  fresh[1], fresh[2] = ARGV[from + 1], ''";
+    publish: "nobody is woken", "  ring()\nend\nreturn answer" => "end\nreturn answer";
+    publish: "what is full for one is full for none", "    left[queue] = (left[queue] or 0) + count\n" => "";
     open: "a queue begins with what is old", "if from == '$' or" => "if from == '$' then from = '0-0' elseif";
     open: "a queue keeps the order it was asked for last", "and 1 or 0" => "and 1 or 1";
-    take: "an event is done when it is delivered", "redis.call('ZADD', pending," => "redis.call('XACK', STREAM, queue, id) redis.call('ZADD', 'x' .. pending,";
+    take: "an event is done when it is delivered", "redis.call('ZADD', pending, unpack(ends))" => "redis.call('XACK', STREAM, queue, unpack(ends))";
     take: "an attempt is not counted", "'^%d+')) + 1" => "'^%d+')) + 0";
     take: "what lapsed stays where it is", "ipairs({pending, delayed}) do\n  local found" => "ipairs({delayed}) do\n  local found";
     take: "order ends with a delivery", "redis.call('HSET', of(queue, 'o'), subject, id)" => "";
     take: "what was destroyed begins at the end", "mend(queue)" => "redis.call('XGROUP', 'CREATE', STREAM, queue, '$')";
-    settle: "a receipt is not looked at", "redis.call('HGET', of(queue, 'h'), id) ~= ARGV[3] or" => "";
-    settle: "a retry comes at once", "NOW + tonumber(ARGV[5])" => "NOW";
-    settle: "a dead letter stays pending", "finish(queue, id)\nreturn 1" => "if verdict ~= 'dead' then finish(queue, id) end\nreturn 1";
+    settle: "a receipt is not looked at", "standing[id] ~= receipt" => "not standing[id]";
+    settle: "a retry comes at once", "NOW + tonumber(after)" => "NOW";
+    settle: "what is delayed can be settled", "redis.call('HSET', of(queue, 'h'), id, string.match(receipt, '^%d+:'))" => "";
+    settle: "a dead letter stays pending", "      end\n      ended[#ended + 1] = id" => "      else ended[#ended + 1] = id end";
     extend: "a sign of life is not heard", "redis.call('ZADD', of(queue, 'p')," => "local _ = ((";
     redrive: "a dead letter is redriven twice", "redis.call('HDEL', of(queue, 'xi'), event)" => "redis.call('XADD', of(queue, 'x'), letter == '' and '' or '*', unpack(found[2])) redis.call('HSET', of(queue, 'xi'), event, redis.call('XREVRANGE', of(queue, 'x'), '+', '-', 'COUNT', 1)[1][1])";
     redrive: "a dead letter is redriven for all", ", 'q', queue}" => "}";

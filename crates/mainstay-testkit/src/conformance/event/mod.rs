@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
+use futures_util::future::join_all;
 use mainstay_core::codec::Codec;
 use mainstay_core::event::store::{
     Delivery, Fetch, Opening, Published, QueueStats, Receipt, Standing, Store, Verdict,
@@ -62,7 +63,8 @@ fn plain() -> Suite<Backend> {
         .case("consumers of a queue share its events", sharing)
         .case("a fetch delivers no more than its credits", credits)
         .case("publishing again under the same id is publishing once", dedup)
-        .case("a full queue refuses the whole publish for every queue, until there is room", back_pressure);
+        .case("a full queue refuses the whole publish for every queue, until there is room", back_pressure)
+        .case("however many publish at once, a queue takes no more than it has room for", many_at_once);
     let suite = suite
         .case("a receipt that was settled does not stand any more", settled)
         .case("a receipt does not stand any more once its event was delivered again", stale)
@@ -281,6 +283,30 @@ async fn back_pressure(on: Backend) {
     assert_eq!(on.store.publish(&last).await, Ok(Published::Accepted));
     assert_eq!(on.counts(&full).await, [on.capacity, 0, 0, 0]);
     assert_eq!(on.deliveries(&roomy).await, [(102, 1)]);
+}
+
+async fn many_at_once(on: Backend) {
+    let (full, roomy) = (on.open("a", "user.*").await, on.open("b", "user.deleted").await);
+    let publishers = (0..4 * on.capacity as u64).map(|number| {
+        let store = &on.store;
+        let kind = if number % 2 == 0 { "user.created" } else { "user.deleted" };
+        async move { (number, store.publish(&[event(kind, number)]).await) }
+    });
+    let mut accepted = Vec::new();
+    for (number, published) in join_all(publishers).await {
+        match published.unwrap() {
+            Published::Accepted => accepted.push(number),
+            Published::Full => {}
+        }
+    }
+    assert_eq!(accepted.len(), on.capacity, "as many as there was room for");
+    let numbers = |mut deliveries: Vec<(u64, u32)>| {
+        deliveries.sort_unstable();
+        deliveries.into_iter().map(|(number, _)| number).collect::<Vec<_>>()
+    };
+    assert_eq!(numbers(on.deliveries(&full).await), accepted);
+    accepted.retain(|number| number % 2 == 1);
+    assert_eq!(numbers(on.deliveries(&roomy).await), accepted);
 }
 
 async fn settled(on: Backend) {
