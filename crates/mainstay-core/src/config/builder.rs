@@ -45,6 +45,34 @@ impl Builder {
         self
     }
 
+    /// Adds one of several sections of a type: `[pipelines.billing]` for `NAME` `pipelines` and the name `billing`, and
+    /// for the field `attempts` with the variable `PIPELINE_*_ATTEMPTS` the variable `PIPELINE_BILLING_ATTEMPTS`.
+    ///
+    /// ```
+    /// # use mainstay_core::config::{Config, Field, Kind, Section};
+    /// #[derive(Debug, serde::Serialize, serde::Deserialize)]
+    /// struct Mailbox {
+    ///     size: u32,
+    /// }
+    ///
+    /// impl Section for Mailbox {
+    ///     const NAME: &'static str = "mailboxes";
+    ///     const FIELDS: &'static [Field] =
+    ///         &[Field::new("size", Kind::Integer { min: 1, max: 1000 }, "Letters").env(&["MAILBOX_*_SIZE"]).default("10")];
+    /// }
+    ///
+    /// let config = Config::builder().named_section::<Mailbox>("in").named_section::<Mailbox>("out");
+    /// let config = config.no_files().env_vars([("MAILBOX_OUT_SIZE", "20")]).load()?;
+    /// assert_eq!(config.get_named::<Mailbox>("in").size, 10);
+    /// assert_eq!(config.get_named::<Mailbox>("out").size, 20);
+    /// # Ok::<(), mainstay_core::config::Problems>(())
+    /// ```
+    #[must_use]
+    pub fn named_section<S: Section>(mut self, name: &str) -> Self {
+        self.sections.push(SectionDef::named::<S>(name));
+        self
+    }
+
     /// Replaces the default at `path`, for a service with a default of its own such as its name.
     #[must_use]
     pub fn default_value(mut self, path: impl Into<String>, value: impl Into<Value>) -> Self {

@@ -71,7 +71,7 @@ impl Config {
     pub fn to_json(&self) -> Value {
         let mut sections = Map::new();
         for entry in self.entries() {
-            let Some((section, key)) = entry.path.split_once('.') else { continue };
+            let Some((section, key)) = entry.path.rsplit_once('.') else { continue };
             let shown = json!({ "value": entry.value, "origin": entry.origin.to_string() });
             sections.entry(section).or_insert_with(|| json!({}))[key] = shown;
         }

@@ -32,9 +32,21 @@ pub(super) fn parse(
     if !errors.is_empty() {
         return;
     }
-    for (section, content) in document.get_ref() {
-        let place = at(section.span());
-        let section = section.get_ref().as_ref();
+    let sections = document.get_ref().iter().flat_map(|(key, content)| {
+        let name = key.get_ref().as_ref();
+        let several = schema.sections.iter().any(|known| belongs_to(known.name, name));
+        match content.get_ref() {
+            DeValue::Table(named) if several => {
+                let inner =
+                    named.iter().map(|(key, content)| (key, format!("{name}.{}", key.get_ref()), content));
+                inner.collect()
+            }
+            _ => vec![(key, name.to_owned(), content)],
+        }
+    });
+    for (key, section, content) in sections {
+        let place = at(key.span());
+        let section = section.as_str();
         let DeValue::Table(settings) = content.get_ref() else {
             report.add(format!("{place} {section}"), None, not_a_section(schema, section));
             continue;
@@ -70,6 +82,11 @@ pub(super) fn parse(
             put(layer, Raw { path: &path, value: &value, origin, typed }, schema, report);
         }
     }
+}
+
+/// Whether a section is one of several: `pipelines.billing` of `pipelines`.
+fn belongs_to(section: &str, group: &str) -> bool {
+    section.strip_prefix(group).is_some_and(|rest| rest.starts_with('.'))
 }
 
 fn not_a_section(schema: &Schema, key: &str) -> String {

@@ -49,7 +49,7 @@ mod sources;
 mod suggest;
 mod watch;
 
-use std::any::{TypeId, type_name};
+use std::any::type_name;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -75,7 +75,7 @@ use layer::{Layers, Raw, put};
 use problem::{Report, one_line};
 use reload::State;
 use schema::{Schema, Tree};
-use section::Erased;
+use section::{Erased, SectionId, id_of, id_of_named};
 use sources::{Reading, Sources};
 
 /// The configuration in force. Cheap to clone; all clones are the same one.
@@ -103,7 +103,7 @@ struct Shared {
     sources: Sources,
     current: ArcSwap<Tree>,
     state: Mutex<State>,
-    watchers: HashMap<TypeId, tokio::sync::watch::Sender<Erased>>,
+    watchers: HashMap<SectionId, tokio::sync::watch::Sender<Erased>>,
     reload_status: ArcSwap<ReloadStatus>,
 }
 
@@ -137,7 +137,7 @@ impl Config {
         let state = State { layers, fingerprint: reading.fingerprint(), present: reading.present() };
         let sender = |def: &section::SectionDef| {
             let section = tree.sections.get(&def.id)?;
-            Some((def.id, tokio::sync::watch::Sender::new(Arc::clone(section))))
+            Some((def.id.clone(), tokio::sync::watch::Sender::new(Arc::clone(section))))
         };
         let watchers = schema.sections.iter().filter_map(sender).collect();
         Self {
@@ -161,6 +161,15 @@ impl Config {
         self.snapshot().get()
     }
 
+    /// One of several sections of a type as it is now; see [`Builder::named_section`].
+    ///
+    /// # Panics
+    /// If there is none of this name.
+    #[must_use]
+    pub fn get_named<S: Section>(&self, name: &str) -> Arc<S> {
+        self.watch_named(name).current()
+    }
+
     /// All sections as they are now, for code that needs several that fit together.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
@@ -179,7 +188,20 @@ impl Config {
     /// If `S` is not part of this configuration, as [`Config::get`].
     #[must_use]
     pub fn watch<S: Section>(&self) -> Watch<S> {
-        let sender = self.shared.watchers.get(&TypeId::of::<S>());
+        self.watch_id(&id_of::<S>())
+    }
+
+    /// Follows one of several sections of a type; see [`Builder::named_section`].
+    ///
+    /// # Panics
+    /// If there is none of this name.
+    #[must_use]
+    pub fn watch_named<S: Section>(&self, name: &str) -> Watch<S> {
+        self.watch_id(&id_of_named::<S>(name))
+    }
+
+    fn watch_id<S: Section>(&self, id: &SectionId) -> Watch<S> {
+        let sender = self.shared.watchers.get(id);
         Watch::new(sender.unwrap_or_else(|| not_registered::<S>()).subscribe())
     }
 
@@ -281,7 +303,7 @@ impl Snapshot {
     /// As [`Config::get`].
     #[must_use]
     pub fn get<S: Section>(&self) -> Arc<S> {
-        let section = self.tree.sections.get(&TypeId::of::<S>());
+        let section = self.tree.sections.get(&id_of::<S>());
         watch::typed(Arc::clone(section.unwrap_or_else(|| not_registered::<S>())))
     }
 

@@ -1,12 +1,11 @@
 //! All sections of one configuration, and the tree of values that fits them.
 
-use std::any::TypeId;
 use std::collections::{BTreeMap, HashMap};
 
 use super::field::Field;
 use super::layer::Layer;
 use super::problem::{Problems, Report};
-use super::section::{Checks, Erased, SectionDef};
+use super::section::{Checks, Erased, SectionDef, SectionId};
 use super::suggest::nearest;
 
 /// The tables of all sections.
@@ -80,7 +79,7 @@ impl Schema {
             let Some(section) = kept.or_else(|| def.build(&merged, &mut report)) else { continue };
             let mut checks = Checks { section: def.name, schema: self, merged: &merged, report: &mut report };
             def.validate(&section, &mut checks);
-            sections.insert(def.id, section);
+            sections.insert(def.id.clone(), section);
         }
         report.into_result()?;
         let changed = |tree: &Tree| self.fields.keys().any(|path| !same_value(path, &merged, &tree.merged));
@@ -93,7 +92,7 @@ impl Schema {
 pub(super) struct Tree {
     pub(super) version: u64,
     pub(super) merged: Layer,
-    pub(super) sections: HashMap<TypeId, Erased>,
+    pub(super) sections: HashMap<SectionId, Erased>,
 }
 
 fn same_values(def: &SectionDef, a: &Layer, b: &Layer) -> bool {

@@ -185,13 +185,26 @@ impl Checks<'_> {
 /// A section whose type is known only to its own functions.
 pub(super) type Erased = Arc<dyn Any + Send + Sync>;
 
+/// Which section: its type, and its path, by which those of one type are told apart.
+pub(super) type SectionId = (TypeId, String);
+
+/// The id of the one section of a type.
+pub(super) fn id_of<S: Section>() -> SectionId {
+    (TypeId::of::<S>(), S::NAME.to_owned())
+}
+
+/// The id of one of several sections of a type.
+pub(super) fn id_of_named<S: Section>(name: &str) -> SectionId {
+    (TypeId::of::<S>(), format!("{}.{name}", S::NAME))
+}
+
 /// How to handle a section without naming its type.
 #[derive(Clone)]
 pub(super) struct SectionDef {
     pub(super) name: &'static str,
     pub(super) fields: &'static [Field],
-    pub(super) id: TypeId,
-    build: fn(&Layer) -> Result<Erased, serde_json::Error>,
+    pub(super) id: SectionId,
+    build: fn(&str, &Layer) -> Result<Erased, serde_json::Error>,
     validate: fn(&Erased, &mut Checks<'_>),
 }
 
@@ -200,9 +213,26 @@ impl SectionDef {
         Self {
             name: S::NAME,
             fields: S::FIELDS,
-            id: TypeId::of::<S>(),
+            id: id_of::<S>(),
             build: build::<S>,
             validate: validate::<S>,
+        }
+    }
+
+    /// One of several sections of a type: `[section.name]`. A `*` in the name of a variable stands for its own.
+    pub(super) fn named<S: Section>(name: &str) -> Self {
+        let id = id_of_named::<S>(name);
+        let own = name.to_ascii_uppercase().replace(|letter: char| !letter.is_ascii_alphanumeric(), "_");
+        let field = |field: &Field| {
+            let env = field.env.iter().map(|variable| for_ever(variable.replace('*', &own)));
+            let mut field = *field;
+            field.env = Vec::leak(env.collect());
+            field
+        };
+        Self {
+            name: for_ever(id.1.clone()),
+            fields: Vec::leak(S::FIELDS.iter().map(field).collect()),
+            ..Self { id, ..Self::of::<S>() }
         }
     }
 
@@ -214,7 +244,7 @@ impl SectionDef {
             let why = if secrets { "see config::disagreements".to_owned() } else { error.to_string() };
             report.add(self.name, None, format!("the values do not fit the type: {why}"));
         };
-        (self.build)(merged).map_err(refused).ok()
+        (self.build)(self.name, merged).map_err(refused).ok()
     }
 
     pub(super) fn validate(&self, section: &Erased, checks: &mut Checks<'_>) {
@@ -222,9 +252,14 @@ impl SectionDef {
     }
 }
 
-fn build<S: Section>(merged: &Layer) -> Result<Erased, serde_json::Error> {
+/// Names are `'static`, as those that are written in the program. A service names few, when it starts.
+fn for_ever(name: String) -> &'static str {
+    String::leak(name)
+}
+
+fn build<S: Section>(name: &str, merged: &Layer) -> Result<Erased, serde_json::Error> {
     let values = S::FIELDS.iter().filter_map(|field| {
-        let setting = merged.get(&format!("{}.{}", S::NAME, field.name))?;
+        let setting = merged.get(&format!("{name}.{}", field.name))?;
         Some((field.name, &setting.value))
     });
     let section = S::deserialize(MapDeserializer::<_, serde_json::Error>::new(values))?;

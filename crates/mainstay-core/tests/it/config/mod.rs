@@ -3,6 +3,7 @@
 // clippy's own exception for tests does not reach their helper functions.
 
 mod layers;
+mod named;
 mod problems;
 mod properties;
 mod reload;
