@@ -3,10 +3,11 @@
 //!
 //! Level 0 (imported by anyone): [`backoff`], [`codec`], [`key`], [`metrics`], [`secret`], [`store`],
 //! [`task`], [`telemetry`], [`time`].
-//! Level 1 (never import each other): [`cache`], [`config`], [`container`], [`event`], [`health`],
+//! Level 1 (never import each other): [`breaker`], [`cache`], [`config`], [`container`], [`event`], [`health`],
 //! [`lifecycle`], [`lock`], [`rate_limit`].
 
 pub mod backoff;
+pub mod breaker;
 pub mod cache;
 pub mod codec;
 pub mod config;

@@ -2,6 +2,7 @@
 //! room it proves; a new room gets a new module here. `log` is shared by them.
 #![allow(missing_docs, clippy::unwrap_used)]
 
+mod breaker;
 mod cache;
 mod config;
 mod container;

@@ -1,0 +1,247 @@
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use jiff::Timestamp;
+use rand::RngExt;
+
+use super::error::{Open, PolicyError};
+use super::gate::{Admission, Gate, Outcome, Refusal, Ticket, Turn};
+use super::instruments::Instruments;
+use super::permit::{Held, Permit};
+use super::policy::Policy;
+use super::snapshot::Snapshot;
+use super::{Change, Mode, State};
+use crate::metrics::Metrics;
+use crate::time::Clock;
+
+/// Longest name of a breaker, in bytes.
+pub const MAX_NAME: usize = 64;
+
+/// Stands between callers and one dependency. Cheap to clone; clones are the same breaker.
+///
+/// One per instance and dependency (or shard of one): sharing a breaker's state between processes would let one
+/// of them that is cut off cut off all.
+#[derive(Debug, Clone)]
+pub struct Breaker {
+    shared: Arc<Shared>,
+}
+
+pub(super) struct Shared {
+    name: Arc<str>,
+    gate: Gate,
+    clock: Clock,
+    instruments: Instruments,
+    told: Mutex<Told>,
+}
+
+/// What the changes so far left behind.
+#[derive(Default)]
+struct Told {
+    listeners: Vec<Listener>,
+    last_opening: Option<(Timestamp, String)>,
+}
+
+type Listener = Arc<dyn Fn(&Change) + Send + Sync>;
+
+impl Breaker {
+    /// A closed breaker.
+    ///
+    /// # Errors
+    /// If `name` is not 1 to 64 of `[a-z0-9._-]`, or [`Policy::check`] finds fault.
+    pub fn new(name: &str, policy: Policy, metrics: &Metrics, clock: Clock) -> Result<Self, PolicyError> {
+        policy.check()?;
+        let letter = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"._-".contains(&b);
+        if !(1..=MAX_NAME).contains(&name.len()) || !name.bytes().all(letter) {
+            return Err(PolicyError { field: "name", reason: "must be 1 to 64 of [a-z0-9._-]" });
+        }
+        let jitter = || rand::rng().random_range(0.8..=1.2);
+        let shared = Shared {
+            name: name.into(),
+            gate: Gate::new(policy, clock.now(), jitter),
+            clock,
+            instruments: Instruments::new(name, metrics),
+            told: Mutex::default(),
+        };
+        Ok(Self { shared: Arc::new(shared) })
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.shared.name
+    }
+
+    /// Asks to make a call now. Never waits; takes no lock while closed, nor to refuse.
+    ///
+    /// # Errors
+    /// [`Open`], with the time after which it is worth asking again.
+    #[inline]
+    pub fn try_acquire(&self) -> Result<Permit<'_>, Open> {
+        let ticket = self.shared.admit()?;
+        Ok(Permit::new(Held::Borrowed(&self.shared), ticket))
+    }
+
+    /// As [`Breaker::try_acquire`], for a permit that outlives this handle. Costs two updates of a shared counter
+    /// more.
+    ///
+    /// # Errors
+    /// As [`Breaker::try_acquire`].
+    pub fn try_acquire_owned(&self) -> Result<Permit<'static>, Open> {
+        let ticket = self.shared.admit()?;
+        Ok(Permit::new(Held::Owned(self.shared.clone()), ticket))
+    }
+
+    /// What it does with calls. Takes no lock.
+    #[must_use]
+    pub fn state(&self) -> State {
+        self.shared.gate.state()
+    }
+
+    /// Who decides. Takes no lock.
+    #[must_use]
+    pub fn mode(&self) -> Mode {
+        self.shared.gate.mode()
+    }
+
+    /// Chooses who decides. From [`Mode::ForcedOpen`] or [`Mode::Disabled`] back to the others it begins closed,
+    /// with an empty window; between [`Mode::Automatic`] and [`Mode::Observe`] nothing is lost.
+    pub fn force(&self, mode: Mode) {
+        let turn = self.shared.gate.force(mode, &self.shared.clock);
+        self.shared.tell(turn);
+    }
+
+    /// Closes it, with an empty window. Does nothing while it is forced open or disabled.
+    pub fn reset(&self) {
+        let turn = self.shared.gate.reset(&self.shared.clock);
+        self.shared.tell(turn);
+    }
+
+    /// The policy it works by.
+    #[must_use]
+    pub fn policy(&self) -> Policy {
+        self.shared.gate.policy()
+    }
+
+    /// Goes on by another policy. Permits stay good, and the window keeps its calls as far as the new one holds
+    /// them (a window that becomes one of time takes them for calls of now). The window is judged by the new policy
+    /// with the next outcome.
+    ///
+    /// # Errors
+    /// [`Policy::check`] finds fault; then nothing changes.
+    pub fn configure(&self, policy: Policy) -> Result<(), PolicyError> {
+        policy.check()?;
+        let (turn, lost) = self.shared.gate.configure(policy, &self.shared.clock);
+        self.shared.tell_lost(lost);
+        self.shared.tell(turn);
+        Ok(())
+    }
+
+    /// How it stands.
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot {
+        let standing = self.shared.gate.standing(&self.shared.clock);
+        let last_opening = self.shared.told().last_opening.clone();
+        let (opened_at, last_opening) = last_opening.unzip();
+        Snapshot {
+            name: self.shared.name.clone(),
+            state: standing.state,
+            mode: standing.mode,
+            calls: standing.tally.calls,
+            failures: standing.tally.failures,
+            slow: standing.tally.slow,
+            failure_rate: standing.tally.failure_rate(),
+            slow_rate: standing.tally.slow_rate(),
+            not_permitted: self.shared.instruments.not_permitted.get(),
+            opened_at,
+            last_opening,
+            retry_after: standing.retry_after,
+        }
+    }
+
+    /// Calls `listener` after each change of state or mode, on the thread that caused it: it must not block. It
+    /// may use the breaker. A panic in it is logged.
+    pub fn on_change(&self, listener: impl Fn(&Change) + Send + Sync + 'static) {
+        self.shared.told().listeners.push(Arc::new(listener));
+    }
+}
+
+impl Shared {
+    #[inline]
+    fn admit(&self) -> Result<Ticket, Open> {
+        let admission = self.gate.admit(&self.clock);
+        if let Admission { ticket: Ok(ticket), shadow: false, lost: 0, turn: None } = admission {
+            return Ok(ticket);
+        }
+        self.admitted(admission)
+    }
+
+    #[cold]
+    fn admitted(&self, admission: Admission) -> Result<Ticket, Open> {
+        if admission.shadow || admission.ticket.is_err() {
+            self.instruments.not_permitted.increment(1);
+        }
+        self.tell_lost(admission.lost);
+        self.tell(admission.turn);
+        admission.ticket.map_err(|Refusal { state, retry_after }| Open {
+            name: self.name.clone(),
+            state,
+            retry_after,
+        })
+    }
+
+    #[inline]
+    pub(super) fn end(&self, ticket: &Ticket, outcome: Outcome) {
+        let record = self.gate.record(ticket, outcome, &self.clock);
+        if ticket.is_tracked() {
+            self.instruments.ended(outcome, &record);
+        }
+        if record.lost > 0 || record.turn.is_some() {
+            self.tell_lost(record.lost);
+            self.tell(record.turn);
+        }
+    }
+
+    fn told(&self) -> std::sync::MutexGuard<'_, Told> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn tell_lost(&self, probes: u32) {
+        if probes > 0 {
+            self.instruments.lost(&self.name, probes);
+        }
+    }
+
+    /// Not under the gate's lock: a listener may use the breaker.
+    #[cold]
+    fn tell(&self, turn: Option<Turn>) {
+        let Some(Turn { from, to, mode, generation, reason }) = turn else { return };
+        let at = self.clock.wall();
+        let change = Change { name: self.name.clone(), from, to, mode, generation, reason, at };
+        let listeners = {
+            let mut told = self.told();
+            if to == State::Open && from != to {
+                told.last_opening = Some((at, reason.to_string()));
+            }
+            // Whoever is last shows what is last.
+            self.instruments.show(self.gate.state());
+            told.listeners.clone()
+        };
+        self.instruments.changed(&change);
+        for listener in listeners {
+            if catch_unwind(AssertUnwindSafe(|| listener(&change))).is_err() {
+                tracing::error!(breaker = &*self.name, "a listener of changes panicked");
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Breaker")
+            .field("name", &self.name)
+            .field("state", &self.gate.state())
+            .field("mode", &self.gate.mode())
+            .finish_non_exhaustive()
+    }
+}
