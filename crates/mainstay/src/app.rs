@@ -1,6 +1,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use mainstay_core::breaker::{Breaker, Breakers};
 use mainstay_core::cache::Cache;
 use mainstay_core::config::Config;
 use mainstay_core::container::Container;
@@ -33,6 +34,7 @@ pub(crate) struct Parts {
     pub(crate) lifecycle: Lifecycle,
     pub(crate) storage: Option<Storage>,
     pub(crate) primitives: Primitives,
+    pub(crate) breakers: Breakers,
     pub(crate) info: Info,
 }
 
@@ -100,6 +102,22 @@ impl Mainstay {
     #[must_use]
     pub fn client_rate_limit(&self) -> RateLimitLayer {
         self.0.primitives.client_limit.clone()
+    }
+
+    /// The circuit breakers of this instance.
+    #[must_use]
+    pub fn breakers(&self) -> &Breakers {
+        &self.0.breakers
+    }
+
+    /// The circuit breaker of this name: the one that [`Builder::breaker`] declared, or else one with the default
+    /// policy, made when it is first asked for.
+    ///
+    /// # Panics
+    /// If the name is not 1 to 64 of `[a-z0-9._-]`.
+    #[must_use]
+    pub fn breaker(&self, name: &'static str) -> Breaker {
+        self.0.breakers.named(name)
     }
 
     /// The event bus.

@@ -1,15 +1,17 @@
 use std::fmt;
 use std::sync::Arc;
 
+use mainstay_core::breaker::{self, Breakers};
 use mainstay_core::config::{self, Config, Section};
 use mainstay_core::container;
 use mainstay_core::health::Health;
 use mainstay_core::metrics::Metrics;
 use mainstay_core::task::TaskGroup;
+use mainstay_core::time::Clock;
 use mainstay_sql::{Applied, Migrations};
 
 use crate::app::Parts;
-use crate::wiring::{Lent, Primitives, Storage, Traces};
+use crate::wiring::{Declared, Lent, Primitives, Storage, Traces};
 use crate::{Mainstay, StartError, wiring};
 
 type Provide = Box<dyn FnOnce(&mut container::Builder) + Send>;
@@ -22,13 +24,14 @@ pub struct Builder {
     version: &'static str,
     config: config::Builder,
     migrations: Option<Migrations>,
+    declared: Declared,
     provide: Vec<Provide>,
 }
 
 impl Builder {
     pub(crate) fn new(name: &'static str, version: &'static str) -> Self {
         let config = wiring::section(Config::builder()).default_value("identity.service_name", name);
-        Self { name, version, config, migrations: None, provide: Vec::new() }
+        Self { name, version, config, migrations: None, declared: Declared::default(), provide: Vec::new() }
     }
 
     pub(crate) fn name(&self) -> &'static str {
@@ -68,8 +71,18 @@ impl Builder {
         self
     }
 
+    /// Declares a circuit breaker, with this policy unless `[breakers.<name>]` or `BREAKER_<NAME>_*` say otherwise:
+    /// these may change while the service runs. A breaker that is not declared has the default policy and no settings.
+    ///
+    /// The name is 1 to 64 of `[a-z0-9._-]`; a policy or name that cannot be right is a problem of the configuration.
+    #[must_use]
+    pub fn breaker(mut self, name: &'static str, policy: &breaker::Policy) -> Self {
+        self.config = self.declared.breaker(self.config, name, policy);
+        self
+    }
+
     /// Adds the service's constructors to the container. `Config`, `Metrics`, `Health`, `Cache`, `Locks`,
-    /// `RateLimiter`, `Events`, `EventStreams` and (with [`Builder::database`]) `Database` are there already. Tests put their doubles in with
+    /// `RateLimiter`, `Events`, `EventStreams`, `Breakers` and (with [`Builder::database`]) `Database` are there already. Tests put their doubles in with
     /// [`override_with`](container::Builder::override_with) in a later call.
     #[must_use]
     pub fn provide(mut self, bindings: impl FnOnce(&mut container::Builder) + Send + 'static) -> Self {
@@ -113,6 +126,8 @@ impl Builder {
         };
         let health_settings = config.get::<config::Health>();
         let health = Health::new(wiring::options(&health_settings), wiring::identity(&config, self.version));
+        let breakers = Breakers::new(&metrics, Clock::system());
+        self.declared.open(&config, &breakers);
         let redis = wiring::open_redis(&config, &metrics).await?;
         let primitives = Primitives::new(&config, &metrics, storage.as_ref(), redis.as_ref());
         wiring::register_checks(&health, storage.as_ref(), redis.as_ref())?;
@@ -123,6 +138,7 @@ impl Builder {
         bindings.value(config.clone());
         bindings.value(metrics.clone());
         bindings.value(health.clone());
+        bindings.value(breakers.clone());
         primitives.provide(&mut bindings);
         if let Some(storage) = &storage {
             bindings.value(storage.database.clone());
@@ -136,6 +152,7 @@ impl Builder {
         let traces = traces.filter(|_| telemetry.is_some());
         wiring::follow_settings(&tasks, &config, telemetry, &health, &metrics);
         primitives.follow(&tasks, &config);
+        self.declared.follow(&tasks, &config, &breakers);
         let probes = health_settings.enabled.then(|| health.start(&tasks.token()));
         let lifecycle = wiring::lifecycle(&config);
         wiring::stop_components(
@@ -159,6 +176,7 @@ impl Builder {
             lifecycle,
             storage,
             primitives,
+            breakers,
             info,
         })))
     }

@@ -58,8 +58,8 @@ pub use builder::Builder;
 pub use error::{ServeError, StartError};
 
 pub use mainstay_core::{
-    backoff, cache, codec, config, container, event, health, lifecycle, lock, metrics, rate_limit, secret,
-    store, task, telemetry, time,
+    backoff, breaker, cache, codec, config, container, event, health, lifecycle, lock, metrics, rate_limit,
+    secret, store, task, telemetry, time,
 };
 pub use mainstay_http as http;
 pub use mainstay_redis as redis;

@@ -60,6 +60,7 @@
 
 #[expect(clippy::module_inception, reason = "the handle has the part's name")]
 mod breaker;
+mod breakers;
 mod call;
 mod change;
 mod error;
@@ -72,6 +73,7 @@ mod state;
 mod sync;
 
 pub use breaker::{Breaker, MAX_NAME};
+pub use breakers::Breakers;
 pub use call::Verdict;
 pub use change::{Change, Reason};
 pub use error::{Error, Open, PolicyError};

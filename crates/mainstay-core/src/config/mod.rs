@@ -66,8 +66,9 @@ pub use problem::{Error, Problem, Problems};
 pub use reload::ReloadStatus;
 pub use section::{Checks, Section, disagreements};
 pub use sections::{
-    Auth, Cache, CacheCodec, CacheDegrade, Database, Dialect, Environment, Events, Health, Identity,
-    JwtAlgorithm, Lock, Log, Metrics, RateLimit, RateLimitOutage, Redis, Server,
+    Auth, Breaker, BreakerMode, Cache, CacheCodec, CacheDegrade, Concurrency, Database, Dialect, Environment,
+    Events, Health, Identity, JwtAlgorithm, Lock, Log, Metrics, Pipeline, RateLimit, RateLimitOutage, Redis,
+    Server,
 };
 pub use watch::Watch;
 

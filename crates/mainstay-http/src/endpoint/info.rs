@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::json;
 
-use super::Distributed;
+use super::{Distributed, breakers};
 use crate::Json;
 
 /// What a service says of itself at `/distributed/info`.
@@ -51,7 +51,7 @@ impl Component {
     }
 }
 
-/// Service, build, system, and what each component does when its store is down.
+/// Service, build, system, what each component does when its store is down, and how each circuit breaker stands.
 #[utoipa::path(get, path = "/distributed/info", tag = "mainstay",
     responses((status = 200, description = "What runs here"), (status = 401)))]
 pub(super) async fn info(State(state): State<Arc<Distributed>>) -> Response {
@@ -77,6 +77,7 @@ pub(super) async fn info(State(state): State<Arc<Distributed>>) -> Response {
             "cpus": std::thread::available_parallelism().map_or(1, usize::from),
         },
         "components": info.components,
+        "breakers": breakers::all(&state),
     }))
     .into_response()
 }

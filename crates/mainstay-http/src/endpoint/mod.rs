@@ -3,13 +3,14 @@
 //! `live`, `ready` and the status of `health` are open, because orchestrators and load balancers ask
 //! them; everything else follows [`crate::access`].
 //!
-//! Those of a primitive (`cache`, `lock`, `rate-limit`, `events`) have rules in common. Times are whole
+//! Those of a primitive (`cache`, `lock`, `rate-limit`, `breakers`, `events`) have rules in common. Times are whole
 //! milliseconds. A name in the path is any text, percent-encoded; one that is not UTF-8 is `400`, one that
 //! the primitive refuses `422`. `503` says that the store is away and nothing has happened, `504` that it did
 //! not answer and something may have: the first may be repeated as it is, the second only by who knows that
 //! doing it twice is harmless.
 
 mod api_docs;
+mod breakers;
 mod cache;
 mod config;
 #[cfg(feature = "docs")]
@@ -36,6 +37,7 @@ use axum::extract::{Request, State};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use mainstay_core::breaker::Breakers;
 use mainstay_core::cache::Cache;
 use mainstay_core::config::Config;
 use mainstay_core::event::Events;
@@ -69,6 +71,8 @@ pub struct Distributed {
     pub locks: Locks,
     /// Behind `rate-limit`.
     pub rate_limiter: RateLimiter,
+    /// Behind `breakers`, and shown by `info`.
+    pub breakers: Breakers,
     /// Behind `events`.
     pub events: Events,
     /// Where they are.
@@ -110,6 +114,7 @@ pub fn api(access: Access, exposure: &Exposure) -> OpenApiRouter<Arc<Distributed
         .routes(routes!(cache::get, cache::set, cache::delete))
         .routes(routes!(lock::acquire, lock::release))
         .routes(routes!(rate_limit::test))
+        .routes(routes!(breakers::force))
         .routes(routes!(events::standing))
         .routes(routes!(events::publish))
         .routes(routes!(events::redrive));

@@ -1,6 +1,7 @@
 //! The built-in sections: every variable a service of this house understands.
 
 mod auth;
+mod breaker;
 mod cache;
 mod check;
 mod database;
@@ -10,11 +11,13 @@ mod identity;
 mod lock;
 mod log;
 mod metrics;
+mod pipeline;
 mod rate_limit;
 mod redis;
 mod server;
 
 pub use auth::{Auth, JwtAlgorithm};
+pub use breaker::{Breaker, BreakerMode};
 pub use cache::{Cache, CacheCodec, CacheDegrade};
 pub use database::{Database, Dialect};
 pub use events::Events;
@@ -23,6 +26,7 @@ pub use identity::Identity;
 pub use lock::Lock;
 pub use log::Log;
 pub use metrics::Metrics;
+pub use pipeline::{Concurrency, Pipeline};
 pub use rate_limit::{RateLimit, RateLimitOutage};
 pub use redis::Redis;
 pub use server::{Environment, Server};

@@ -1,8 +1,8 @@
 use std::time::Duration;
 
 use mainstay_core::config::{
-    Auth, Cache, Config, Database, Events, Field, Health, Identity, Kind, Lock, Log, Metrics, RateLimit,
-    Redis, Section, Server, disagreements, millis,
+    Auth, Breaker, Cache, Config, Database, Events, Field, Health, Identity, Kind, Lock, Log, Metrics,
+    Pipeline, RateLimit, Redis, Section, Server, disagreements, millis,
 };
 use mainstay_core::lock::{self, Locks};
 use mainstay_core::rate_limit::{self, Quota, RateLimiter};
@@ -33,6 +33,8 @@ fn the_table_and_the_type_of_every_built_in_section_agree() {
     // Whoever adds a section adds it above.
     let config = Config::for_tests([]);
     assert_eq!(config.to_json().as_object().unwrap().len(), all.len());
+    let named = [disagreements::<Breaker>(), disagreements::<Pipeline>()];
+    assert_eq!(named.concat(), [""; 0], "of those a service may have several of");
 }
 
 #[derive(Debug, Serialize, Deserialize)]

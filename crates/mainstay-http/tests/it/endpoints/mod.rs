@@ -1,5 +1,6 @@
 //! The `/distributed/*` endpoints: what they say, and to whom. Those of a primitive have a file each.
 
+mod breakers;
 mod cache;
 mod events;
 mod lock;
@@ -9,6 +10,7 @@ mod rate_limit;
 use std::sync::Arc;
 use std::time::Duration;
 
+use mainstay_core::breaker::Breakers;
 use mainstay_core::cache::Cache;
 use mainstay_core::config::Config;
 use mainstay_core::event::Events;
@@ -64,6 +66,7 @@ async fn endpoints_with(development: bool, change: impl FnOnce(&mut Distributed)
         cache: Cache::in_memory(Default::default(), &metrics, Clock::system()),
         locks: Locks::in_memory(Default::default(), &metrics, Clock::system()),
         rate_limiter: RateLimiter::in_memory(Default::default(), &metrics, Clock::system()),
+        breakers: Breakers::new(&metrics, Clock::system()),
         events: Events::in_memory(Default::default(), &metrics, Clock::system()),
         event_bus: EventBus::new("memory"),
     };
