@@ -15,21 +15,24 @@
 //! window reach `min_calls`, or an old success leaves a window of time in its place. `watch` is set while one
 //! of them is possible, and then a success takes the lock, too.
 
+mod admit;
+mod control;
 mod counted;
 mod dated;
 mod ledger;
+mod record;
 mod round;
 mod run;
 mod word;
 
 use std::sync::PoisonError;
-use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Release};
 use std::time::Duration;
 
 use super::sync::{AtomicBool, AtomicU64, Mutex, MutexGuard};
 use super::{Mode, Policy, Reason, State};
-use crate::time::{Clock, Moment, micros};
-use ledger::{Ledger, Mark};
+use crate::time::{Moment, micros};
+use ledger::Ledger;
 use round::{Decision, Round};
 use run::Run;
 use word::Word;
@@ -45,6 +48,7 @@ pub(super) struct Gate {
     until: AtomicU64,
     /// From this moment on the next bucket of a time window has to be begun.
     turns_at: AtomicU64,
+    /// Microseconds, as `cancel_after`; `u64::MAX` is never.
     slow_call: AtomicU64,
     cancel_after: AtomicU64,
     /// A success has to take the lock, too.
@@ -60,8 +64,12 @@ pub(super) struct Gate {
 #[repr(align(128))]
 struct Line<T>(T);
 
+/// What the lock guards: all that the atomics before it mirror, and what only decisions need.
 #[derive(Debug)]
 struct Books {
+    word: Word,
+    until: Moment,
+    watch: bool,
     policy: Policy,
     window: Ledger,
     run: Run,
@@ -152,41 +160,30 @@ impl Ticket {
     }
 }
 
-impl Admission {
-    #[inline]
-    fn pass(ticket: Ticket) -> Self {
-        Self { ticket: Ok(ticket), shadow: false, lost: 0, turn: None }
-    }
-}
-
 impl Gate {
     pub(super) fn new(policy: Policy, now: Moment, jitter: fn() -> f64) -> Self {
         let window = Ledger::new(policy.window, now, 0);
-        let gate = Self {
-            word: AtomicU64::new(Word::new(&policy).bits()),
-            until: AtomicU64::new(0),
-            turns_at: AtomicU64::new(window.turns_at().as_micros()),
-            slow_call: AtomicU64::new(0),
-            cancel_after: AtomicU64::new(0),
-            watch: AtomicBool::new(policy.consecutive_failures.is_none()),
-            next: Line(AtomicU64::new(0)),
-            books: Mutex::new(Books {
-                window,
-                run: Run::default(),
-                round: Round::default(),
-                openings: 0,
-                policy,
-            }),
-            jitter,
+        let books = Books {
+            word: Word::new(&policy),
+            until: Moment::default(),
+            watch: policy.consecutive_failures.is_none(),
+            window,
+            run: Run::default(),
+            round: Round::default(),
+            openings: 0,
+            policy,
         };
-        gate.publish(&gate.lock().policy);
-        gate
-    }
-
-    fn publish(&self, policy: &Policy) {
-        let cancel_after = policy.cancel_is_failure_after.map_or(u64::MAX, micros);
-        self.slow_call.store(micros(policy.slow_call), Relaxed);
-        self.cancel_after.store(cancel_after, Relaxed);
+        Self {
+            word: AtomicU64::new(books.word.bits()),
+            until: AtomicU64::new(0),
+            turns_at: AtomicU64::new(books.window.turns_at().as_micros()),
+            slow_call: AtomicU64::new(micros(books.policy.slow_call)),
+            cancel_after: AtomicU64::new(cancel_after(&books.policy)),
+            watch: AtomicBool::new(books.watch),
+            next: Line(AtomicU64::new(0)),
+            books: Mutex::new(books),
+            jitter,
+        }
     }
 
     /// Nothing under the lock calls foreign code but the clock, so a poisoned lock guards sound books.
@@ -199,8 +196,24 @@ impl Gate {
         Word::of(self.word.load(Acquire))
     }
 
-    fn set_word(&self, word: Word) {
+    fn set_word(&self, books: &mut Books, word: Word) {
+        books.word = word;
         self.word.store(word.bits(), Release);
+    }
+
+    fn set_until(&self, books: &mut Books, until: Moment) {
+        if books.until != until {
+            books.until = until;
+            self.until.store(until.as_micros(), Release);
+        }
+    }
+
+    fn set_watch(&self, books: &mut Books, watch: bool) {
+        let watch = watch && books.policy.consecutive_failures.is_none();
+        if books.watch != watch {
+            books.watch = watch;
+            self.watch.store(watch, Release);
+        }
     }
 
     pub(super) fn state(&self) -> State {
@@ -217,280 +230,66 @@ impl Gate {
         self.next.0.fetch_add(0, AcqRel)
     }
 
-    /// Asks to pass. Lock-free while closed and while nobody can pass.
-    #[inline]
-    pub(super) fn admit(&self, clock: &Clock) -> Admission {
-        let word = self.word();
-        if !word.lets_all_pass() {
-            return self.admit_open(word, clock);
-        }
-        let begun = if word.is_timed() { clock.now() } else { Moment::NEVER };
-        Admission::pass(Ticket { kind: Kind::Call, generation: word.generation(), begun })
-    }
-
-    #[cold]
-    fn admit_open(&self, word: Word, clock: &Clock) -> Admission {
-        let now = clock.now();
-        if let Some(admission) = self.admit_at_once(word, now) {
-            return admission;
-        }
-        let mut books = self.lock();
-        let word = self.word();
-        if let Some(admission) = self.admit_at_once(word, now) {
-            return admission;
-        }
-        self.admit_probe(&mut books, word, now)
-    }
-
-    /// Whatever needs no look into the books.
-    fn admit_at_once(&self, word: Word, now: Moment) -> Option<Admission> {
-        let ticket = |kind| Ticket { kind, generation: word.generation(), begun: now };
-        match word.mode() {
-            Mode::Disabled => return Some(Admission::pass(ticket(Kind::Untracked))),
-            Mode::ForcedOpen => {
-                return Some(refuse(word, now, Moment::from_micros(self.until.load(Acquire))));
-            }
-            Mode::Automatic | Mode::Observe => {}
-        }
-        if word.state() == State::Closed {
-            return Some(Admission::pass(ticket(Kind::Call)));
-        }
-        let until = Moment::from_micros(self.until.load(Acquire));
-        (now < until).then(|| refuse(word, now, until))
-    }
-
-    /// The open time is over, or there is perhaps room for a probe.
-    fn admit_probe(&self, books: &mut Books, word: Word, now: Moment) -> Admission {
-        let (mut turn, mut lost, mut word) = (None, 0, word);
-        if word.state() == State::Open {
-            turn = Some(self.turn(books, word, State::HalfOpen, Reason::TimeOver, now, None));
-        } else {
-            lost = books.round.reclaim(now);
-            turn = turn.or_else(|| self.decide(books, word, now));
-        }
-        if turn.is_some() {
-            word = self.word();
-        }
-        let probe = match word.state() {
-            State::HalfOpen => books.round.admit(now, &books.policy),
-            State::Open | State::Closed => None,
-        };
-        self.set_room(books, word);
-        let until = Moment::from_micros(self.until.load(Relaxed));
-        let admission = match probe {
-            None => refuse(word, now, until),
-            Some(id) => {
-                let ticket = Ticket { kind: Kind::Probe(id), generation: word.generation(), begun: now };
-                Admission::pass(ticket)
-            }
-        };
-        Admission { lost, turn, ..admission }
-    }
-
-    /// Says from when on there is room in a round.
-    fn set_room(&self, books: &Books, word: Word) {
-        if word.state() == State::HalfOpen && !matches!(word.mode(), Mode::ForcedOpen) {
-            self.until.store(books.round.next_room(&books.policy).as_micros(), Release);
-        }
-    }
-
-    /// Takes back a ticket.
-    #[inline]
-    pub(super) fn record(&self, ticket: &Ticket, outcome: Outcome, clock: &Clock) -> Record {
-        let word = self.word();
-        if ticket.kind != Kind::Call || outcome != Outcome::Success {
-            return self.record_other(ticket, outcome, clock);
-        }
-        let mut record = Record::default();
-        if word.generation() != ticket.generation {
-            record.late = true;
-            return record;
-        }
-        if word.is_timed() || word.is_dated() {
-            let now = clock.now();
-            record.slow = self.is_slow(ticket, now);
-            self.turn_bucket(now);
-        }
-        let place = self.next.0.fetch_add(1, AcqRel);
-        if !record.slow && self.word().generation() == ticket.generation && !self.watch.load(Acquire) {
-            return record;
-        }
-        self.note(ticket, place, record, None, clock)
-    }
-
-    #[inline]
-    fn is_slow(&self, ticket: &Ticket, now: Moment) -> bool {
-        let slow_call = self.slow_call.load(Relaxed);
-        slow_call != u64::MAX && micros(now.saturating_since(ticket.begun)) >= slow_call
-    }
-
-    #[inline]
-    fn turn_bucket(&self, now: Moment) {
-        if now.as_micros() >= self.turns_at.load(Acquire) {
-            self.turn_bucket_now(now);
-        }
-    }
-
-    #[cold]
-    fn turn_bucket_now(&self, now: Moment) {
-        self.slide(&mut self.lock(), now);
-    }
-
-    /// What left the window can raise a rate: from here on successes are judged, too, until one was.
+    /// Lets time pass in the window. What leaves it can raise a rate: from here on successes are judged, too,
+    /// until one was.
     fn slide(&self, books: &mut Books, now: Moment) -> u64 {
-        if now.as_micros() >= self.turns_at.load(Relaxed) && books.policy.consecutive_failures.is_none() {
-            self.watch.store(true, Release);
+        let turns = now >= books.window.turns_at();
+        if turns {
+            self.set_watch(books, true);
         }
         let next = self.next_place();
         books.window.slide(now, next);
-        self.turns_at.store(books.window.turns_at().as_micros(), Release);
+        if turns {
+            self.turns_at.store(books.window.turns_at().as_micros(), Release);
+        }
         next
     }
 
-    #[cold]
-    fn record_other(&self, ticket: &Ticket, outcome: Outcome, clock: &Clock) -> Record {
-        let now = clock.now();
-        let held = now.saturating_since(ticket.begun);
-        let (neutral, asked) = match outcome {
-            Outcome::Success | Outcome::Failure => (false, None),
-            Outcome::FailureFor(time) => (false, Some(time)),
-            Outcome::Ignored => (true, None),
-            Outcome::Cancelled => (micros(held) < self.cancel_after.load(Relaxed), None),
-        };
-        let failed = !neutral && outcome != Outcome::Success;
-        let slow = !neutral && self.is_slow(ticket, now);
-        let late = ticket.generation != self.word().generation();
-        let record = Record { failed, slow, late, ..Record::default() };
-        match ticket.kind {
-            Kind::Shadow | Kind::Untracked => Record { late: false, ..record },
-            Kind::Probe(id) => self.end_probe(ticket, id, neutral, record, asked, now),
-            Kind::Call if neutral || late => record,
-            Kind::Call => {
-                self.turn_bucket(now);
-                let place = self.next.0.fetch_add(1, AcqRel);
-                self.note(ticket, place, record, asked, clock)
-            }
-        }
-    }
-
-    /// Enters an outcome in the books and judges the window.
-    #[cold]
-    fn note(
-        &self,
-        ticket: &Ticket,
-        place: u64,
-        record: Record,
-        asked: Option<Duration>,
-        clock: &Clock,
-    ) -> Record {
-        let mut books = self.lock();
-        let books = &mut *books;
-        let word = self.word();
-        if word.generation() != ticket.generation {
-            books.window.note(place, Mark::Void);
-            return Record { late: true, ..record };
-        }
-        let now = clock.now();
-        if let Some(mark) = Mark::of(record.failed, record.slow) {
-            books.window.note(place, mark);
-        }
-        let in_a_row = match books.policy.consecutive_failures {
-            Some(wanted) if record.failed => books.run.note(place, wanted).then_some(wanted),
-            _ => None,
-        };
-        let reason = match asked {
-            Some(time) => Some(Reason::Asked(time)),
-            None => in_a_row.map(Reason::Consecutive).or_else(|| self.judge(books, now)),
-        };
-        let turn = reason.map(|reason| self.turn(books, word, State::Open, reason, now, asked));
-        Record { turn, ..record }
-    }
-
-    /// Whether a rate is too high.
-    fn judge(&self, books: &mut Books, now: Moment) -> Option<Reason> {
-        let next = self.slide(books, now);
-        let (policy, tally) = (&books.policy, books.window.tally(next));
-        if policy.consecutive_failures.is_some() {
-            return None;
-        }
-        let enough = tally.calls >= policy.min_calls.into();
-        self.watch.store(!enough, Release);
-        if enough && tally.failures > 0 && tally.failure_rate() >= policy.failure_rate {
-            return Some(Reason::FailureRate { failures: tally.failures, calls: tally.calls });
-        }
-        (enough && tally.slow > 0 && tally.slow_rate() >= policy.slow_rate)
-            .then_some(Reason::SlowRate { slow: tally.slow, calls: tally.calls })
-    }
-
-    fn end_probe(
-        &self,
-        ticket: &Ticket,
-        id: u64,
-        neutral: bool,
-        record: Record,
-        asked: Option<Duration>,
-        now: Moment,
-    ) -> Record {
-        let mut books = self.lock();
-        let books = &mut *books;
-        let word = self.word();
-        if word.generation() != ticket.generation {
-            return Record { late: true, ..record };
-        }
-        let lost = books.round.reclaim(now);
-        let late = !books.round.release(id);
-        if !late && !neutral {
-            books.round.note(record.failed, record.slow);
-        }
-        let turn = match asked {
-            Some(time) if !late => {
-                Some(self.turn(books, word, State::Open, Reason::Asked(time), now, Some(time)))
-            }
-            _ => self.decide(books, word, now),
-        };
-        self.set_room(books, self.word());
-        Record { late, lost, turn, ..record }
-    }
-
     /// Ends a half-open round that is decided.
-    fn decide(&self, books: &mut Books, word: Word, now: Moment) -> Option<Turn> {
-        if word.state() != State::HalfOpen {
+    fn decide(&self, books: &mut Books, now: Moment) -> Option<Turn> {
+        if books.word.state() != State::HalfOpen {
             return None;
         }
         let (to, reason) = match books.round.decide(&books.policy)? {
             Decision::Close(reason) => (State::Closed, reason),
             Decision::Open(reason) => (State::Open, reason),
         };
-        Some(self.turn(books, word, to, reason, now, None))
+        Some(self.turn(books, to, reason, now, None))
+    }
+
+    /// Says from when on there is room in a half-open round.
+    fn set_room(&self, books: &mut Books) {
+        if books.word.state() == State::HalfOpen {
+            let room = books.round.next_room(&books.policy);
+            self.set_until(books, room);
+        }
     }
 
     /// Goes into another state.
     fn turn(
         &self,
         books: &mut Books,
-        word: Word,
         to: State,
         reason: Reason,
         now: Moment,
         asked: Option<Duration>,
     ) -> Turn {
+        let before = books.word;
         match to {
-            State::Closed => self.close(books, word, now),
+            State::Closed => self.close(books, before, now),
             State::HalfOpen => {
                 books.round.begin();
-                self.until.store(0, Release);
-                self.set_word(word.next(to));
+                self.set_until(books, Moment::default());
+                self.set_word(books, before.next(to));
             }
             State::Open => {
                 let time = asked.unwrap_or_else(|| self.open_time(books)).min(books.policy.open_max);
                 books.openings = books.openings.saturating_add(1);
-                // Until the word says "open" nobody reads this, or one of the round that just ended.
-                self.until.store((now + time).as_micros(), Release);
-                self.set_word(word.next(to));
+                self.set_until(books, now + time);
+                self.set_word(books, before.next(to));
             }
         }
-        let after = self.word();
-        Turn { from: word.state(), to, mode: after.mode(), generation: after.generation(), reason }
+        Turn::between(before, books.word, reason)
     }
 
     /// `open_for`, doubled for each opening since it was closed, and jittered.
@@ -503,59 +302,27 @@ impl Gate {
 
     /// Begins a window. The generation changes twice: once for outcomes of the state before to see, then,
     /// with the first place known, for the calls of this one.
-    fn close(&self, books: &mut Books, word: Word, now: Moment) {
-        self.until.store(0, Release);
-        let between = word.next(State::HalfOpen);
-        self.set_word(between);
+    fn close(&self, books: &mut Books, before: Word, now: Moment) {
+        let between = before.next(State::HalfOpen);
+        self.set_until(books, Moment::default());
+        self.set_word(books, between);
         books.window = Ledger::new(books.policy.window, now, self.next_place());
         books.run.clear();
         books.openings = 0;
         self.turns_at.store(books.window.turns_at().as_micros(), Release);
-        self.watch.store(books.policy.consecutive_failures.is_none(), Release);
-        self.set_word(between.next(State::Closed));
+        self.set_watch(books, true);
+        self.set_word(books, between.next(State::Closed));
     }
+}
 
-    /// Changes the mode. Between [`Mode::Automatic`] and [`Mode::Observe`] all goes on; from the two others it
-    /// begins closed and empty.
-    pub(super) fn force(&self, mode: Mode, clock: &Clock) -> Option<Turn> {
-        let now = clock.now();
-        let mut books = self.lock();
-        let books = &mut *books;
-        let word = self.word();
-        let before = word.mode();
-        if before == mode {
-            return None;
-        }
-        let by_hand = |mode| matches!(mode, Mode::ForcedOpen | Mode::Disabled);
-        match mode {
-            Mode::Automatic | Mode::Observe if by_hand(before) => {
-                self.close(books, word.with_mode(mode), now);
-            }
-            Mode::Automatic | Mode::Observe => self.set_word(word.with_mode(mode)),
-            Mode::ForcedOpen => {
-                self.until.store(micros(books.policy.open_for), Release);
-                self.set_word(word.with_mode(mode).next(State::Open));
-            }
-            Mode::Disabled => self.set_word(word.with_mode(mode).next(State::Closed)),
-        }
-        Some(self.by_hand(word, Reason::Forced(mode)))
-    }
+/// When being cancelled counts as a failure, in microseconds.
+fn cancel_after(policy: &Policy) -> u64 {
+    policy.cancel_is_failure_after.map_or(u64::MAX, micros)
+}
 
-    /// Closed, with an empty window; the mode stays, and one that is forced open stays open.
-    pub(super) fn reset(&self, clock: &Clock) -> Option<Turn> {
-        let now = clock.now();
-        let mut books = self.lock();
-        let word = self.word();
-        if matches!(word.mode(), Mode::ForcedOpen | Mode::Disabled) {
-            return None;
-        }
-        self.close(&mut books, word, now);
-        Some(self.by_hand(word, Reason::Reset))
-    }
-
-    fn by_hand(&self, before: Word, reason: Reason) -> Turn {
-        let after = self.word();
-        Turn {
+impl Turn {
+    fn between(before: Word, after: Word, reason: Reason) -> Self {
+        Self {
             from: before.state(),
             to: after.state(),
             mode: after.mode(),
@@ -563,73 +330,4 @@ impl Gate {
             reason,
         }
     }
-
-    /// Swaps the policy. Permits stay good and the window keeps its calls; a half-open round is judged by the
-    /// new policy at once, a window at the next outcome.
-    pub(super) fn configure(&self, policy: Policy, clock: &Clock) -> (Option<Turn>, u32) {
-        let now = clock.now();
-        let mut books = self.lock();
-        let books = &mut *books;
-        let next = self.slide(books, now);
-        self.publish(&policy);
-        books.policy = policy;
-        books.window.become_window(books.policy.window, now, next);
-        if books.policy.consecutive_failures.is_none() {
-            books.run.clear();
-        }
-        self.turns_at.store(books.window.turns_at().as_micros(), Release);
-        self.watch.store(books.policy.consecutive_failures.is_none(), Release);
-        let word = self.word().with_policy(&books.policy);
-        self.set_word(word);
-        let mut lost = 0;
-        match (word.state(), word.mode()) {
-            (State::Open, Mode::Automatic | Mode::Observe) => {
-                let latest = (now + books.policy.open_max).as_micros();
-                self.until.store(self.until.load(Relaxed).min(latest), Release);
-            }
-            (State::HalfOpen, _) => {
-                books.round.shorten(now + books.policy.probe_lease);
-                lost = books.round.reclaim(now);
-            }
-            _ => {}
-        }
-        let turn = self.decide(books, word, now);
-        self.set_room(books, self.word());
-        (turn, lost)
-    }
-
-    pub(super) fn policy(&self) -> Policy {
-        self.lock().policy.clone()
-    }
-
-    pub(super) fn standing(&self, clock: &Clock) -> Standing {
-        let now = clock.now();
-        let mut books = self.lock();
-        let next = self.slide(&mut books, now);
-        let word = self.word();
-        let until = Moment::from_micros(self.until.load(Relaxed));
-        let retry_after = match word.state() {
-            State::Closed => Duration::ZERO,
-            State::Open | State::HalfOpen => wait(word, now, until),
-        };
-        Standing { state: word.state(), mode: word.mode(), tally: books.window.tally(next), retry_after }
-    }
-}
-
-/// For one that is forced open `until` is a time, not a moment.
-fn wait(word: Word, now: Moment, until: Moment) -> Duration {
-    match word.mode() {
-        Mode::ForcedOpen => Duration::from_micros(until.as_micros()),
-        _ => until.saturating_since(now),
-    }
-}
-
-fn refuse(word: Word, now: Moment, until: Moment) -> Admission {
-    if word.mode() == Mode::Observe {
-        let ticket = Ticket { kind: Kind::Shadow, generation: word.generation(), begun: now };
-        return Admission { shadow: true, ..Admission::pass(ticket) };
-    }
-    let retry_after = wait(word, now, until).max(Duration::from_micros(1));
-    let refusal = Refusal { state: word.state(), retry_after };
-    Admission { ticket: Err(refusal), shadow: false, lost: 0, turn: None }
 }

@@ -41,6 +41,11 @@ impl Word {
         self.0 & (STATE | BY_HAND) == 0
     }
 
+    /// An operator decides.
+    pub(super) fn is_by_hand(self) -> bool {
+        self.0 & BY_HAND != 0
+    }
+
     #[inline]
     pub(super) fn is_timed(self) -> bool {
         self.0 & TIMED != 0

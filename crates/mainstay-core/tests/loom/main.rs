@@ -1,0 +1,261 @@
+//! The breaker's gate under a model checker: every schedule of three threads, and every value a relaxed load may
+//! give. The gate is compiled from its own source, with the checker's types in the place of `breaker/sync.rs`.
+#![allow(missing_docs, unreachable_pub, clippy::unwrap_used)]
+
+#[allow(dead_code, reason = "the handle uses more of it")]
+#[path = "../../src/breaker/gate/mod.rs"]
+mod gate;
+
+mod sync {
+    pub(super) use loom::sync::atomic::{AtomicBool, AtomicU64};
+    pub(super) use loom::sync::{Mutex, MutexGuard};
+}
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::SeqCst};
+use std::time::Duration;
+
+use gate::{Gate, Outcome, Ticket};
+use mainstay_core::breaker::{Mode, Policy, Reason, State, Window};
+use mainstay_core::time::{self, Clock, Moment, Source};
+
+/// A clock that moves only while one thread runs.
+#[derive(Debug, Clone)]
+struct Hand(Arc<AtomicU64>);
+
+impl Source for Hand {
+    fn now(&self) -> Moment {
+        Moment::from_micros(self.0.load(SeqCst))
+    }
+
+    fn wall(&self) -> jiff::Timestamp {
+        jiff::Timestamp::UNIX_EPOCH
+    }
+}
+
+struct Rig {
+    gate: Gate,
+    clock: Clock,
+    hand: Hand,
+    /// Probes under way, as the checker of the test sees them.
+    probes: AtomicI64,
+}
+
+impl Rig {
+    fn new(policy: Policy) -> Arc<Self> {
+        policy.check().unwrap();
+        let hand = Hand(Arc::new(AtomicU64::new(1_000_000_000)));
+        let clock = Clock::of(Arc::new(hand.clone()));
+        let gate = Gate::new(policy, clock.now(), || 1.0);
+        Arc::new(Self { gate, clock, hand, probes: AtomicI64::new(0) })
+    }
+
+    fn advance(&self, time: Duration) {
+        self.hand.0.fetch_add(u64::try_from(time.as_micros()).unwrap(), SeqCst);
+    }
+
+    fn ticket(&self) -> Option<Ticket> {
+        self.gate.admit(&self.clock).ticket.ok()
+    }
+
+    /// Whether it counted for the state that the gate is in.
+    fn end(&self, ticket: &Ticket, outcome: Outcome) -> bool {
+        !self.gate.record(ticket, outcome, &self.clock).late
+    }
+
+    fn call(&self, outcome: Outcome) {
+        let ticket = self.ticket().unwrap();
+        self.end(&ticket, outcome);
+    }
+
+    /// Opens it; the next call is a probe.
+    fn half_open(&self) {
+        self.call(Outcome::FailureFor(Duration::ZERO));
+        assert_eq!(self.gate.state(), State::Open);
+    }
+
+    /// A probe, if one is let pass, with the promise that there are never more than `most`.
+    fn probe(&self, most: i64, outcome: Outcome) {
+        let Some(ticket) = self.ticket() else { return };
+        if self.gate.state() != State::HalfOpen {
+            self.end(&ticket, outcome);
+            return;
+        }
+        assert!(self.probes.fetch_add(1, SeqCst) < most, "more than {most} probes under way");
+        loom::thread::yield_now();
+        self.probes.fetch_sub(1, SeqCst);
+        self.end(&ticket, outcome);
+    }
+
+    /// With calls that succeed it closes, whatever came before.
+    fn closes(&self) {
+        for _ in 0..20 {
+            if self.gate.state() == State::Closed {
+                return;
+            }
+            self.advance(self.gate.standing(&self.clock).retry_after);
+            if let Some(ticket) = self.ticket() {
+                self.end(&ticket, Outcome::Success);
+            }
+        }
+        panic!("stuck in {:?}", self.gate.standing(&self.clock));
+    }
+}
+
+fn policy(window: Window, min_calls: u32) -> Policy {
+    let mut policy = Policy::default();
+    policy.window = window;
+    policy.min_calls = min_calls;
+    policy.probes = 2;
+    policy.probes_to_close = 1;
+    policy
+}
+
+/// Runs three threads: two more and this one.
+fn three(
+    rig: &Arc<Rig>,
+    first: impl FnOnce(&Rig) + 'static,
+    second: impl FnOnce(&Rig) + 'static,
+    third: impl FnOnce(&Rig),
+) {
+    let spawn = |rig: Arc<Rig>, run: Box<dyn FnOnce(&Rig)>| loom::thread::spawn(move || run(&rig));
+    let threads = [spawn(rig.clone(), Box::new(first)), spawn(rig.clone(), Box::new(second))];
+    third(rig);
+    threads.into_iter().for_each(|thread| thread.join().unwrap());
+}
+
+#[test]
+fn no_schedule_lets_more_probes_pass_than_the_policy_has() {
+    loom::model(|| {
+        let rig = Rig::new(policy(Window::Count(4), 1));
+        rig.half_open();
+        three(
+            &rig,
+            |rig| rig.probe(2, Outcome::Cancelled),
+            |rig| rig.probe(2, Outcome::Failure),
+            |rig| rig.probe(2, Outcome::Ignored),
+        );
+        rig.closes();
+    });
+}
+
+#[test]
+fn no_schedule_loses_the_outcome_that_reaches_the_threshold() {
+    loom::model(|| {
+        let rig = Rig::new(policy(Window::Count(4), 3));
+        three(
+            &rig,
+            |rig| rig.call(Outcome::Failure),
+            |rig| rig.call(Outcome::Success),
+            |rig| rig.call(Outcome::Failure),
+        );
+        assert_eq!(rig.gate.state(), State::Open, "two of three calls failed");
+    });
+}
+
+#[test]
+fn no_schedule_loses_the_success_that_shows_what_left_a_window_of_time() {
+    loom::model(|| {
+        let rig = Rig::new(policy(Window::Time(Duration::from_secs(10)), 4));
+        (0..4).for_each(|_| rig.call(Outcome::Success));
+        rig.advance(Duration::from_secs(5));
+        (0..2).for_each(|_| rig.call(Outcome::Failure));
+        assert_eq!(rig.gate.state(), State::Closed, "two of six calls failed");
+        rig.advance(Duration::from_secs(5));
+        three(
+            &rig,
+            |rig| rig.call(Outcome::Success),
+            |rig| rig.call(Outcome::Success),
+            |rig| assert!(rig.gate.standing(&rig.clock).tally.failures == 2),
+        );
+        assert_eq!(rig.gate.state(), State::Open, "two of four calls failed");
+    });
+}
+
+#[test]
+fn no_schedule_lets_an_outcome_of_before_into_the_window_of_after() {
+    loom::model(|| {
+        let rig = Rig::new(policy(Window::Count(8), 8));
+        let (late, last) = (rig.ticket().unwrap(), rig.ticket().unwrap());
+        let counted = Arc::new(AtomicU64::new(0));
+        let third = counted.clone();
+        three(
+            &rig,
+            move |rig| {
+                rig.end(&late, Outcome::Success);
+            },
+            move |rig| {
+                let Some(ticket) = rig.ticket() else { return };
+                let before = rig.gate.mode();
+                assert_eq!(before, Mode::Automatic);
+                if rig.end(&ticket, Outcome::Success) && rig.gate.state() == State::Closed {
+                    third.fetch_add(1, SeqCst);
+                }
+            },
+            |rig| {
+                rig.end(&last, Outcome::FailureFor(Duration::ZERO));
+                rig.closes();
+                rig.call(Outcome::Failure);
+            },
+        );
+        let tally = rig.gate.standing(&rig.clock).tally;
+        assert_eq!(tally.failures, 1);
+        assert!(tally.calls <= 2, "{tally:?}: only two calls came after");
+    });
+}
+
+#[test]
+fn no_schedule_of_a_new_policy_leaves_it_stuck_or_lets_too_many_pass() {
+    loom::model(|| {
+        let rig = Rig::new(policy(Window::Count(4), 1));
+        rig.half_open();
+        three(
+            &rig,
+            |rig| rig.probe(2, Outcome::Success),
+            |rig| {
+                let mut fewer = policy(Window::Time(Duration::from_secs(10)), 1);
+                fewer.probes = 1;
+                rig.gate.configure(fewer, &rig.clock);
+            },
+            |rig| rig.probe(2, Outcome::Failure),
+        );
+        rig.closes();
+        assert!(rig.gate.mode() == Mode::Automatic);
+    });
+}
+
+#[test]
+fn no_schedule_gives_a_probe_up_and_takes_its_outcome_too() {
+    loom::model(|| {
+        let mut lease = policy(Window::Count(4), 1);
+        lease.probes_to_close = 2;
+        let rig = Rig::new(lease);
+        rig.half_open();
+        let probe = rig.ticket().unwrap();
+        rig.advance(Duration::from_secs(60));
+        three(
+            &rig,
+            move |rig| assert!(!rig.end(&probe, Outcome::Success), "its lease is over"),
+            |rig| rig.probe(2, Outcome::Success),
+            |rig| rig.probe(2, Outcome::Cancelled),
+        );
+        rig.closes();
+    });
+}
+
+#[test]
+fn no_schedule_of_modes_leaves_it_stuck() {
+    loom::model(|| {
+        let rig = Rig::new(policy(Window::Count(4), 1));
+        three(
+            &rig,
+            |rig| {
+                rig.gate.force(Mode::ForcedOpen, &rig.clock);
+                rig.gate.force(Mode::Automatic, &rig.clock);
+            },
+            |rig| rig.probe(2, Outcome::FailureFor(Duration::ZERO)),
+            |rig| rig.probe(2, Outcome::Success),
+        );
+        rig.closes();
+    });
+}
