@@ -45,6 +45,13 @@ impl Backoff {
         let half = self.ceiling(failures) / 2;
         half + half.mul_f64(rand::rng().random_range(0.0..=1.0))
     }
+
+    /// A wait after `failures` failures (from 0) that may be none at all: "full jitter" (Brooker, as above), which
+    /// spreads callers the widest. For a single more attempt, not for a loop that must not spin.
+    #[must_use]
+    pub fn full_jitter(&self, failures: u32) -> Duration {
+        self.ceiling(failures).mul_f64(rand::rng().random_range(0.0..=1.0))
+    }
 }
 
 #[cfg(test)]
@@ -60,8 +67,18 @@ mod tests {
     }
 
     #[test]
+    fn full_jitter_uses_the_whole_range() {
+        let backoff = Backoff::new(Duration::from_millis(100), Duration::from_millis(100));
+        let waits: Vec<_> = std::iter::repeat_with(|| backoff.full_jitter(7)).take(1_000).collect();
+        assert!(waits.iter().all(|wait| *wait <= Duration::from_millis(100)));
+        assert!(waits.iter().any(|wait| *wait < Duration::from_millis(10)));
+        assert!(waits.iter().any(|wait| *wait > Duration::from_millis(90)));
+    }
+
+    #[test]
     fn no_wait_is_too_large_to_compute() {
         assert_eq!(Backoff::new(Duration::MAX, Duration::MAX).ceiling(40), Duration::MAX);
         assert!(Backoff::new(Duration::MAX, Duration::ZERO).delay(1) >= Duration::MAX / 2);
+        assert!(Backoff::new(Duration::MAX, Duration::MAX).full_jitter(99) <= Duration::MAX);
     }
 }

@@ -8,17 +8,28 @@
 
 pub mod backoff;
 pub mod breaker;
+//! Level 0 (imported by anyone): [`backoff`], [`budget`], [`codec`], [`deadline`], [`key`], [`metrics`], [`policy`],
+//! [`secret`], [`store`], [`task`], [`telemetry`], [`time`].
+//! Level 1 (never import each other): [`cache`], [`config`], [`container`], [`event`], [`health`],
+//! [`lifecycle`], [`lock`], [`rate_limit`], [`retry`].
+
+pub mod backoff;
+pub mod budget;
 pub mod cache;
 pub mod codec;
 pub mod config;
 pub mod container;
+pub mod deadline;
 pub mod event;
 pub mod health;
 pub mod key;
+mod latency;
 pub mod lifecycle;
 pub mod lock;
 pub mod metrics;
+pub mod policy;
 pub mod rate_limit;
+pub mod retry;
 pub mod secret;
 pub mod store;
 pub mod task;
