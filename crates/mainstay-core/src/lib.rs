@@ -10,11 +10,13 @@ pub mod backoff;
 pub mod breaker;
 //! Level 0 (imported by anyone): [`backoff`], [`budget`], [`codec`], [`deadline`], [`key`], [`metrics`], [`policy`],
 //! [`secret`], [`store`], [`task`], [`telemetry`], [`time`].
-//! Level 1 (never import each other): [`cache`], [`config`], [`container`], [`event`], [`health`],
-//! [`lifecycle`], [`lock`], [`rate_limit`], [`retry`].
+//! Level 1 (never import each other): [`adaptive`], [`bulkhead`], [`cache`], [`config`], [`container`], [`event`],
+//! [`health`], [`hedge`], [`lifecycle`], [`lock`], [`rate_limit`], [`retry`], [`shed`].
 
+pub mod adaptive;
 pub mod backoff;
 pub mod budget;
+pub mod bulkhead;
 pub mod cache;
 pub mod codec;
 pub mod config;
@@ -22,6 +24,7 @@ pub mod container;
 pub mod deadline;
 pub mod event;
 pub mod health;
+pub mod hedge;
 pub mod key;
 mod latency;
 pub mod lifecycle;
@@ -31,6 +34,7 @@ pub mod policy;
 pub mod rate_limit;
 pub mod retry;
 pub mod secret;
+pub mod shed;
 pub mod store;
 pub mod task;
 pub mod telemetry;
