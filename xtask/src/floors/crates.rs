@@ -8,6 +8,7 @@ const LIBRARIES: &[(&str, u8)] = &[
     ("mainstay-redis", 2),
     ("mainstay-sql", 2),
     ("mainstay-http", 2),
+    ("mainstay-client", 2),
     ("mainstay-auth", 2),
     ("mainstay-core", 1),
 ];

@@ -50,7 +50,6 @@ impl Retry {
     ///
     /// # Errors
     /// Names the field that cannot be, or `name`.
-    #[expect(clippy::needless_pass_by_value, reason = "a policy is given away as a whole")]
     pub fn new(
         name: &str,
         policy: Policy,

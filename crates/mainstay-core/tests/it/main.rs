@@ -12,5 +12,6 @@ mod lifecycle;
 mod lock;
 mod log;
 mod metrics;
+mod pipeline;
 mod rate_limit;
 mod telemetry;
