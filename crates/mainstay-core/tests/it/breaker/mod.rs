@@ -1,6 +1,7 @@
 //! `mainstay_core::breaker`.
 
 mod calls;
+mod history;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
