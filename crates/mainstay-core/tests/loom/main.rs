@@ -111,6 +111,21 @@ fn policy(window: Window, min_calls: u32) -> Policy {
     policy
 }
 
+/// Tries every schedule.
+fn every(schedule: impl Fn() + Sync + Send + 'static) {
+    loom::model::Builder::new().check(schedule);
+}
+
+/// Tries every schedule in which threads are interrupted at most twice where they need not be, and every one there
+/// is if `MAINSTAY_ROUNDS` is set: that takes minutes.
+fn most(schedule: impl Fn() + Sync + Send + 'static) {
+    let mut builder = loom::model::Builder::new();
+    if std::env::var_os("MAINSTAY_ROUNDS").is_none() {
+        builder.preemption_bound = Some(2);
+    }
+    builder.check(schedule);
+}
+
 /// Runs three threads: two more and this one.
 fn three(
     rig: &Arc<Rig>,
@@ -126,7 +141,7 @@ fn three(
 
 #[test]
 fn no_schedule_lets_more_probes_pass_than_the_policy_has() {
-    loom::model(|| {
+    most(|| {
         let rig = Rig::new(policy(Window::Count(4), 1));
         rig.half_open();
         three(
@@ -141,7 +156,7 @@ fn no_schedule_lets_more_probes_pass_than_the_policy_has() {
 
 #[test]
 fn no_schedule_loses_the_outcome_that_reaches_the_threshold() {
-    loom::model(|| {
+    every(|| {
         let rig = Rig::new(policy(Window::Count(4), 3));
         three(
             &rig,
@@ -155,7 +170,7 @@ fn no_schedule_loses_the_outcome_that_reaches_the_threshold() {
 
 #[test]
 fn no_schedule_loses_the_success_that_shows_what_left_a_window_of_time() {
-    loom::model(|| {
+    most(|| {
         let rig = Rig::new(policy(Window::Time(Duration::from_secs(10)), 4));
         (0..4).for_each(|_| rig.call(Outcome::Success));
         rig.advance(Duration::from_secs(5));
@@ -174,7 +189,7 @@ fn no_schedule_loses_the_success_that_shows_what_left_a_window_of_time() {
 
 #[test]
 fn no_schedule_lets_an_outcome_of_before_into_the_window_of_after() {
-    loom::model(|| {
+    most(|| {
         let rig = Rig::new(policy(Window::Count(8), 8));
         let (late, last) = (rig.ticket().unwrap(), rig.ticket().unwrap());
         let counted = Arc::new(AtomicU64::new(0));
@@ -206,7 +221,7 @@ fn no_schedule_lets_an_outcome_of_before_into_the_window_of_after() {
 
 #[test]
 fn no_schedule_of_a_new_policy_leaves_it_stuck_or_lets_too_many_pass() {
-    loom::model(|| {
+    most(|| {
         let rig = Rig::new(policy(Window::Count(4), 1));
         rig.half_open();
         three(
@@ -226,7 +241,7 @@ fn no_schedule_of_a_new_policy_leaves_it_stuck_or_lets_too_many_pass() {
 
 #[test]
 fn no_schedule_gives_a_probe_up_and_takes_its_outcome_too() {
-    loom::model(|| {
+    every(|| {
         let mut lease = policy(Window::Count(4), 1);
         lease.probes_to_close = 2;
         let rig = Rig::new(lease);
@@ -245,7 +260,7 @@ fn no_schedule_gives_a_probe_up_and_takes_its_outcome_too() {
 
 #[test]
 fn no_schedule_of_modes_leaves_it_stuck() {
-    loom::model(|| {
+    most(|| {
         let rig = Rig::new(policy(Window::Count(4), 1));
         three(
             &rig,
@@ -256,6 +271,26 @@ fn no_schedule_of_modes_leaves_it_stuck() {
             |rig| rig.probe(2, Outcome::FailureFor(Duration::ZERO)),
             |rig| rig.probe(2, Outcome::Success),
         );
+        rig.closes();
+    });
+}
+
+#[test]
+fn no_schedule_of_three_that_ask_gives_the_only_probe_twice() {
+    every(|| {
+        let mut only = policy(Window::Count(4), 1);
+        only.probes = 1;
+        let rig = Rig::new(only);
+        rig.half_open();
+        let asks = |rig: &Rig| {
+            if let Some(ticket) = rig.ticket() {
+                assert_eq!(rig.probes.fetch_add(1, SeqCst), 0, "two probes");
+                drop(ticket);
+            }
+        };
+        three(&rig, asks, asks, asks);
+        assert_eq!(rig.probes.load(SeqCst), 1, "nobody got it");
+        rig.advance(Duration::from_secs(60));
         rig.closes();
     });
 }

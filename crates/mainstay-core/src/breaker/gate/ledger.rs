@@ -140,7 +140,10 @@ impl Ledger {
             (Self::Dated(dated), Window::Count(size)) => {
                 let mut counted = Counted::new(size, dated.start());
                 for (begin, end, noted) in dated.parts(next) {
-                    for (place, mark) in (begin..end).rev().zip(noted.marks()) {
+                    // Evenly: side by side, they could be all that a smaller window holds.
+                    let stride =
+                        usize::try_from((end - begin) / noted.marked().max(1)).unwrap_or(usize::MAX).max(1);
+                    for (place, mark) in (begin..end).step_by(stride).zip(noted.marks()) {
                         counted.note(place, mark);
                     }
                 }
@@ -152,6 +155,10 @@ impl Ledger {
 }
 
 impl Tally {
+    fn marked(self) -> u64 {
+        self.failures.max(self.slow) + self.void
+    }
+
     /// As many marks as make this up, where a bucket no longer knows which call was which.
     fn marks(self) -> impl Iterator<Item = Mark> {
         let both = self.failures.min(self.slow);

@@ -1,12 +1,8 @@
 //! What a caller sees.
 
-use std::io;
 use std::time::Duration;
 
-use futures_util::FutureExt;
-use mainstay_core::breaker::{Breaker, Error, Policy, State, Verdict, Window};
-use mainstay_core::metrics::Metrics;
-use mainstay_core::time::Clock;
+use mainstay_core::breaker::{Policy, State};
 
 use super::{Rig, last};
 

@@ -42,6 +42,8 @@ struct Model {
     generation: u32,
     /// The window is made of the end of this.
     log: Vec<Entry>,
+    /// What is before this left a window that was smaller.
+    start: usize,
     until: u64,
     openings: u32,
     probes: Vec<Probe>,
@@ -62,6 +64,7 @@ impl Model {
             state: State::Closed,
             generation: 0,
             log: Vec::new(),
+            start: 0,
             until: 0,
             openings: 0,
             probes: Vec::new(),
@@ -74,7 +77,9 @@ impl Model {
 
     fn window(&self, now: u64) -> Vec<Entry> {
         match self.policy.window {
-            Window::Count(size) => self.log.iter().rev().take(size.try_into().unwrap()).copied().collect(),
+            Window::Count(size) => {
+                self.log[self.start..].iter().rev().take(size.try_into().unwrap()).copied().collect()
+            }
             Window::Time(time) => {
                 let bucket = |time_at: u64| time_at / (micros(time) / BUCKETS);
                 let counts = |entry: &&Entry| bucket(entry.at) + BUCKETS > bucket(now);
@@ -89,6 +94,7 @@ impl Model {
         match state {
             State::Closed => {
                 self.log.clear();
+                self.start = 0;
                 self.openings = 0;
             }
             State::HalfOpen => {
@@ -145,9 +151,10 @@ impl Model {
         }
     }
 
-    fn end(&mut self, now: u64, held: &Held<'_>, how: End) {
+    /// Whether it opened because the dependency asked for that.
+    fn end(&mut self, now: u64, held: &Held<'_>, how: End) -> bool {
         if held.generation != self.generation {
-            return;
+            return false;
         }
         let time = now - held.begun;
         let slow = time >= micros(self.policy.slow_call);
@@ -160,7 +167,10 @@ impl Model {
             }
         };
         match held.probe {
-            None => self.end_call(now, failed, slow, how),
+            None => {
+                self.end_call(now, failed, slow, how);
+                matches!(how, End::For(_))
+            }
             Some(number) => self.end_probe(now, number, failed, slow, how),
         }
     }
@@ -189,8 +199,7 @@ impl Model {
         }
     }
 
-    fn end_probe(&mut self, now: u64, number: usize, failed: Option<bool>, slow: bool, how: End) {
-        let generation = self.generation;
+    fn end_probe(&mut self, now: u64, number: usize, failed: Option<bool>, slow: bool, how: End) -> bool {
         let before = self.probes.len();
         self.probes.retain(|probe| probe.ends > now);
         self.failures += u32::try_from(before - self.probes.len()).unwrap();
@@ -203,12 +212,13 @@ impl Model {
                 self.slow += u32::from(slow);
             }
         }
-        if known.is_some() && matches!(how, End::For(_)) {
+        let asked = known.is_some() && matches!(how, End::For(_));
+        if asked {
             self.enter(State::Open);
-        }
-        if generation == self.generation {
+        } else {
             self.decide();
         }
+        asked
     }
 }
 
@@ -313,22 +323,16 @@ fn history(rng: &mut Rng, window: Window) -> [u32; 3] {
                     _ => End::Success,
                 };
                 what = format!("step {step}: {how:?}");
+                let wished = model.end(rig.hand.micros(), &one, how);
                 if let End::For(time) = how {
-                    asked = Some(time);
+                    asked = wished.then_some(time);
                 }
-                let probe_known = model.generation;
-                model.end(rig.hand.micros(), &one, how);
-                if model.generation == probe_known {
-                    asked = None;
-                }
-                // The lost probe of the same moment decides before the wish of one that was lost itself.
                 end(one.permit, how);
             }
             16 if matches!(window, Window::Count(_)) && rng.chance(0.2) => {
                 let size = 1 + u32::try_from(rng.below(20)).unwrap();
                 if let Window::Count(before) = model.policy.window {
-                    let kept = model.log.len().saturating_sub(before as usize);
-                    model.log.drain(..kept);
+                    model.start = model.start.max(model.log.len().saturating_sub(before as usize));
                 }
                 let mut policy = some_policy(rng, Window::Count(size));
                 policy.slow_call = model.policy.slow_call;

@@ -1,7 +1,11 @@
 //! `mainstay_core::breaker`.
 
 mod calls;
+mod control;
+mod drops;
 mod history;
+mod peer;
+mod probes;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
