@@ -30,6 +30,8 @@ pub enum Retryable {
     Yes,
     /// So, but not before this much time: `Retry-After`.
     After(Duration),
+    /// The other side has tried again itself, and [said so](super::watched): not again here, nor by our own caller.
+    Exhausted,
 }
 
 /// Tries calls again by one policy. Clones share it.
@@ -134,6 +136,10 @@ impl Retry {
                 Retryable::No => return Err(error),
                 Retryable::Yes => Duration::ZERO,
                 Retryable::After(time) => time,
+                Retryable::Exhausted => {
+                    watch::gave_up();
+                    return Err(error);
+                }
             };
             match core.wait(attempt, asked, deadline) {
                 Ok(wait) => tokio::time::sleep(wait).await,

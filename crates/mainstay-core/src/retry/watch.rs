@@ -13,11 +13,12 @@ tokio::task_local! {
     static GAVE_UP: Cell<bool>;
 }
 
-/// Runs `handler` and says whether a [`Retry`](super::Retry) in it gave up on an error that it might have tried again.
+/// Runs `handler` and says whether a [`Retry`](super::Retry) in it gave up on an error that it might have tried again,
+/// or that was [`Exhausted`](super::Retryable::Exhausted) already.
 ///
-/// If the handler then fails, its answer carries [`HEADER`]`: no`, and the caller classifies it as
-/// [`Retryable::No`](super::Retryable::No). Else each service in a chain would repeat what the next one has repeated,
-/// and three tries in three services were 27. A task that the handler spawns is not watched.
+/// If the handler then fails, its answer carries [`HEADER`]`: no`, and the caller classifies it as `Exhausted`. Else
+/// each service in a chain would repeat what the next one has repeated, and three tries in three services were 27. A
+/// task that the handler spawns is not watched.
 pub async fn watched<F: Future>(handler: F) -> (F::Output, bool) {
     GAVE_UP.scope(Cell::new(false), async { (handler.await, GAVE_UP.with(Cell::get)) }).await
 }
