@@ -10,13 +10,14 @@ use mainstay_core::health::Health;
 use mainstay_core::lifecycle::Lifecycle;
 use mainstay_core::lock::{self, Locks};
 use mainstay_core::metrics::Metrics;
+use mainstay_core::pipeline::Pipeline;
 use mainstay_core::rate_limit::RateLimiter;
 use mainstay_http::endpoint::Info;
 use mainstay_http::{EventStreams, RateLimitLayer};
 use mainstay_redis::Redis;
 use mainstay_sql::Database;
 
-use crate::wiring::{Primitives, Storage};
+use crate::wiring::{Primitives, Resilience, Storage};
 use crate::{Builder, StartError};
 
 /// A started app: everything a service leans on. Cheap to clone; clones are the same app.
@@ -34,7 +35,7 @@ pub(crate) struct Parts {
     pub(crate) lifecycle: Lifecycle,
     pub(crate) storage: Option<Storage>,
     pub(crate) primitives: Primitives,
-    pub(crate) breakers: Breakers,
+    pub(crate) resilience: Resilience,
     pub(crate) info: Info,
 }
 
@@ -107,7 +108,7 @@ impl Mainstay {
     /// The circuit breakers of this instance.
     #[must_use]
     pub fn breakers(&self) -> &Breakers {
-        &self.0.breakers
+        &self.0.resilience.breakers
     }
 
     /// The circuit breaker of this name: the one that [`Builder::breaker`] declared, or else one with the default
@@ -117,7 +118,17 @@ impl Mainstay {
     /// If the name is not 1 to 64 of `[a-z0-9._-]`.
     #[must_use]
     pub fn breaker(&self, name: &'static str) -> Breaker {
-        self.0.breakers.named(name)
+        self.0.resilience.breakers.named(name)
+    }
+
+    /// The pipeline that [`Builder::pipeline`] declared.
+    ///
+    /// # Panics
+    /// If there is none of this name.
+    #[must_use]
+    pub fn pipeline(&self, name: &str) -> Pipeline {
+        let declared = self.0.resilience.pipelines.get(name);
+        declared.unwrap_or_else(|| panic!("no pipeline {name} was declared: Builder::pipeline does")).clone()
     }
 
     /// The event bus.

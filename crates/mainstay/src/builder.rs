@@ -1,17 +1,17 @@
 use std::fmt;
 use std::sync::Arc;
 
-use mainstay_core::breaker::{self, Breakers};
+use mainstay_core::breaker;
 use mainstay_core::config::{self, Config, Section};
 use mainstay_core::container;
 use mainstay_core::health::Health;
 use mainstay_core::metrics::Metrics;
+use mainstay_core::pipeline;
 use mainstay_core::task::TaskGroup;
-use mainstay_core::time::Clock;
 use mainstay_sql::{Applied, Migrations};
 
 use crate::app::Parts;
-use crate::wiring::{Declared, Lent, Primitives, Storage, Traces};
+use crate::wiring::{Declared, Lent, Primitives, Resilience, Storage, Traces};
 use crate::{Mainstay, StartError, wiring};
 
 type Provide = Box<dyn FnOnce(&mut container::Builder) + Send>;
@@ -81,6 +81,18 @@ impl Builder {
         self
     }
 
+    /// Declares how calls to one dependency are made: a [`Pipeline`](pipeline::Pipeline) with these policies, unless
+    /// `[pipelines.<name>]`, `[breakers.<name>]` or their variables (`PIPELINE_<NAME>_*`, `BREAKER_<NAME>_*`) say
+    /// otherwise: these may change while the service runs.
+    ///
+    /// Names and policies are as for [`Builder::breaker`], which this includes.
+    #[must_use]
+    pub fn pipeline(self, name: &'static str, policy: &pipeline::Policy, guard: &breaker::Policy) -> Self {
+        let mut this = self.breaker(name, guard);
+        this.config = this.declared.pipeline(this.config, name, policy);
+        this
+    }
+
     /// Adds the service's constructors to the container. `Config`, `Metrics`, `Health`, `Cache`, `Locks`,
     /// `RateLimiter`, `Events`, `EventStreams`, `Breakers` and (with [`Builder::database`]) `Database` are there already. Tests put their doubles in with
     /// [`override_with`](container::Builder::override_with) in a later call.
@@ -126,8 +138,7 @@ impl Builder {
         };
         let health_settings = config.get::<config::Health>();
         let health = Health::new(wiring::options(&health_settings), wiring::identity(&config, self.version));
-        let breakers = Breakers::new(&metrics, Clock::system());
-        self.declared.open(&config, &breakers);
+        let resilience = Resilience::new(self.declared, &config, &metrics);
         let redis = wiring::open_redis(&config, &metrics).await?;
         let primitives = Primitives::new(&config, &metrics, storage.as_ref(), redis.as_ref());
         wiring::register_checks(&health, storage.as_ref(), redis.as_ref())?;
@@ -138,7 +149,7 @@ impl Builder {
         bindings.value(config.clone());
         bindings.value(metrics.clone());
         bindings.value(health.clone());
-        bindings.value(breakers.clone());
+        bindings.value(resilience.breakers.clone());
         primitives.provide(&mut bindings);
         if let Some(storage) = &storage {
             bindings.value(storage.database.clone());
@@ -152,7 +163,7 @@ impl Builder {
         let traces = traces.filter(|_| telemetry.is_some());
         wiring::follow_settings(&tasks, &config, telemetry, &health, &metrics);
         primitives.follow(&tasks, &config);
-        self.declared.follow(&tasks, &config, &breakers);
+        resilience.follow(&tasks, &config);
         let probes = health_settings.enabled.then(|| health.start(&tasks.token()));
         let lifecycle = wiring::lifecycle(&config);
         wiring::stop_components(
@@ -176,7 +187,7 @@ impl Builder {
             lifecycle,
             storage,
             primitives,
-            breakers,
+            resilience,
             info,
         })))
     }

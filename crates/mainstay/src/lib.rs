@@ -58,8 +58,9 @@ pub use builder::Builder;
 pub use error::{ServeError, StartError};
 
 pub use mainstay_core::{
-    backoff, breaker, cache, codec, config, container, event, health, lifecycle, lock, metrics, rate_limit,
-    secret, store, task, telemetry, time,
+    adaptive, backoff, breaker, budget, bulkhead, cache, codec, config, container, deadline, event, health,
+    hedge, lifecycle, lock, metrics, pipeline, policy, rate_limit, retry, secret, shed, store, task,
+    telemetry, time,
 };
 pub use mainstay_http as http;
 pub use mainstay_redis as redis;

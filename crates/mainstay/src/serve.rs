@@ -103,7 +103,7 @@ impl Mainstay {
             cache: parts.primitives.cache.clone(),
             locks: parts.primitives.locks.clone(),
             rate_limiter: parts.primitives.rate_limiter.clone(),
-            breakers: parts.breakers.clone(),
+            breakers: parts.resilience.breakers.clone(),
             events: self.events().clone(),
             event_bus: parts.primitives.bus.status(),
         })

@@ -32,6 +32,6 @@ pub(crate) use otlp::{Traces, section};
 pub(crate) use primitives::Primitives;
 pub(crate) use redis::{open as open_redis, store_status};
 pub(crate) use reload::{follow_limits, follow_settings};
-pub(crate) use resilience::Declared;
+pub(crate) use resilience::{Declared, Resilience};
 pub(crate) use shutdown::{lifecycle, stop_components};
 pub(crate) use telemetry::start_telemetry;

@@ -66,10 +66,10 @@ impl Section for Pipeline {
             .default("3"),
         Field::new("backoff", Kind::DURATION, "Longest pause before the second attempt; then twice as long")
             .env(&["PIPELINE_*_BACKOFF"])
-            .default("100ms"),
+            .default("50ms"),
         Field::new("backoff_max", Kind::DURATION, "Longest pause")
             .env(&["PIPELINE_*_BACKOFF_MAX"])
-            .default("2s"),
+            .default("1s"),
         Field::new(
             "retry_budget",
             Kind::Integer { min: 0, max: 1_000 },
@@ -83,7 +83,8 @@ impl Section for Pipeline {
             "Whether the calls under way are bounded by a fixed number, or by one that follows how fast answers come",
         )
         .env(&["PIPELINE_*_CONCURRENCY"])
-        .default("fixed"),
+        .default("fixed")
+        .restart_only(),
         Field::new("max_concurrent", Kind::Integer { min: 1, max: 1_000_000 }, "Calls under way, at most")
             .env(&["PIPELINE_*_MAX_CONCURRENT"])
             .default("100"),
@@ -109,6 +110,9 @@ impl Section for Pipeline {
     fn validate(&self, checks: &mut Checks<'_>) {
         if self.attempt_timeout > self.deadline {
             checks.refuse(&["attempt_timeout", "deadline"], "must not be longer than the deadline");
+        }
+        if (1..50).contains(&self.hedge) {
+            checks.refuse(&["hedge"], "must be 0 or at least 50");
         }
         if self.backoff > self.backoff_max {
             checks.refuse(&["backoff", "backoff_max"], "must not be longer than backoff_max");
