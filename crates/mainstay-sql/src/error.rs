@@ -28,11 +28,11 @@ pub enum Error {
         /// The store's own words.
         reason: String,
     },
-    /// The statement ran longer than the statement timeout and was interrupted. Outside a transaction
+    /// The statement ran longer than the statement timeout, or the deadline around allows, and was interrupted. Outside a transaction
     /// the outcome of a write is unknown; inside one everything is rolled back.
-    #[error("statement interrupted after {after:?} (statement timeout)")]
+    #[error("statement interrupted after {after:?} (statement timeout or deadline)")]
     Timeout {
-        /// The timeout that was exceeded.
+        /// The time it had.
         after: Duration,
     },
     /// A unique or primary key already holds this value.

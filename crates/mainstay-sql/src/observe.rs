@@ -4,6 +4,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use mainstay_core::deadline::Deadline;
 use tokio::time::{Instant, timeout};
 
 use crate::Error;
@@ -44,7 +45,7 @@ pub(crate) struct Recorder {
 }
 
 impl Recorder {
-    /// Runs `work` under the statement timeout and records how it ended.
+    /// Runs `work` under the statement timeout, and the caller's deadline if that is earlier, and records how it ended.
     pub(crate) async fn run<T>(
         &self,
         sql: &'static str,
@@ -52,9 +53,9 @@ impl Recorder {
         work: impl Future<Output = Result<T, Error>>,
     ) -> Result<T, Error> {
         let started = Instant::now();
-        let result = timeout(self.statement_timeout, work)
-            .await
-            .unwrap_or(Err(Error::Timeout { after: self.statement_timeout }));
+        let time = Deadline::current()
+            .map_or(self.statement_timeout, |deadline| self.statement_timeout.min(deadline.remaining()));
+        let result = timeout(time, work).await.unwrap_or(Err(Error::Timeout { after: time }));
         let duration = started.elapsed();
         if duration >= self.slow_query {
             let seconds = duration.as_secs_f64();

@@ -186,8 +186,10 @@ impl Consumer {
         if receipt.attempt > 1 {
             self.meters.redelivered.increment(1);
         }
-        let span = span(&event, receipt.attempt);
-        async {
+        let caller = event.trace_parent.as_deref().and_then(TraceContext::parse);
+        let trace = caller.as_ref().map(TraceContext::child);
+        let span = span(&event, receipt.attempt, caller.as_ref(), trace.as_ref());
+        let work = async {
             let verdict = self.decide(&event, receipt, stopped, &meters).await;
             let first = match self.store.settle(&self.queue, receipt, verdict.clone()).now() {
                 Ok(Ok(Standing::Held)) => return meters.ended(&verdict, receipt.attempt),
@@ -197,9 +199,12 @@ impl Consumer {
             if Box::pin(self.insist(first, receipt, &verdict, stopped)).await {
                 meters.ended(&verdict, receipt.attempt);
             }
+        };
+        let work = work.instrument(span);
+        match trace {
+            Some(trace) => trace.scope(work).await,
+            None => work.await,
         }
-        .instrument(span)
-        .await;
     }
 
     async fn decide(
@@ -334,17 +339,15 @@ impl Consumer {
 }
 
 /// The span a handler runs in: a child of the span that published, where that is known.
-fn span(event: &Envelope, attempt: u32) -> Span {
-    let caller = event.trace_parent.as_deref().and_then(TraceContext::parse);
-    let trace = caller.as_ref().map(TraceContext::child);
+fn span(event: &Envelope, attempt: u32, caller: Option<&TraceContext>, trace: Option<&TraceContext>) -> Span {
     tracing::info_span!(
         "event",
         event_id = %event.id,
         event_type = event.kind.as_str(),
         attempt,
-        trace_id = trace.as_ref().map(TraceContext::trace_id),
-        otel.traceparent = trace.as_ref().map(field::display),
-        otel.parent = caller.as_ref().map(field::display),
+        trace_id = trace.map(TraceContext::trace_id),
+        otel.traceparent = trace.map(field::display),
+        otel.parent = caller.map(field::display),
         otel.kind = "consumer",
         otel.name = %format_args!("{} process", event.kind),
     )

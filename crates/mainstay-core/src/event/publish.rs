@@ -65,7 +65,7 @@ impl<'a> Publish<'a> {
         self
     }
 
-    /// The trace it belongs to: its handlers' spans become children of this one.
+    /// The trace it belongs to, instead of that which is worked for here: its handlers' spans become children of this one.
     pub fn trace(mut self, trace: &TraceContext) -> Self {
         self.trace_parent = Some(trace.to_header());
         self
@@ -135,7 +135,8 @@ impl<'a> Publish<'a> {
         envelope.time = self.time.unwrap_or(envelope.time);
         envelope.schema = self.schema;
         envelope.subject = self.subject;
-        envelope.trace_parent = self.trace_parent;
+        let trace = || TraceContext::current().map(|trace| trace.to_header());
+        envelope.trace_parent = self.trace_parent.or_else(trace);
         Ok((known, envelope))
     }
 }

@@ -1,16 +1,22 @@
 use std::convert::Infallible;
 use std::future::{Future, ready};
 use std::panic::AssertUnwindSafe;
+use std::time::Duration;
 
 use axum::body::{Body, HttpBody};
 use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
 use futures_util::future::Either;
+use http::{HeaderName, HeaderValue};
 use http_body_util::Limited;
+use mainstay_core::deadline::{self, Deadline};
+use mainstay_core::retry::{self, watched};
 use mainstay_core::task::panic_message;
+use mainstay_core::telemetry::trace_context::TraceContext;
 use tower::Service;
 
+use super::request_context::RequestContext;
 use crate::{Limits, Problem};
 
 /// The limit that the body of this request is held to, in bytes.
@@ -18,8 +24,8 @@ use crate::{Limits, Problem};
 pub(crate) struct BodyLimit(pub(crate) usize);
 
 /// What a handler may do to the server. A body that announces too much is refused and one that turns out
-/// to be too long is cut off, whoever reads it; a handler that takes too long is dropped; one that panics
-/// ends alone. Inside of CORS, so that a page may read these answers, too.
+/// to be too long is cut off, whoever reads it; a handler that takes too long, by the server's measure or by that of
+/// its caller, is dropped; one that panics ends alone. Calls that it makes find its deadline and its trace around them. Inside of CORS, so that a page may read these answers, too.
 pub(super) fn call<S>(
     inner: &mut S,
     request: Request,
@@ -31,10 +37,12 @@ where
 {
     match limited(request, limits.body_limit) {
         Ok(request) => {
+            let (deadline, trace) = (deadline(&request, limits.request_timeout), trace(&request));
             let handled = AssertUnwindSafe(inner.call(request)).catch_unwind();
-            Either::Left(tokio::time::timeout(limits.request_timeout, handled).map(|outcome| match outcome {
-                Ok(Ok(response)) => response,
-                Ok(Err(panic)) => {
+            let handled = deadline.scope(trace.scope(watched(handled)));
+            Either::Left(tokio::time::timeout_at(deadline.instant(), handled).map(|outcome| match outcome {
+                Ok((Ok(response), gave_up)) => response.map(|response| refrain(response, gave_up)),
+                Ok((Err(panic), _)) => {
                     tracing::error!(panic = panic_message(&*panic), "handler panicked");
                     Ok(Problem::internal_opaque().into_response())
                 }
@@ -43,6 +51,27 @@ where
         }
         Err(problem) => Either::Right(ready(Ok(problem.into_response()))),
     }
+}
+
+/// When this is of no use any more: to the server, or to a caller who said so.
+fn deadline(request: &Request, timeout: Duration) -> Deadline {
+    let own = Deadline::after(timeout);
+    let asked = request.headers().get(deadline::HEADER).and_then(|header| header.to_str().ok());
+    asked.and_then(|header| Deadline::parse(header).ok()).map_or(own, |asked| asked.min(own))
+}
+
+fn trace(request: &Request) -> TraceContext {
+    let context = request.extensions().get().map(|context: &RequestContext| context.trace.clone());
+    context.unwrap_or_else(TraceContext::new_root)
+}
+
+/// A caller must not try again what was tried again here.
+fn refrain(mut response: Response, gave_up: bool) -> Response {
+    if gave_up && response.status().is_server_error() {
+        let name = HeaderName::from_static(retry::HEADER);
+        response.headers_mut().insert(name, HeaderValue::from_static(retry::HEADER_NO));
+    }
+    response
 }
 
 fn limited(request: Request, limit: usize) -> Result<Request, Problem> {

@@ -104,8 +104,8 @@ impl Redis {
             .map_err(|_| StoreError::unavailable(format!("no connection to Redis within {deadline:?}")))
     }
 
-    /// Sends a command and waits for its answer, for at most [`Options::command_timeout`]. Dropping the future does
-    /// not take a command back.
+    /// Sends a command and waits for its answer, for at most [`Options::command_timeout`], and not beyond the
+    /// [deadline](mainstay_core::deadline) around. Dropping the future does not take a command back.
     ///
     /// What was not carried out is sent again, whatever its [`Class`](crate::Class). What may have been is sent again
     /// unless it is [`Class::Once`](crate::Class::Once). That happens at most [`Options::max_retries`] times, and within

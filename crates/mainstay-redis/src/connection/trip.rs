@@ -11,6 +11,7 @@
 use std::future::Future;
 use std::time::Duration;
 
+use mainstay_core::deadline::Deadline;
 use rand::RngExt;
 use tokio::time::{Instant, timeout_at};
 
@@ -75,11 +76,13 @@ impl Redirection {
 }
 
 impl Trip {
+    /// Its time ends with the caller's deadline, if that is earlier.
     pub(crate) fn begin(class: Class, options: &Options, begun: Instant) -> Self {
+        let until = begun + options.command_timeout.min(FOR_EVER);
         Self {
             class,
             pause: options.retry_delay.min(FOR_EVER),
-            until: begun + options.command_timeout.min(FOR_EVER),
+            until: Deadline::current().map_or(until, |deadline| deadline.instant().min(until)),
             retries: options.max_retries,
             cluster: matches!(options.deployment, Deployment::Cluster { .. }),
             hops: MOST_HOPS,

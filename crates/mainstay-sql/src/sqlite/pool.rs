@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use mainstay_core::deadline::Deadline;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{Error as DriverError, Executor};
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore, TryAcquireError};
@@ -65,7 +66,8 @@ impl Pool {
     }
 
     pub(super) async fn acquire(self: &Arc<Self>) -> Result<Lease, Error> {
-        let deadline = Instant::now() + self.limits.acquire;
+        let own = Instant::now() + self.limits.acquire;
+        let deadline = Deadline::current().map_or(own, |deadline| deadline.instant().min(own));
         let permit = match self.permits.clone().try_acquire_owned() {
             Ok(permit) => permit,
             Err(TryAcquireError::Closed) => return Err(self.closed()),

@@ -10,6 +10,7 @@ pub use sampling::Sampling;
 pub use state::TraceState;
 
 use std::fmt;
+use std::future::Future;
 
 /// The `traceparent` header and what goes with it.
 ///
@@ -26,6 +27,10 @@ pub struct TraceContext {
     span_id: [u8; 8],
     sampled: bool,
     state: TraceState,
+}
+
+tokio::task_local! {
+    static CURRENT: TraceContext;
 }
 
 /// Length of the fields of version 00: `vv-32 digits-16 digits-ff`.
@@ -61,6 +66,18 @@ impl TraceContext {
     #[must_use]
     pub fn child(&self) -> Self {
         Self { span_id: non_zero(), ..self.clone() }
+    }
+
+    /// `future` as a part of this trace, for calls that it makes to others: see [`TraceContext::current`].
+    pub fn scope<F: Future>(self, future: F) -> impl Future<Output = F::Output> + use<F> {
+        CURRENT.scope(self, future)
+    }
+
+    /// The trace that is worked for here: that of the innermost [`TraceContext::scope`] around, which requests and
+    /// event handlers have. A task spawned there does not have it by itself.
+    #[must_use]
+    pub fn current() -> Option<Self> {
+        CURRENT.try_with(Self::clone).ok()
     }
 
     /// With the vendors' part of the context.
