@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use rand::RngExt;
 
 use super::error::{Open, PolicyError};
-use super::gate::{Admission, Gate, Outcome, Refusal, Ticket, Turn};
+use super::gate::{Gate, Outcome, Refusal, Ticket, Turn, Unsettled};
 use super::instruments::Instruments;
 use super::permit::{Held, Permit};
 use super::policy::Policy;
@@ -169,15 +169,15 @@ impl Breaker {
 impl Shared {
     #[inline]
     fn admit(&self) -> Result<Ticket, Open> {
-        let admission = self.gate.admit(&self.clock);
-        if let Admission { ticket: Ok(ticket), shadow: false, lost: 0, turn: None } = admission {
-            return Ok(ticket);
+        match self.gate.pass(&self.clock) {
+            Some(ticket) => Ok(ticket),
+            None => self.admit_open(),
         }
-        self.admitted(admission)
     }
 
     #[cold]
-    fn admitted(&self, admission: Admission) -> Result<Ticket, Open> {
+    fn admit_open(&self) -> Result<Ticket, Open> {
+        let admission = self.gate.admit(&self.clock);
         if admission.shadow || admission.ticket.is_err() {
             self.instruments.not_permitted.increment(1);
         }
@@ -191,15 +191,25 @@ impl Shared {
     }
 
     #[inline]
+    pub(super) fn succeed(&self, ticket: &Ticket) {
+        match self.gate.succeed(ticket, &self.clock) {
+            Ok(()) => self.instruments.success.increment(1),
+            Err(unsettled) => self.settle(ticket, Outcome::Success, unsettled),
+        }
+    }
+
     pub(super) fn end(&self, ticket: &Ticket, outcome: Outcome) {
-        let record = self.gate.record(ticket, outcome, &self.clock);
+        self.settle(ticket, outcome, Unsettled::default());
+    }
+
+    #[cold]
+    fn settle(&self, ticket: &Ticket, outcome: Outcome, unsettled: Unsettled) {
+        let record = self.gate.record(ticket, outcome, unsettled, &self.clock);
         if ticket.is_tracked() {
             self.instruments.ended(outcome, &record);
         }
-        if record.lost > 0 || record.turn.is_some() {
-            self.tell_lost(record.lost);
-            self.tell(record.turn);
-        }
+        self.tell_lost(record.lost);
+        self.tell(record.turn);
     }
 
     fn told(&self) -> std::sync::MutexGuard<'_, Told> {

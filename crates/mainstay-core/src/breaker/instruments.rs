@@ -14,7 +14,7 @@ const LOST: &str = "breaker_lost_probes_total";
 #[derive(Debug)]
 pub(super) struct Instruments {
     state: Gauge,
-    success: Counter,
+    pub(super) success: Counter,
     slow: Counter,
     failure: Counter,
     ignored: Counter,
@@ -54,7 +54,6 @@ impl Instruments {
     }
 
     /// A call ended. Each is counted once, whether it decided something or came too late.
-    #[inline]
     pub(super) fn ended(&self, outcome: Outcome, record: &Record) {
         let counter = match outcome {
             Outcome::Success if record.slow => &self.slow,

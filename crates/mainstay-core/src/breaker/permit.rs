@@ -41,8 +41,10 @@ impl<'a> Permit<'a> {
 
     /// The call succeeded.
     #[inline]
-    pub fn success(self) {
-        self.end(Outcome::Success);
+    pub fn success(mut self) {
+        if let Some(ticket) = self.ticket.take() {
+            self.breaker.shared().succeed(&ticket);
+        }
     }
 
     /// The call failed, and it is the dependency's fault.
@@ -61,7 +63,6 @@ impl<'a> Permit<'a> {
         self.end(Outcome::FailureFor(time));
     }
 
-    #[inline]
     fn end(mut self, outcome: Outcome) {
         if let Some(ticket) = self.ticket.take() {
             self.breaker.shared().end(&ticket, outcome);

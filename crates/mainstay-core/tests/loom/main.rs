@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::SeqCst};
 use std::time::Duration;
 
-use gate::{Gate, Outcome, Ticket};
+use gate::{Gate, Outcome, Ticket, Unsettled};
 use mainstay_core::breaker::{Mode, Policy, Reason, State, Window};
 use mainstay_core::time::{self, Clock, Moment, Source};
 
@@ -55,12 +55,19 @@ impl Rig {
     }
 
     fn ticket(&self) -> Option<Ticket> {
-        self.gate.admit(&self.clock).ticket.ok()
+        self.gate.pass(&self.clock).or_else(|| self.gate.admit(&self.clock).ticket.ok())
     }
 
     /// Whether it counted for the state that the gate is in.
     fn end(&self, ticket: &Ticket, outcome: Outcome) -> bool {
-        !self.gate.record(ticket, outcome, &self.clock).late
+        let unsettled = match outcome {
+            Outcome::Success => match self.gate.succeed(ticket, &self.clock) {
+                Ok(()) => return true,
+                Err(unsettled) => unsettled,
+            },
+            _ => Unsettled::default(),
+        };
+        !self.gate.record(ticket, outcome, unsettled, &self.clock).late
     }
 
     fn call(&self, outcome: Outcome) {

@@ -9,20 +9,20 @@ use super::{Admission, Books, Gate, Kind, Refusal, Ticket};
 use crate::time::{Clock, Moment};
 
 impl Gate {
-    /// Asks to pass. Lock-free while closed and while nobody can pass.
+    /// Lets a call pass while closed: one load, and the clock if the policy needs it.
     #[inline]
-    pub(in super::super) fn admit(&self, clock: &Clock) -> Admission {
+    pub(in super::super) fn pass(&self, clock: &Clock) -> Option<Ticket> {
         let word = self.word();
-        if !word.lets_all_pass() {
-            return self.admit_open(word, clock);
-        }
-        let begun = if word.is_timed() { clock.now() } else { Moment::NEVER };
-        Admission::pass(Ticket { kind: Kind::Call, generation: word.generation(), begun })
+        word.lets_all_pass().then(|| {
+            let begun = if word.is_timed() { clock.now() } else { Moment::NEVER };
+            Ticket::new(Kind::Call, word, begun)
+        })
     }
 
+    /// Asks to pass. Lock-free while closed and while nobody can pass.
     #[cold]
-    fn admit_open(&self, word: Word, clock: &Clock) -> Admission {
-        let now = clock.now();
+    pub(in super::super) fn admit(&self, clock: &Clock) -> Admission {
+        let (now, word) = (clock.now(), self.word());
         let until = Moment::from_micros(self.until.load(Acquire));
         if let Some(admission) = admit_at_once(word, now, until) {
             return admission;
@@ -85,13 +85,13 @@ pub(super) fn wait(word: Word, now: Moment, until: Moment) -> Duration {
 }
 
 impl Admission {
-    #[inline]
     fn pass(ticket: Ticket) -> Self {
         Self { ticket: Ok(ticket), shadow: false, lost: 0, turn: None }
     }
 }
 
 impl Ticket {
+    #[inline]
     fn new(kind: Kind, word: Word, begun: Moment) -> Self {
         Self { kind, generation: word.generation(), begun }
     }

@@ -38,6 +38,7 @@ use run::Run;
 use word::Word;
 
 pub(super) use ledger::Tally;
+pub(super) use record::Unsettled;
 
 /// The state of one breaker, without its name and its meters.
 #[derive(Debug)]

@@ -8,31 +8,48 @@ use super::ledger::Mark;
 use super::{Books, Gate, Kind, Outcome, Record, Ticket};
 use crate::time::{Clock, Moment, micros};
 
+/// The place a success took before it turned out that the books have to know of it.
+#[derive(Debug, Default)]
+pub(in super::super) struct Unsettled(Option<u64>);
+
 impl Gate {
-    /// Takes back a ticket.
+    /// Takes back the ticket of a call that succeeded, if that needs no look into the books: one addition between
+    /// two loads. Else says what to go on with.
     #[inline]
-    pub(in super::super) fn record(&self, ticket: &Ticket, outcome: Outcome, clock: &Clock) -> Record {
-        if ticket.kind != Kind::Call || outcome != Outcome::Success {
-            return self.record_other(ticket, outcome, clock);
-        }
+    pub(in super::super) fn succeed(&self, ticket: &Ticket, clock: &Clock) -> Result<(), Unsettled> {
         let word = self.word();
-        if word.generation() != ticket.generation {
-            return Record { late: true, ..Record::default() };
+        if ticket.kind != Kind::Call || word.generation() != ticket.generation {
+            return Err(Unsettled(None));
         }
-        let mut record = Record::default();
-        if word.is_timed() || word.is_dated() {
+        if word.needs_clock() {
             let now = clock.now();
-            record.slow = self.is_slow(ticket, now);
+            if self.is_slow(ticket, now) {
+                return Err(Unsettled(None));
+            }
             self.turn_bucket(now);
         }
         let place = self.next.0.fetch_add(1, AcqRel);
-        if !record.slow && self.word().generation() == ticket.generation && !self.watch.load(Acquire) {
-            return record;
+        if self.word().generation() == ticket.generation && !self.watch.load(Acquire) {
+            return Ok(());
         }
-        self.note(ticket, place, record, None, clock)
+        Err(Unsettled(Some(place)))
     }
 
+    /// Takes back a ticket.
     #[cold]
+    pub(in super::super) fn record(
+        &self,
+        ticket: &Ticket,
+        outcome: Outcome,
+        unsettled: Unsettled,
+        clock: &Clock,
+    ) -> Record {
+        match unsettled.0 {
+            Some(place) => self.note(ticket, place, Record::default(), None, clock),
+            None => self.record_other(ticket, outcome, clock),
+        }
+    }
+
     fn record_other(&self, ticket: &Ticket, outcome: Outcome, clock: &Clock) -> Record {
         let now = clock.now();
         let (neutral, asked) = match outcome {

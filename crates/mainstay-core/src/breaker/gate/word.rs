@@ -51,9 +51,10 @@ impl Word {
         self.0 & TIMED != 0
     }
 
+    /// At the end of a call.
     #[inline]
-    pub(super) fn is_dated(self) -> bool {
-        self.0 & DATED != 0
+    pub(super) fn needs_clock(self) -> bool {
+        self.0 & (TIMED | DATED) != 0
     }
 
     #[inline]
