@@ -6,7 +6,7 @@ use super::policy::Policy;
 use crate::time::Moment;
 
 /// Fewest calls whose mean latency is judged.
-const WINDOW: u32 = 16;
+const WINDOW: u32 = 32;
 
 /// A probe that finds a latency below this share of the last one found has halved away a part of a queue: there may
 /// be more.
@@ -65,7 +65,7 @@ impl Control {
         let limit = f64::from(policy.initial);
         Self {
             limit,
-            phase: Phase::Measuring { cut: limit, since: now },
+            phase: Phase::Measuring { cut: limit, since: now, skip: limit },
             baseline: None,
             measured: now,
             window: Window::default(),
@@ -87,9 +87,14 @@ impl Control {
         match self.phase {
             Phase::Steady => self.steady(policy, sample),
             Phase::Draining { cut } if f64::from(sample.at_end) <= cut => {
-                self.phase = Phase::Measuring { cut, since: sample.ended };
+                self.phase = Phase::Measuring { cut, since: sample.ended, skip: cut };
             }
-            Phase::Measuring { cut, since } if sample.begun >= since => self.measuring(policy, sample, cut),
+            Phase::Measuring { cut, since, skip } if sample.begun >= since && skip >= 1.0 => {
+                self.phase = Phase::Measuring { cut, since, skip: skip - 1.0 };
+            }
+            Phase::Measuring { cut, since, .. } if sample.begun >= since => {
+                self.measuring(policy, sample, cut);
+            }
             Phase::Draining { .. } | Phase::Measuring { .. } => {}
         }
     }

@@ -26,7 +26,7 @@
 //!
 //! # Defaults
 //! From 20, within 4 and 1,000; tolerates 1.25 times the latency without a queue; measures that every 10 s, with the
-//! limit halved for 16 calls. See [`Policy`].
+//! limit halved for two rounds of calls. See [`Policy`].
 //!
 //! # Metrics
 //! - `adaptive_limit{name}`, `adaptive_in_flight{name}`: the limit, and calls that are out.

@@ -137,10 +137,7 @@ impl Bulkhead {
         let new = policy.max_concurrent as usize;
         let old = core.policy.swap(Arc::new(policy)).max_concurrent as usize;
         core.surplus.fetch_add(old.saturating_sub(new), SeqCst);
-        for _ in old..new {
-            core.give_back();
-        }
-        core.settle();
+        core.give_back(new.saturating_sub(old));
         Ok(())
     }
 
@@ -171,35 +168,36 @@ impl Core {
         Full { name: Arc::clone(&self.name), reason }
     }
 
-    /// To the next in line, unless there are too many slots.
+    /// To the next in line, as far as there are not too many slots.
     #[inline]
-    fn give_back(&self) {
-        if !self.pay_surplus() {
-            self.slots.add_permits(1);
-            self.settle();
-        }
+    fn give_back(&self, slots: usize) {
+        self.slots.add_permits(slots - self.pay_surplus(slots));
+        self.settle();
     }
 
-    /// Takes in surplus slots that are free. Asked after every slot that becomes free past `pay_surplus`.
+    /// Takes in surplus slots that are free. To be asked whenever one may have become free past `pay_surplus`.
     #[inline]
     fn settle(&self) {
         while self.surplus.load(SeqCst) > 0 && self.slots.forget_permits(1) == 1 {
-            if !self.pay_surplus() {
-                self.slots.add_permits(1);
-            }
+            self.slots.add_permits(1 - self.pay_surplus(1));
         }
     }
 
+    /// How many of so many slots that have come back were too many.
     #[inline]
-    fn pay_surplus(&self) -> bool {
-        self.surplus.load(SeqCst) > 0
-            && self.surplus.fetch_update(SeqCst, SeqCst, |surplus| surplus.checked_sub(1)).is_ok()
+    fn pay_surplus(&self, slots: usize) -> usize {
+        if self.surplus.load(SeqCst) == 0 {
+            return 0;
+        }
+        let less = |surplus: usize| Some(surplus.saturating_sub(slots));
+        let surplus = self.surplus.fetch_update(SeqCst, SeqCst, less).unwrap_or_else(|surplus| surplus);
+        surplus.min(slots)
     }
 }
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        self.0.give_back();
+        self.0.give_back(1);
     }
 }
 

@@ -3,6 +3,8 @@
 #![allow(missing_docs, clippy::unwrap_used)]
 
 mod breaker;
+mod adaptive;
+mod bulkhead;
 mod cache;
 mod config;
 mod container;
@@ -18,4 +20,5 @@ mod metrics;
 mod pipeline;
 mod rate_limit;
 mod retry;
+mod shed;
 mod telemetry;

@@ -1,0 +1,4 @@
+//! Load shedding: the decision, and a server in virtual time.
+
+mod decisions;
+mod overload;
