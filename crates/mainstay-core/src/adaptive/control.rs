@@ -46,10 +46,11 @@ enum Phase {
     Draining {
         cut: f64,
     },
-    /// Calls from since then are measured.
+    /// Calls from since then are measured, but for the first round of them: those that end first are the short ones.
     Measuring {
         cut: f64,
         since: Moment,
+        skip: f64,
     },
 }
 
