@@ -135,6 +135,10 @@ impl Control {
         self.baseline = Some(latency);
         self.measured = sample.ended;
         self.phase = Phase::Steady;
+        if improved {
+            // At twice the cut there was a queue.
+            self.move_to(policy, self.limit.min(cut * 2.0));
+        }
         if improved && cut > f64::from(policy.min) {
             self.probe(policy, cut);
         }
