@@ -2,8 +2,8 @@
 //! room it proves; a new room gets a new module here. `hand` and `log` are shared by them.
 #![allow(missing_docs, clippy::unwrap_used)]
 
-mod breaker;
 mod adaptive;
+mod breaker;
 mod bulkhead;
 mod cache;
 mod config;
