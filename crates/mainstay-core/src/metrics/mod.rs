@@ -61,6 +61,8 @@ pub use handle::{Counter, Family, Gauge, Histogram, Summary};
 pub use histogram::DEFAULT_BUCKETS;
 pub use key::MAX_LABEL_VALUE;
 
+pub(crate) use striped::this_thread;
+
 use family::Kind;
 use registry::Registry;
 

@@ -120,8 +120,9 @@ thread_local! {
     static MOVES: Cell<usize> = const { Cell::new(0) };
 }
 
+/// A number of this thread, for whoever keeps something per thread: neighbours in age have different ones.
 #[inline]
-fn this_thread() -> u32 {
+pub(crate) fn this_thread() -> u32 {
     match THREAD.get() {
         0 => number_this_thread(),
         thread => thread,

@@ -18,13 +18,12 @@ impl Counted {
         Self { size: size.into(), start, notes: VecDeque::new(), noted: Tally::default() }
     }
 
-    /// Notes come nearly in order of their places: the search is from the end.
+    /// Notes come in the order of their places.
     pub(super) fn note(&mut self, place: u64, mark: Mark) {
         if place < self.start {
             return;
         }
-        let later = self.notes.iter().rev().take_while(|(other, _)| *other > place).count();
-        self.notes.insert(self.notes.len() - later, (place, mark));
+        self.notes.push_back((place, mark));
         self.noted.add(mark);
     }
 

@@ -1,19 +1,20 @@
 //! What opens and closes: a lock-free front for calls while closed and refusals while open, and the books
 //! behind a lock for everything that decides.
 //!
-//! A call through a closed gate reads [`Word`] and, when it ended, takes a *place*: one addition to `next`.
-//! A success in time has no more to do. A failure or a slow call also notes its place in the books. So the
-//! window is exact, as a call has one place and the window is the last places, and all that grows with it
-//! is off the path of success.
+//! A call through a closed gate reads [`Word`] and, when it ended, takes a *place*: one addition to the stripe of its
+//! thread. A success in time has no more to do. A failure or a slow call takes its place under the lock, where the sum
+//! of all stripes says which one it is, and notes it in the books. So the window is exact, as a call has one place and
+//! the window is the last places; all that grows with it is off the path of success; and threads do not meet on it.
 //!
 //! **Which outcomes count.** The generation in the word changes with every state. An outcome of another
-//! generation takes no place. If the generation changed while it took one, it sees that when it looks at the word
-//! again: a window begins with the place that is next *after* the word changed, so that who took a later one came
-//! later than the change, and both are read-modify-writes of `next`. It then notes the place as void.
+//! generation takes no place. If the generation changed while a success took one, it sees that when it looks at the
+//! word again: a window begins with the sum of the stripes *after* the word changed, and as both are
+//! read-modify-writes of the stripe, who adds to it later has seen the new word. It then notes a place as void.
 //!
 //! **Who judges.** Every noted outcome does. A success cannot raise a rate, but for two cases: it makes the
 //! window reach `min_calls`, or an old success leaves a window of time in its place. `watch` is set while one
-//! of them is possible, and then a success takes the lock, too.
+//! of them is possible, and then a success takes the lock, too. It cannot miss that: for each stripe, whoever sums
+//! comes before an addition, which then sees what was set, or after it.
 
 mod admit;
 mod control;
@@ -29,7 +30,7 @@ use std::sync::PoisonError;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Release};
 use std::time::Duration;
 
-use super::sync::{AtomicBool, AtomicU64, Mutex, MutexGuard};
+use super::sync::{AtomicBool, AtomicU64, Mutex, MutexGuard, stripes, this_thread};
 use super::{Mode, Policy, Reason, State};
 use crate::time::{Moment, micros};
 use ledger::Ledger;
@@ -54,13 +55,14 @@ pub(super) struct Gate {
     cancel_after: AtomicU64,
     /// A success has to take the lock, too.
     watch: AtomicBool,
-    next: Line<AtomicU64>,
+    /// Places taken; a power of two of stripes.
+    places: Box<[Line<AtomicU64>]>,
     books: Mutex<Books>,
     /// Where in 0.8 to 1.2 of itself an open time lies.
     jitter: fn() -> f64,
 }
 
-/// The one word that every call writes, away from those that it reads.
+/// What calls write, away from what others write and all read. Two lines of 64 bytes: processors fetch pairs.
 #[derive(Debug)]
 #[repr(align(128))]
 struct Line<T>(T);
@@ -181,7 +183,7 @@ impl Gate {
             slow_call: AtomicU64::new(micros(books.policy.slow_call)),
             cancel_after: AtomicU64::new(cancel_after(&books.policy)),
             watch: AtomicBool::new(books.watch),
-            next: Line(AtomicU64::new(0)),
+            places: (0..stripes()).map(|_| Line(AtomicU64::new(0))).collect(),
             books: Mutex::new(books),
             jitter,
         }
@@ -225,10 +227,15 @@ impl Gate {
         self.word().mode()
     }
 
-    /// The place that the next outcome takes. A read-modify-write, so that who takes one later has seen all that
-    /// was written before.
+    #[inline]
+    fn take_place(&self) {
+        self.places[this_thread() & (self.places.len() - 1)].0.fetch_add(1, AcqRel);
+    }
+
+    /// The place that is taken next: how many are. Read-modify-writes, so that who takes one later has seen all
+    /// that was written before.
     fn next_place(&self) -> u64 {
-        self.next.0.fetch_add(0, AcqRel)
+        self.places.iter().map(|stripe| stripe.0.fetch_add(0, AcqRel)).sum()
     }
 
     /// Lets time pass in the window. What leaves it can raise a rate: from here on successes are judged, too,

@@ -1,6 +1,6 @@
 //! How calls ended, and what that means.
 
-use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
+use std::sync::atomic::Ordering::{Acquire, Relaxed};
 use std::time::Duration;
 
 use super::super::{Reason, State};
@@ -8,9 +8,9 @@ use super::ledger::Mark;
 use super::{Books, Gate, Kind, Outcome, Record, Ticket};
 use crate::time::{Clock, Moment, micros};
 
-/// The place a success took before it turned out that the books have to know of it.
-#[derive(Debug, Default)]
-pub(in super::super) struct Unsettled(Option<u64>);
+/// Whether a success took a place before it turned out that the books have to know of it.
+#[derive(Debug, Clone, Copy, Default)]
+pub(in super::super) struct Unsettled(bool);
 
 impl Gate {
     /// Takes back the ticket of a call that succeeded, if that needs no look into the books: one addition between
@@ -19,20 +19,20 @@ impl Gate {
     pub(in super::super) fn succeed(&self, ticket: &Ticket, clock: &Clock) -> Result<(), Unsettled> {
         let word = self.word();
         if ticket.kind != Kind::Call || word.generation() != ticket.generation {
-            return Err(Unsettled(None));
+            return Err(Unsettled(false));
         }
         if word.needs_clock() {
             let now = clock.now();
             if self.is_slow(ticket, now) {
-                return Err(Unsettled(None));
+                return Err(Unsettled(false));
             }
             self.turn_bucket(now);
         }
-        let place = self.next.0.fetch_add(1, AcqRel);
+        self.take_place();
         if self.word().generation() == ticket.generation && !self.watch.load(Acquire) {
             return Ok(());
         }
-        Err(Unsettled(Some(place)))
+        Err(Unsettled(true))
     }
 
     /// Takes back a ticket.
@@ -44,10 +44,10 @@ impl Gate {
         unsettled: Unsettled,
         clock: &Clock,
     ) -> Record {
-        match unsettled.0 {
-            Some(place) => self.note(ticket, place, Record::default(), None, clock),
-            None => self.record_other(ticket, outcome, clock),
+        if unsettled.0 {
+            return self.settle(ticket, clock.now());
         }
+        self.record_other(ticket, outcome, clock)
     }
 
     fn record_other(&self, ticket: &Ticket, outcome: Outcome, clock: &Clock) -> Record {
@@ -63,13 +63,8 @@ impl Gate {
         match ticket.kind {
             Kind::Shadow | Kind::Untracked => record,
             Kind::Probe(id) => self.end_probe(ticket, id, neutral, record, asked, now),
-            Kind::Call if self.word().generation() != ticket.generation => Record { late: true, ..record },
-            Kind::Call if neutral => record,
-            Kind::Call => {
-                self.turn_bucket(now);
-                let place = self.next.0.fetch_add(1, AcqRel);
-                self.note(ticket, place, record, asked, clock)
-            }
+            Kind::Call if neutral => Record { late: self.word().generation() != ticket.generation, ..record },
+            Kind::Call => self.note(ticket, record, asked, now),
         }
     }
 
@@ -96,23 +91,32 @@ impl Gate {
         self.slide(&mut self.lock(), now);
     }
 
+    /// Judges the window after a success that already took its place.
+    fn settle(&self, ticket: &Ticket, now: Moment) -> Record {
+        let mut books = self.lock();
+        let books = &mut *books;
+        let next = self.slide(books, now);
+        if books.word.generation() != ticket.generation {
+            books.window.note(next - 1, Mark::Void);
+            return Record { late: true, ..Record::default() };
+        }
+        let turn = self.judge(books, next).map(|reason| self.turn(books, State::Open, reason, now, None));
+        Record { turn, ..Record::default() }
+    }
+
     /// Enters an outcome in the books and judges the window.
-    #[cold]
-    fn note(
-        &self,
-        ticket: &Ticket,
-        place: u64,
-        record: Record,
-        asked: Option<Duration>,
-        clock: &Clock,
-    ) -> Record {
+    fn note(&self, ticket: &Ticket, record: Record, asked: Option<Duration>, now: Moment) -> Record {
         let mut books = self.lock();
         let books = &mut *books;
         if books.word.generation() != ticket.generation {
-            books.window.note(place, Mark::Void);
             return Record { late: true, ..record };
         }
-        let now = clock.now();
+        if now >= books.window.turns_at() {
+            self.slide(books, now);
+        }
+        self.take_place();
+        let next = self.slide(books, now);
+        let place = next - 1;
         if let Some(mark) = Mark::of(record.failed, record.slow) {
             books.window.note(place, mark);
         }
@@ -120,15 +124,14 @@ impl Gate {
             Some(wanted) if record.failed => books.run.note(place, wanted).then_some(wanted),
             _ => None,
         };
-        let too_high = self.judge(books, now);
+        let too_high = self.judge(books, next);
         let reason = asked.map(Reason::Asked).or(in_a_row.map(Reason::Consecutive)).or(too_high);
         let turn = reason.map(|reason| self.turn(books, State::Open, reason, now, asked));
         Record { turn, ..record }
     }
 
-    /// Whether a rate is too high.
-    fn judge(&self, books: &mut Books, now: Moment) -> Option<Reason> {
-        let next = self.slide(books, now);
+    /// Whether a rate of the window up to `next` is too high.
+    fn judge(&self, books: &mut Books, next: u64) -> Option<Reason> {
         let tally = books.window.tally(next);
         let enough = tally.calls >= books.policy.min_calls.into();
         self.set_watch(books, !enough);

@@ -1,15 +1,13 @@
 use std::collections::VecDeque;
 
-/// The places of the last failures, to see whether they are in a row. Places are put in order: two threads
-/// can take the lock the other way round than they took their places.
+/// The places of the last failures, to see whether they are in a row.
 #[derive(Debug, Default)]
 pub(super) struct Run(VecDeque<u64>);
 
 impl Run {
     /// Adds a failure; whether `wanted` failures took places in a row.
     pub(super) fn note(&mut self, place: u64, wanted: u32) -> bool {
-        let at = self.0.partition_point(|other| *other < place);
-        self.0.insert(at, place);
+        self.0.push_back(place);
         while self.0.len() > wanted as usize {
             self.0.pop_front();
         }
