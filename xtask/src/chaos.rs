@@ -10,10 +10,10 @@ struct Campaign {
 }
 
 const CAMPAIGNS: &[Campaign] = &[
-    // A million drops of locks, three million of loads, three million events.
+    // A million drops of locks, three million of loads, three million events, a million steps of breakers.
     Campaign {
         package: "mainstay-core",
-        tests: &["cache::", "event::", "lock::", "rate_limit::"],
+        tests: &["breaker::", "cache::", "event::", "lock::", "rate_limit::"],
         scale: "150",
     },
     // On real servers: 100,000 contended locks while the primary dies, a million steps of a history of versions.

@@ -182,7 +182,7 @@ fn peers(bench: &mut Bench) {
         drop(black_box(CircuitBreaker::call(&in_a_row, work)));
     });
     bench.run("failsafe, consecutive, async", || {
-        drop(black_box(run(AsyncCircuitBreaker::call(&in_a_row, work_async()))))
+        drop(black_box(run(AsyncCircuitBreaker::call(&in_a_row, work_async()))));
     });
     let window = Duration::from_secs(10);
     let rate = failure_policy::success_rate_over_time_window(0.5, 20, window, waits);

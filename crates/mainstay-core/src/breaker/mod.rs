@@ -7,13 +7,14 @@
 //!    `probes` · `probe_lease`.
 //! 3. (B3) Each permit has one outcome: said, or cancelled. To drop it, to cancel the call or to panic in it decides
 //!    nothing and leaks nothing.
-//! 4. (B4) The window truly slides. [`Window::Count`] holds the last n outcomes in the order in which they
-//!    came, with any number of threads; [`Window::Time`] those of the current tenth of its time and the nine before.
-//!    The rates are what counting them anew would give. An outcome whose failure is being noted by another
-//!    thread at this moment still looks like a success; it is judged when it is noted.
+//! 4. (B4) The window truly slides, and its rates are what counting anew would give. [`Window::Count`] holds the last
+//!    n outcomes; [`Window::Time`] those of the current tenth of its time and the nine before. Outcomes of several
+//!    threads at the same moment count all, in one of the orders they can have come in.
 //! 5. Results of calls from before the last change of state decide nothing.
-//! 6. To let a call through a closed breaker, or to refuse one, takes no lock; a success takes none either, once
-//!    the window holds `min_calls`, but one per bucket of a time window.
+//! 6. Letting a call through a closed breaker takes no lock, nor does refusing one. A success takes none either, once
+//!    the window holds `min_calls`, but for one per bucket of a time window; and threads whose calls succeed share no
+//!    cache line that they write to. The clock is read only for slow calls, long cancellations and windows of
+//!    time. None of this allocates.
 //!
 //! # Not promised
 //! - That an open breaker becomes half-open by itself: that happens when a call comes after its time.
@@ -27,7 +28,7 @@
 //!
 //! # Defaults
 //! Opens when half of the last 100 calls failed, of at least 20, for 5 s at first and 60 s at most; closes when 3 of
-//! 5 probes succeed. Slow calls are not looked for. See [`Policy`]. Memory: about 1 KiB, and 16 bytes for each
+//! 5 probes succeed. Slow calls are not looked for. See [`Policy`]. Memory: 128 bytes for each of twice as many stripes as cores, and 16 bytes for each
 //! failure or slow call in a count window.
 //!
 //! # Metrics
