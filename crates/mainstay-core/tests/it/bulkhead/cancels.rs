@@ -50,7 +50,7 @@ async fn no_cancellation_loses_a_slot_or_a_wake_up() {
         });
     }
     tasks.join_all().await;
-    println!("left {left:?}");
+    assert!(left.load(Ordering::SeqCst) > TASKS * rounds / 4, "few went away: {left:?}");
     assert_eq!((bulkhead.in_flight(), bulkhead.waiting()), (0, 0));
     let slots: Vec<_> = std::iter::from_fn(|| bulkhead.try_acquire().ok()).collect();
     assert_eq!(slots.len(), SLOTS as usize);
