@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::altered::Altered;
 use crate::backend::{Backend, Statement};
 use crate::event::Carrier;
 use crate::migrate::{self, Applied, MigrationStatus, Migrations};
@@ -30,6 +31,14 @@ impl Database {
             Location::SqliteMemory => Sqlite::open_memory(&options).await?,
         };
         Ok(Self { backend: Arc::new(backend), carrier: Arc::default() })
+    }
+
+    /// The same database, which runs other statements than it is given: to seed bugs in tests.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn altered(&self, alter: impl Fn(&'static str) -> &'static str + Send + Sync + 'static) -> Self {
+        let backend = Altered { alter: Arc::new(alter), inner: Arc::clone(&self.backend) };
+        Self { backend: Arc::new(backend), carrier: Arc::clone(&self.carrier) }
     }
 
     /// Starts a statement with `?` placeholders. Reads (`fetch_*`) run on the read pool and cannot write;

@@ -51,6 +51,7 @@
 //! [`Database::stats`] is read when metrics are collected; [`Observer`] is told about every statement.
 //! Statements slower than [`Options::slow_query`] are logged under the target `mainstay_sql`.
 
+mod altered;
 mod backend;
 pub mod cached;
 mod database;

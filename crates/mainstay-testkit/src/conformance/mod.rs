@@ -64,6 +64,18 @@ impl<B: 'static> Suite<B> {
         self
     }
 
+    /// The cases whose sentence begins like this: to show that they convict what they are for.
+    ///
+    /// # Panics
+    ///
+    /// If there is none.
+    #[must_use]
+    pub fn only(mut self, beginning: &str) -> Self {
+        self.cases.retain(|(sentence, _)| sentence.starts_with(beginning));
+        assert!(!self.is_empty(), "{} has no case that begins with: {beginning}", self.contract);
+        self
+    }
+
     /// Runs every case on a backend of its own.
     ///
     /// # Panics
