@@ -54,7 +54,8 @@ impl Error {
         !matches!(self, Self::TimedOut | Self::TooLarge { .. } | Self::Broken(_))
     }
 
-    pub(crate) fn invalid(reason: impl Into<String>) -> Self {
+    /// What cannot be sent, or be a client.
+    pub fn invalid(reason: impl Into<String>) -> Self {
         Self::Invalid { reason: reason.into() }
     }
 }

@@ -44,3 +44,5 @@ pub use layer::{PipelineLayer, PipelineService};
 pub use options::Options;
 pub use reach::Reach;
 pub use request::{Request, Response};
+/// Where endpoints are.
+pub use url::Url;

@@ -1,6 +1,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use mainstay_client::{HttpClient, Url};
 use mainstay_core::breaker::{Breaker, Breakers};
 use mainstay_core::cache::Cache;
 use mainstay_core::config::Config;
@@ -129,6 +130,22 @@ impl Mainstay {
     pub fn pipeline(&self, name: &str) -> Pipeline {
         let declared = self.0.resilience.pipelines.get(name);
         declared.unwrap_or_else(|| panic!("no pipeline {name} was declared: Builder::pipeline does")).clone()
+    }
+
+    /// A client of a service that answers at these endpoints, through the pipeline that was declared under this name.
+    ///
+    /// # Errors
+    /// As [`HttpClient::new`].
+    ///
+    /// # Panics
+    /// As [`Mainstay::pipeline`].
+    pub fn http_client(
+        &self,
+        pipeline: &str,
+        endpoints: &[Url],
+        options: mainstay_client::Options,
+    ) -> Result<HttpClient, mainstay_client::Error> {
+        HttpClient::new(self.pipeline(pipeline), endpoints, options, self.breakers(), self.metrics())
     }
 
     /// The event bus.

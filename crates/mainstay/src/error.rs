@@ -23,6 +23,9 @@ pub enum StartError {
     /// A component is missing, misused, or failed to build or start.
     #[error("{0}")]
     Container(#[from] container::Error),
+    /// A client of the service's own cannot be made.
+    #[error("client: {0}")]
+    Client(#[from] mainstay_client::Error),
     /// A health check of the service's own is not valid.
     #[error("health: {0}")]
     Health(#[from] mainstay_core::health::Error),

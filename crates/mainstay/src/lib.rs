@@ -57,6 +57,7 @@ pub use app::Mainstay;
 pub use builder::Builder;
 pub use error::{ServeError, StartError};
 
+pub use mainstay_client as client;
 pub use mainstay_core::{
     adaptive, backoff, breaker, budget, bulkhead, cache, codec, config, container, deadline, event, health,
     hedge, lifecycle, lock, metrics, pipeline, policy, rate_limit, retry, secret, shed, store, task,

@@ -6,6 +6,7 @@
 
 mod api;
 mod audit;
+mod avatar;
 #[cfg(test)]
 mod ground;
 mod housekeeping;
@@ -31,14 +32,18 @@ use mainstay::{Mainstay, StartError, cli};
 
 use api::Api;
 use audit::{Audit, AuditSubscriber, AuditTrail, SqlAuditTrail};
+use avatar::Avatars;
 use housekeeping::Housekeeping;
 use purge::Purge;
 use schema::migrations;
 use users::{SqlUserRepository, UserRepository, UserService};
 
 fn main() -> ExitCode {
+    let (avatars, guard) = avatar::policies();
     let service = Mainstay::builder(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"))
         .section::<settings::Users>()
+        .section::<settings::Avatar>()
+        .pipeline(avatar::PIPELINE, &avatars, &guard)
         .database(migrations())
         .provide(provide);
     cli::run(service, api::api, ready)
@@ -88,6 +93,7 @@ fn ready(routes: OpenApiRouter<Api>, app: &Mainstay) -> Result<OpenApiRouter, St
     let api = Api {
         users: UserService::clone(&*container.resolve()?),
         audit: Audit::clone(&*container.resolve()?),
+        avatars: Avatars::open(app)?,
         events: app.events().clone(),
         streams: app.event_streams().clone(),
     };

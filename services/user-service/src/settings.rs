@@ -1,4 +1,4 @@
-//! `[users]`: the settings of the service's own.
+//! `[users]` and `[avatar]`: the settings of the service's own.
 
 use std::time::Duration;
 
@@ -28,6 +28,36 @@ impl Section for Users {
     ];
 }
 
+/// Where pictures of users come from.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Avatar {
+    /// `AVATAR_URL`
+    pub(crate) url: Option<String>,
+    /// `AVATAR_PRIVATE`
+    pub(crate) private: bool,
+}
+
+impl Section for Avatar {
+    const NAME: &'static str = "avatar";
+    const FIELDS: &'static [Field] = &[
+        Field::new(
+            "url",
+            Kind::Text,
+            "A service that has a picture at <url>/<id of the user>; unset: all are drawn",
+        )
+        .env(&["AVATAR_URL"])
+        .restart_only(),
+        Field::new(
+            "private",
+            Kind::Bool,
+            "Whether it may lie in a private network; in development it may anyway",
+        )
+        .env(&["AVATAR_PRIVATE"])
+        .default("false")
+        .restart_only(),
+    ];
+}
+
 #[cfg(test)]
 mod tests {
     use mainstay::config::disagreements;
@@ -37,5 +67,6 @@ mod tests {
     #[test]
     fn the_table_fits_the_type() {
         assert_eq!(disagreements::<Users>(), Vec::<String>::new());
+        assert_eq!(disagreements::<Avatar>(), Vec::<String>::new());
     }
 }

@@ -1,5 +1,8 @@
 //! Promises of the HTTP client, against plain sockets.
-#![allow(clippy::unwrap_used, reason = "clippy's own exception for tests does not reach their helper functions")]
+#![allow(
+    clippy::unwrap_used,
+    reason = "clippy's own exception for tests does not reach their helper functions"
+)]
 
 mod answers;
 mod endpoints;

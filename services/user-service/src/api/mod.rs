@@ -1,6 +1,7 @@
 //! `/api`: the domain in HTTP's words.
 
 mod audit;
+mod avatar;
 mod stream;
 mod users;
 
@@ -13,6 +14,7 @@ use mainstay::{axum, cache, event, sql};
 use serde::Deserialize;
 
 use crate::audit::Audit;
+use crate::avatar::Avatars;
 use crate::users::{Error, UserService};
 
 /// What the handlers work with. Each takes the part it needs.
@@ -20,6 +22,7 @@ use crate::users::{Error, UserService};
 pub(crate) struct Api {
     pub(crate) users: UserService,
     pub(crate) audit: Audit,
+    pub(crate) avatars: Avatars,
     pub(crate) events: Events,
     pub(crate) streams: EventStreams,
 }
@@ -42,6 +45,12 @@ impl FromRef<Api> for EventStreams {
     }
 }
 
+impl FromRef<Api> for Avatars {
+    fn from_ref(api: &Api) -> Self {
+        api.avatars.clone()
+    }
+}
+
 impl FromRef<Api> for Audit {
     fn from_ref(api: &Api) -> Self {
         api.audit.clone()
@@ -50,7 +59,7 @@ impl FromRef<Api> for Audit {
 
 /// The routes of the service; a new one goes here.
 pub(crate) fn api() -> OpenApiRouter<Api> {
-    users::routes().merge(stream::routes()).merge(audit::routes())
+    users::routes().merge(avatar::routes()).merge(stream::routes()).merge(audit::routes())
 }
 
 /// A person's data: a browser may keep it and must ask before using it again; a shared cache may not

@@ -78,12 +78,14 @@ impl Resilience {
 
     /// Carries changed settings to them; they keep their windows, permits and places.
     pub(crate) fn follow(&self, tasks: &TaskGroup, config: &Config) {
-        for name in &self.declared.breakers {
+        for &name in &self.declared.breakers {
             let mut changes = config.watch_named::<config::Breaker>(name);
-            let breaker = self.breakers.get(name).expect("it was declared");
+            let breakers = self.breakers.clone();
             tasks.spawn_until_cancelled("breaker settings", async move {
                 while let Some(settings) = changes.changed().await {
-                    breaker::configure(&breaker, &settings);
+                    for breaker in breakers.all().iter().filter(|breaker| belongs(breaker.name(), name)) {
+                        breaker::configure(breaker, &settings);
+                    }
                 }
             });
         }
@@ -97,6 +99,13 @@ impl Resilience {
             });
         }
     }
+}
+
+/// Whether a breaker is that of this name, or of one of its endpoints: `billing.2`.
+fn belongs(breaker: &str, name: &str) -> bool {
+    let rest = breaker.strip_prefix(name);
+    let endpoint = |rest: &str| rest.strip_prefix('.').is_some_and(|number| number.parse::<u32>().is_ok());
+    rest.is_some_and(|rest| rest.is_empty() || endpoint(rest))
 }
 
 #[cfg(test)]
