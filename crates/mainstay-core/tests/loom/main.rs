@@ -225,9 +225,7 @@ fn no_schedule_lets_an_outcome_of_before_into_the_window_of_after() {
             },
             move |rig| {
                 let Some(ticket) = rig.ticket() else { return };
-                let before = rig.gate.mode();
-                assert_eq!(before, Mode::Automatic);
-                if rig.end(&ticket, Outcome::Success) && rig.gate.state() == State::Closed {
+                if rig.end(&ticket, Outcome::Success) {
                     third.fetch_add(1, SeqCst);
                 }
             },
@@ -239,7 +237,7 @@ fn no_schedule_lets_an_outcome_of_before_into_the_window_of_after() {
         );
         let tally = rig.gate.standing(&rig.clock).tally;
         assert_eq!(tally.failures, 1);
-        assert!(tally.calls <= 2, "{tally:?}: only two calls came after");
+        assert!(tally.calls <= 1 + counted.load(SeqCst), "{tally:?}: the late one is among them");
     });
 }
 
