@@ -56,6 +56,8 @@ impl Mainstay {
             }
         }
         wiring::follow_limits(&tasks, &parts.config, &host);
+        let watched = Arc::clone(&host);
+        tasks.spawn_until_cancelled("server queue", async move { match watched.watch_queue().await {} });
         let mover = TaskGroup::child_of(&tasks.token());
         let moves = follow(changes, main, Arc::clone(&host), routes, listeners.clone());
         mover.spawn_until_cancelled("listener", moves);

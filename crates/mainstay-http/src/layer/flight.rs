@@ -61,7 +61,7 @@ impl Drop for Flight {
     }
 }
 
-pub(super) fn is_probe(request: &Request) -> bool {
+pub(crate) fn is_probe(request: &Request) -> bool {
     request.extensions().get().map(MatchedPath::as_str).is_some_and(is_probe_route)
 }
 

@@ -18,6 +18,7 @@ mod span;
 mod standard;
 
 pub use concurrency::{ConcurrencyLayer, ConcurrencyLimited, ConcurrencyRule};
+pub(crate) use flight::is_probe;
 pub(crate) use guard::BodyLimit;
 pub(crate) use metrics::HttpMetrics;
 pub(crate) use rate_limit::ask;

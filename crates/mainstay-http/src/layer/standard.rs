@@ -1,12 +1,13 @@
 use std::convert::Infallible;
-use std::future::Future;
+use std::future::{Future, ready};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use axum::extract::Request;
-use axum::response::Response;
-use futures_util::future::BoxFuture;
+use axum::response::{IntoResponse, Response};
+use futures_util::future::{BoxFuture, Either};
 use http::{HeaderValue, Version, header};
+use mainstay_core::shed::Shed;
 use mainstay_core::telemetry::trace_context::Sampling;
 use tower::{Layer, Service};
 use tracing::Instrument;
@@ -63,9 +64,18 @@ where
         let span = span::of(&context, caller.as_ref(), &request);
         let flight = Flight::start(Arc::clone(&self.host), &request, span.clone());
         request.extensions_mut().insert(context.clone());
-        let handled = negotiate::call(&mut self.inner, request, &limits);
+        let handled = match self.host.queue.admit(&request) {
+            Ok(()) => Either::Left(negotiate::call(&mut self.inner, request, &limits)),
+            Err(shed) => Either::Right(ready(Ok(overloaded(shed)))),
+        };
         Box::pin(finish(handled, context, limits, close, flight).instrument(span))
     }
+}
+
+/// Nothing was done: whoever can should ask another instance.
+fn overloaded(shed: Shed) -> Response {
+    let seconds = u32::try_from(shed.retry_after.as_secs()).unwrap_or(u32::MAX).max(1);
+    Problem::unavailable(seconds).detail("The service is overloaded. Nothing was done.").into_response()
 }
 
 async fn finish(

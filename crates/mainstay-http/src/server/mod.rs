@@ -3,12 +3,14 @@
 
 mod connection;
 mod listener;
+mod queue;
 mod turns;
 mod write_limit;
 
 pub use connection::Connection;
 pub use listener::{BindError, Listening, Unfinished};
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -18,8 +20,10 @@ use arc_swap::ArcSwap;
 use axum::Router;
 use mainstay_core::metrics::Metrics;
 use mainstay_core::telemetry::trace_context::Sampling;
+use mainstay_core::time::Clock;
 
 use crate::layer::{self, HttpMetrics};
+use queue::Queue;
 
 /// Limits of the server. Every one can be changed while it runs ([`Host::update`]).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,6 +42,9 @@ pub struct Limits {
     pub max_connections: usize,
     /// Origins that browsers may call from (`https://app.example`), or `*`. Default none.
     pub cors_origins: Vec<String>,
+    /// How long work may wait for a thread, all the time, before requests are refused with `503`; zero refuses none.
+    /// Operations never are, requests with a `priority` of `u=4` to `u=7` first. Default 20 ms.
+    pub shed_target: Duration,
     /// Which of the traces that begin here are marked as recorded; those of probes never are.
     /// Default none.
     pub sampling: Sampling,
@@ -51,6 +58,7 @@ impl Default for Limits {
             body_limit: 1 << 20,
             max_connections: 10_000,
             cors_origins: Vec::new(),
+            shed_target: Duration::from_millis(20),
             sampling: Sampling::NONE,
         }
     }
@@ -61,6 +69,7 @@ impl Default for Limits {
 pub struct Host {
     pub(crate) limits: ArcSwap<Limits>,
     pub(crate) metrics: HttpMetrics,
+    pub(crate) queue: Queue,
     pub(crate) connections: AtomicUsize,
     draining: AtomicBool,
 }
@@ -70,6 +79,7 @@ impl Host {
     #[must_use]
     pub fn new(metrics: &Metrics, limits: Limits) -> Arc<Self> {
         Arc::new(Self {
+            queue: Queue::new(metrics, Clock::system(), limits.shed_target),
             limits: ArcSwap::from_pointee(limits),
             metrics: HttpMetrics::new(metrics),
             connections: AtomicUsize::new(0),
@@ -79,7 +89,13 @@ impl Host {
 
     /// Applies new limits: to the next request and the next connection.
     pub fn update(&self, limits: Limits) {
+        self.queue.set_target(limits.shed_target);
         self.limits.store(Arc::new(limits));
+    }
+
+    /// Watches how long work waits for a thread: nothing is shed unless somebody awaits this, which never ends.
+    pub async fn watch_queue(&self) -> Infallible {
+        self.queue.watch().await
     }
 
     /// Asks clients to leave: from now on every response carries `Connection: close`. Called when

@@ -12,6 +12,7 @@ mod rate_limit;
 mod response_cache;
 mod server;
 mod sse;
+mod travel;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -16,6 +16,7 @@ pub(crate) fn limits(config: &Config) -> Limits {
     limits.header_timeout = server.header_timeout;
     limits.body_limit = server.body_limit as usize;
     limits.max_connections = server.max_connections as usize;
+    limits.shed_target = server.shed_target;
     limits.cors_origins.clone_from(&server.cors_origin);
     limits.sampling = super::otlp::sampling(config);
     limits

@@ -62,6 +62,9 @@ pub struct Server {
     pub body_limit: u32,
     /// `MAX_CONNECTIONS`: connections open at once.
     pub max_connections: u32,
+    /// `SHED_TARGET`: how long work may wait for a thread, all the time, before requests are refused; 0 refuses none.
+    #[serde(with = "crate::config::millis")]
+    pub shed_target: Duration,
 }
 
 impl Section for Server {
@@ -107,6 +110,13 @@ impl Section for Server {
         )
         .env(&["BODY_LIMIT"])
         .default("1048576"),
+        Field::new(
+            "shed_target",
+            Kind::DURATION,
+            "How long work may wait for a thread, all the time, before requests are refused; 0 refuses none",
+        )
+        .env(&["SHED_TARGET"])
+        .default_by_environment("0ms", "20ms"),
         Field::new("max_connections", Kind::Integer { min: 1, max: 1_000_000 }, "Connections open at once")
             .env(&["MAX_CONNECTIONS"])
             .default("10000"),
