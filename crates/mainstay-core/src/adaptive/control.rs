@@ -6,10 +6,10 @@ use super::policy::Policy;
 use crate::time::Moment;
 
 /// Fewest calls whose mean latency is judged.
-const WINDOW: u32 = 32;
+const WINDOW: u32 = 64;
 
 /// A probe that finds a latency below this share of the last one found has halved away a part of a queue: there may
-/// be more.
+/// be more. A difference that is less, either way, is chance.
 const IMPROVED: f64 = 0.8;
 
 /// No window shrinks the limit to less than this share.
@@ -116,9 +116,7 @@ impl Control {
         if f64::from(sample.at_start) * 2.0 < self.limit {
             return;
         }
-        // About one round of the calls that are out.
-        let round = f64::from(WINDOW).max(self.limit);
-        let Some(latency) = self.window.add(sample, round) else { return };
+        let Some(latency) = self.window.add(sample, self.limit) else { return };
         if sample.ended.saturating_since(self.measured) >= policy.probe_every {
             self.probe(policy, self.limit);
         } else if let Some(baseline) = self.baseline {
@@ -130,9 +128,11 @@ impl Control {
     }
 
     fn measuring(&mut self, policy: &Policy, sample: Sample, cut: f64) {
-        let Some(latency) = self.window.add(sample, f64::from(WINDOW)) else { return };
-        let improved = self.baseline.is_none_or(|before| latency < before * IMPROVED);
-        self.baseline = Some(latency);
+        let Some(latency) = self.window.add(sample, cut) else { return };
+        let before = self.baseline.unwrap_or(f64::INFINITY);
+        let improved = latency < before * IMPROVED;
+        let alike = !improved && latency * IMPROVED <= before;
+        self.baseline = Some(if alike { f64::midpoint(before, latency) } else { latency });
         self.measured = sample.ended;
         self.phase = Phase::Steady;
         if improved {
@@ -155,12 +155,13 @@ impl Control {
 }
 
 impl Window {
-    /// The mean in seconds, above zero, of this and the calls before, if they are enough; then it begins anew.
-    fn add(&mut self, sample: Sample, enough: f64) -> Option<f64> {
+    /// The mean in seconds, above zero, of this and the calls before, if they are enough: about one round of all that
+    /// are out. Then it begins anew.
+    fn add(&mut self, sample: Sample, limit: f64) -> Option<f64> {
         let latency = sample.ended.saturating_since(sample.begun).max(Duration::from_micros(1));
         self.sum += latency.as_secs_f64();
         self.count += 1;
-        (f64::from(self.count) >= enough).then(|| {
+        (f64::from(self.count) >= limit.max(f64::from(WINDOW))).then(|| {
             let whole = std::mem::take(self);
             whole.sum / f64::from(whole.count)
         })

@@ -25,7 +25,7 @@
 //! There is none: each process finds out for itself.
 //!
 //! # Defaults
-//! From 20, within 4 and 1,000; tolerates 1.25 times the latency without a queue; measures that every 10 s, with the
+//! From 20, within 4 and 1,000; tolerates 1.2 times the latency without a queue; measures that every 10 s, with the
 //! limit halved for two rounds of calls. See [`Policy`].
 //!
 //! # Metrics

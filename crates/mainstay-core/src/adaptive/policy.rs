@@ -15,7 +15,7 @@ pub struct Policy {
     pub max: u32,
     /// The first limit. Default 20.
     pub initial: u32,
-    /// So many times the latency without a queue are as good as none: 1 to 10. Default 1.25.
+    /// So many times the latency without a queue are as good as none: 1 to 10. Default 1.2.
     pub tolerance: f64,
     /// The share of the way to a new limit that is gone at once: above 0, at most 1. Default 0.5.
     pub smoothing: f64,
@@ -31,7 +31,7 @@ impl Default for Policy {
             min: 4,
             max: 1_000,
             initial: 20,
-            tolerance: 1.25,
+            tolerance: 1.2,
             smoothing: 0.5,
             backoff: 0.9,
             probe_every: Duration::from_secs(10),

@@ -30,7 +30,7 @@ struct Server {
     now: u64,
     /// What it can work on at once.
     capacity: usize,
-    /// Mean time for one call; each takes half of that to one and a half.
+    /// Mean time for one call: two fifths of that or eight fifths.
     work: u64,
     /// A call that has to wait for longer is refused.
     patience: u64,
@@ -89,7 +89,7 @@ impl Server {
                 self.slots[call].take().unwrap().overloaded();
                 continue;
             }
-            let takes = self.work / 2 + self.rng.below(self.work);
+            let takes = self.work * 2 / 5 * if self.rng.chance(0.5) { 1 } else { 4 };
             self.busy.push(Reverse((self.now + takes, call as u64)));
         }
     }

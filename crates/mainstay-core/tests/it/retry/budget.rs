@@ -168,6 +168,14 @@ fn another_policy_keeps_what_was_saved_as_far_as_it_may() {
 }
 
 #[test]
+fn no_number_of_requests_is_too_large() {
+    let hand = Hand::new();
+    let budget = Budget::new(policy(10_000.0, 0.0, 1.0), hand.clock()).unwrap();
+    (0..100).for_each(|_| budget.deposit());
+    assert!(budget.withdraw() && !budget.withdraw());
+}
+
+#[test]
 fn no_time_is_too_long() {
     let hand = Hand::new();
     let budget = Budget::new(policy(10_000.0, 10_000.0, 10_000.0), hand.clock()).unwrap();
