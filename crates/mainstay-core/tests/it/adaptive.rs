@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use mainstay_core::adaptive::{Adaptive, Policy, Slot};
 use mainstay_core::metrics::{Format, Metrics};
-use mainstay_core::time::{Clock, Moment};
+use mainstay_core::time::{Clock, Moment, micros};
 use mainstay_testkit::{Rng, Seed};
 
 use crate::hand::Hand;
@@ -16,6 +16,9 @@ use crate::hand::Hand;
 /// Microseconds, as all times here.
 const SECOND: u64 = 1_000_000;
 const WORK: u64 = 40_000;
+
+/// A field, and what it must not be.
+type Wrong = (&'static str, fn(&mut Policy));
 
 fn limit(change: impl FnOnce(&mut Policy), clock: Clock) -> Adaptive {
     let mut policy = Policy::default();
@@ -30,8 +33,10 @@ struct Server {
     now: u64,
     /// What it can work on at once.
     capacity: usize,
-    /// Mean time for one call: two fifths of that or eight fifths.
+    /// Mean time for one call.
     work: u64,
+    /// Half of the calls take this share of the mean, the others as much more.
+    short: f64,
     /// A call that has to wait for longer is refused.
     patience: u64,
     /// When each call that is worked on will be done.
@@ -50,6 +55,7 @@ impl Server {
             now: 3_600 * SECOND,
             capacity,
             work: WORK,
+            short: 0.4,
             patience: u64::MAX,
             busy: BinaryHeap::new(),
             slots: Vec::new(),
@@ -89,8 +95,9 @@ impl Server {
                 self.slots[call].take().unwrap().overloaded();
                 continue;
             }
-            let takes = self.work * 2 / 5 * if self.rng.chance(0.5) { 1 } else { 4 };
-            self.busy.push(Reverse((self.now + takes, call as u64)));
+            let share = if self.rng.chance(0.5) { self.short } else { 2.0 - self.short };
+            let takes = Duration::from_micros(self.work).mul_f64(share);
+            self.busy.push(Reverse((self.now + micros(takes), call as u64)));
         }
     }
 }
@@ -123,6 +130,16 @@ fn it_follows_a_capacity_that_is_halved_and_doubled() {
         server.run(10);
         assert_fits(server.run(20), u32::try_from(capacity).unwrap());
     }
+}
+
+/// What ends first after a cut is what is short.
+#[test]
+fn a_probe_is_not_fooled_by_the_calls_that_end_first() {
+    let mut server = Server::new(100, |_| {});
+    server.short = 0.02;
+    server.run(20);
+    let (limits, served) = server.run(40);
+    assert!(*limits.start() >= 80 && served > 0.9, "{limits:?} of 100, {served}");
 }
 
 #[test]
@@ -201,7 +218,7 @@ fn it_stays_within_its_bounds_and_takes_no_slot_away() {
         slot.overloaded();
     }
     assert_eq!(adaptive.limit(), 3);
-    let wrong: [(&str, fn(&mut Policy)); 7] = [
+    let wrong: [Wrong; 7] = [
         ("max", |policy| policy.max = 0),
         ("min", |policy| policy.min = 0),
         ("initial", |policy| policy.initial = 9),

@@ -112,7 +112,11 @@ async fn the_attempt_that_loses_is_dropped() {
         let alive = Alive(&alive);
         async move {
             let _alive = alive;
-            if attempt == 1 { pending().await } else { Ok::<_, ()>(sleep(USUAL).await) }
+            if attempt == 1 {
+                pending::<()>().await;
+            }
+            sleep(USUAL).await;
+            Ok::<_, ()>(())
         }
     };
     bench.hedge.call(attempt).await.unwrap();

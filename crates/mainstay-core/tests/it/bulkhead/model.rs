@@ -114,7 +114,7 @@ async fn run(steps: Vec<Step>) {
                         model.inside.push(caller);
                     }
                     Some(Err(_)) => {
-                        assert!(!model.has_room() && model.line.len() >= model.places, "{model:?}")
+                        assert!(!model.has_room() && model.line.len() >= model.places, "{model:?}");
                     }
                     None => {
                         assert!(!model.has_room() && model.line.len() < model.places, "{model:?}");

@@ -14,6 +14,9 @@ use tokio::time::Instant;
 /// What an attempt ends with: an error with the number of the attempt.
 type Outcome = Result<u32, (u32, Retryable)>;
 
+/// A field, and what it must not be.
+type Wrong = (&'static str, fn(&mut Policy));
+
 fn budget() -> Budget {
     Budget::new(BudgetPolicy::default(), Clock::system()).unwrap()
 }
@@ -157,7 +160,7 @@ async fn another_policy_holds_for_calls_under_way() {
 
 #[test]
 fn a_policy_that_cannot_be_is_refused_by_the_name_of_its_field() {
-    let wrong: [(&str, fn(&mut Policy)); 3] = [
+    let wrong: [Wrong; 3] = [
         ("attempts", |policy| policy.attempts = 0),
         ("attempts", |policy| policy.attempts = 101),
         ("max", |policy| policy.max = Duration::ZERO),
