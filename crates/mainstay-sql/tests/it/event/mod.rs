@@ -3,12 +3,15 @@
 mod contract;
 mod mutants;
 mod outbox;
+mod read_only;
 mod transactions;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use mainstay_core::event::store::{Delivery, Fetch, Opening, Published, Receipt, Standing, Store, Verdict};
+use mainstay_core::event::store::{
+    Delivery, Fetch, Opening, Published, Receipt, Standing, Start, Store, Verdict,
+};
 use mainstay_core::event::{Envelope, EventId, Kind, Pattern, Queue};
 use mainstay_core::time::Clock;
 use mainstay_sql::event::{self, SqlEvents};
@@ -85,4 +88,10 @@ async fn publish(store: &dyn Store, numbers: impl IntoIterator<Item = u64>) -> V
     let events: Vec<_> = numbers.into_iter().map(event).collect();
     assert_eq!(store.publish(&events).await, Ok(Published::Accepted));
     events
+}
+
+/// The numbers of what is in the history.
+async fn retained(store: &dyn Store) -> Vec<u64> {
+    let history = store.history(&Pattern::new("user.*").unwrap(), Start::Oldest, 1_000).await.unwrap();
+    history.events.iter().map(|event| number(event)).collect()
 }
