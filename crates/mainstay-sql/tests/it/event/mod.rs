@@ -1,6 +1,7 @@
 //! `mainstay_sql::event`, the outbox and the inbox.
 
 mod contract;
+mod cut;
 mod mutants;
 mod outbox;
 mod read_only;
