@@ -34,7 +34,8 @@ impl Transaction {
     ///
     /// # Errors
     /// [`Error::Query`] if a statement had failed; otherwise what kept the store from committing. In both
-    /// cases nothing was kept, except that after [`Error::Timeout`] the outcome is unknown.
+    /// cases nothing was kept, except that after [`Error::Timeout`] and [`Error::Unavailable`] (the disk did not
+    /// confirm it) the outcome is unknown.
     pub async fn commit(self) -> Result<(), Error> {
         self.refuse_if_failed()?;
         self.backend.commit().await?;

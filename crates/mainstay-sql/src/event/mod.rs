@@ -22,8 +22,8 @@
 //!
 //! # If the store is down
 //! [`Refuse`](mainstay_core::store::Degrade::Refuse), with the words of the database: a full disk, a file that cannot
-//! be written or is busy are [`StoreError::Unavailable`], and nothing has happened; a commit that was cut off is
-//! [`StoreError::Unknown`]. It goes on by itself when the database does.
+//! be written or is busy are [`StoreError::Unavailable`], and nothing has happened; a commit that was cut off, or that
+//! the disk failed to confirm, is [`StoreError::Unknown`]. It goes on by itself when the database does.
 //!
 //! # Defaults
 //! See [`Options`]. Who waits for events of other processes looks every 250 ms. An instance's own queue that nobody

@@ -171,10 +171,29 @@ pub(crate) fn before(error: &Error) -> StoreError {
     }
 }
 
-/// A commit that was cut off may have happened; one that was refused has not.
+/// A commit that was cut off may have happened, and one whose flush failed may be found in the log after a crash; one
+/// that was refused has not.
 fn at_commit(error: &Error) -> StoreError {
     match error {
-        Error::Timeout { .. } => StoreError::unknown(error.to_string()),
+        Error::Timeout { .. } | Error::Unavailable { .. } => StoreError::unknown(error.to_string()),
         _ => before(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_commit_that_the_disk_did_not_confirm_may_have_happened_and_one_that_was_refused_has_not() {
+        for error in [Error::Timeout { after: Duration::ZERO }, Error::unavailable("disk I/O error")] {
+            assert!(matches!(at_commit(&error), StoreError::Unknown { .. }), "{error}");
+            assert!(matches!(before(&error), StoreError::Unavailable { .. }), "{error}");
+        }
+        for error in [Error::Full { path: "a.db".into() }, Error::Busy { reason: "locked".to_owned() }] {
+            assert!(matches!(at_commit(&error), StoreError::Unavailable { .. }), "{error}");
+        }
     }
 }
