@@ -85,33 +85,41 @@ impl Ground<'_> {
 
     pub(super) async fn publish(&mut self, events: &[Arc<Envelope>]) -> Result<Published, Refusal> {
         let Some(first) = events.first() else { return Ok(Published::Accepted) };
-        let mut new = Vec::with_capacity(events.len());
-        for event in events {
-            if !self.is_known(event.id).await? {
-                new.push(event);
-            }
-        }
         let sql = "SELECT id, name, pattern, ordered, unfinished FROM mainstay_event_queues WHERE topic = ?";
         let rows = self.tx.query(sql).bind(first.kind.topic()).label("events.queues").fetch_all().await?;
         let queues = rows.iter().map(Known::read).collect::<Result<Vec<_>, _>>()?;
-        let coming: Vec<_> =
-            queues.iter().map(|queue| new.iter().filter(|event| queue.takes(event)).count()).collect();
-        let is_full = |(queue, coming): (&Known, &usize)| {
-            *coming > 0 && queue.unfinished.saturating_add(whole(*coming)) > whole(self.options.max_queue)
-        };
-        if queues.iter().zip(&coming).any(is_full) {
-            return Ok(Published::Full);
+        let mut new: Vec<_> = events.iter().collect();
+        if !self.has_room(&queues, &new) {
+            // What is there already needs none.
+            new.clear();
+            for event in events {
+                if !self.is_known(event.id).await? {
+                    new.push(event);
+                }
+            }
+            if !self.has_room(&queues, &new) {
+                return Ok(Published::Full);
+            }
         }
+        let mut coming = vec![0; queues.len()];
         for event in new {
-            let position = self.keep(event).await?;
-            for queue in queues.iter().filter(|queue| queue.takes(event)) {
+            let Some(position) = self.keep(event).await? else { continue };
+            for (queue, coming) in queues.iter().zip(&mut coming).filter(|(queue, _)| queue.takes(event)) {
                 self.deliver(queue, position, position, event.subject.as_deref()).await?;
+                *coming += 1;
             }
         }
         for (queue, coming) in queues.iter().zip(coming) {
-            self.count(queue.id, whole(coming)).await?;
+            self.count(queue.id, coming).await?;
         }
         Ok(Published::Accepted)
+    }
+
+    fn has_room(&self, queues: &[Known], events: &[&Arc<Envelope>]) -> bool {
+        queues.iter().all(|queue| {
+            let coming = events.iter().filter(|event| queue.takes(event)).count();
+            coming == 0 || queue.unfinished.saturating_add(whole(coming)) <= whole(self.options.max_queue)
+        })
     }
 
     async fn is_known(&mut self, id: EventId) -> Result<bool, Error> {
@@ -119,13 +127,14 @@ impl Ground<'_> {
         Ok(self.tx.query(sql).bind(id.to_string()).label("events.known").fetch_optional().await?.is_some())
     }
 
-    async fn keep(&mut self, event: &Envelope) -> Result<i64, Error> {
+    /// Its position, unless its id is known.
+    async fn keep(&mut self, event: &Envelope) -> Result<Option<i64>, Error> {
         let sql = "INSERT INTO mainstay_events (id, topic, kind, subject, envelope, accepted_at) \
-                   VALUES (?, ?, ?, ?, ?, ?) RETURNING position";
+                   VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING RETURNING position";
         let insert = self.tx.query(sql).bind(event.id.to_string()).bind(event.kind.topic());
         let insert = insert.bind(event.kind.as_str()).bind(event.subject.clone());
         let insert = insert.bind(event.to_cloud_event()).bind(self.now).label("events.publish");
-        insert.fetch_one().await?.get("position")
+        insert.fetch_optional().await?.map(|row| row.get("position")).transpose()
     }
 
     async fn deliver(
@@ -261,22 +270,24 @@ impl Ground<'_> {
     ) -> Result<Standing, Refusal> {
         let known = self.queue(&queue.to_string()).await?;
         let (ticket, attempt) = key(receipt);
-        let sql = "SELECT position FROM mainstay_event_deliveries \
-                   WHERE ticket = ? AND queue = ? AND state = ? AND attempt = ?";
-        let stands = self.tx.query(sql).bind(ticket).bind(known.id).bind(PENDING).bind(attempt);
-        let Some(row) = stands.label("events.stands").fetch_optional().await? else {
-            return Ok(Standing::Gone);
-        };
         if let Verdict::Retry { after } = verdict {
             let due = self.now.saturating_add(micros(*after));
-            let sql = "UPDATE mainstay_event_deliveries SET state = ?, due = ? WHERE ticket = ?";
-            let delay = self.tx.query(sql).bind(DELAYED).bind(due).bind(ticket);
-            delay.label("events.delay").execute().await?;
+            let sql = "UPDATE mainstay_event_deliveries SET state = ?, due = ? \
+                       WHERE ticket = ? AND queue = ? AND state = ? AND attempt = ?";
+            let delay = self.tx.query(sql).bind(DELAYED).bind(due).bind(ticket).bind(known.id);
+            let delayed = delay.bind(PENDING).bind(attempt).label("events.delay").execute().await?;
+            if delayed == 0 {
+                return Ok(Standing::Gone);
+            }
             self.filled.insert(known.name);
             return Ok(Standing::Held);
         }
-        let sql = "DELETE FROM mainstay_event_deliveries WHERE ticket = ?";
-        self.tx.query(sql).bind(ticket).label("events.done").execute().await?;
+        let sql = "DELETE FROM mainstay_event_deliveries \
+                   WHERE ticket = ? AND queue = ? AND state = ? AND attempt = ? RETURNING position";
+        let end = self.tx.query(sql).bind(ticket).bind(known.id).bind(PENDING).bind(attempt);
+        let Some(row) = end.label("events.done").fetch_optional().await? else {
+            return Ok(Standing::Gone);
+        };
         self.count(known.id, -1).await?;
         if known.ordered {
             // The next of its subject.

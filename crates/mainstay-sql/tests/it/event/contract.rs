@@ -78,6 +78,18 @@ async fn verbs_of_many_callers_share_a_transaction_and_each_gets_its_own_answer(
 }
 
 #[tokio::test]
+async fn an_event_that_is_given_twice_in_one_publish_is_published_once() {
+    let directory = TempDir::new().unwrap();
+    let store = events(&database(&directory).await);
+    let queue = opened(&store, "a").await;
+    let (one, two) = (event(1), event(2));
+    let given = [Arc::clone(&one), two, one];
+    assert_eq!(store.publish(&given).await, Ok(Published::Accepted));
+    assert_eq!(handled(&store, &queue, Duration::ZERO).await, [1, 2]);
+    assert_eq!(store.stats().await.unwrap()[0].unfinished(), 0);
+}
+
+#[tokio::test]
 async fn what_was_accepted_is_there_after_a_restart_and_receipts_still_stand() {
     let directory = TempDir::new().unwrap();
     let (queue, receipt) = {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt};
 use mainstay_core::event::Queue;
-use mainstay_core::event::store::{Fetch, Start, Store, Verdict};
+use mainstay_core::event::store::{Fetch, Standing, Start, Store, Verdict};
 use mainstay_core::time::Clock;
 use mainstay_sql::event::{self, Options, SqlEvents};
 use mainstay_sql::{Database, Migrations};
@@ -37,8 +37,7 @@ macro_rules! bugs {
 }
 
 /// Against the contract of event stores.
-const OF_THE_CONTRACT: [Bug; 19] = bugs! {
-    "an id is not known", "FROM mainstay_events WHERE id = ?;" => "FROM mainstay_events WHERE id = ? AND 0;", "publishing again under the same id";
+const OF_THE_CONTRACT: [Bug; 22] = bugs! {
     "a full queue accepts", "SET unfinished = unfinished + ?" => "SET unfinished = unfinished + 0 * ?", "a full queue refuses the whole publish";
     "a queue keeps no order", "d.state = 0 ORDER BY d.place, d.ticket" => "d.state = 0 ORDER BY d.place DESC, d.ticket", "a queue delivers new events in the order of publication";
     "a queue takes from another", "WHERE d.queue = ? AND d.state = 0 ORDER" => "WHERE d.queue >= ? AND d.state = 0 ORDER", "an event goes to every open queue";
@@ -46,27 +45,33 @@ const OF_THE_CONTRACT: [Bug; 19] = bugs! {
     "what lapsed stays where it is", "d.state IN (1, 2) AND d.due <= ?" => "d.state = 2 AND d.due <= ?", "an event whose receipt lapsed is delivered again";
     "an attempt is not counted", "SET state = ?, due = ?, attempt = ?" => "SET state = ?, due = ?, attempt = MIN(1, ?)", "an event whose receipt lapsed is delivered again";
     "what is to be retried stays where it is", "d.state IN (1, 2) AND d.due <= ?" => "d.state = 1 AND d.due <= ?", "a retry is delivered at its time";
-    "a retry comes at once", "SET state = ?, due = ? WHERE ticket" => "SET state = ?, due = 0 * ? WHERE ticket", "a retry is delivered at its time";
     "the second of a subject goes with the first", "(o.state <> 0 OR o.place < d.place OR (o.place = d.place AND o.ticket < d.ticket))" => "o.state <> 0", "an ordered queue delivers the next event of a subject when the one before is done";
     "the second of a subject goes when the first has gone", "o.ticket <> d.ticket AND" => "o.ticket <> d.ticket AND o.state = 0 AND", "an ordered queue delivers the next event of a subject when the one before is done";
-    "the attempt of a receipt is not looked at", "position FROM mainstay_event_deliveries WHERE ticket = ? AND queue = ? AND state = ? AND attempt = ?" => "position FROM mainstay_event_deliveries WHERE ticket = ? AND queue = ? AND state = ? AND attempt <> -?", "a receipt does not stand any more once its event was delivered again";
-    "a receipt stands for what was given back", "position FROM mainstay_event_deliveries WHERE ticket = ? AND queue = ? AND state = ?" => "position FROM mainstay_event_deliveries WHERE ticket = ? AND queue = ? AND state >= ?", "a receipt that was settled does not stand";
-    "what is done or dead stays in the queue", "DELETE FROM mainstay_event_deliveries WHERE ticket = ?" => "DELETE FROM mainstay_event_deliveries WHERE ticket = -?", "a verdict in one queue does not touch another";
     "a sign of life is not heard", "SET due = ?" => "SET due = due + 0 * ?", "an extended receipt stands longer";
     "a dead letter is redriven twice", "DELETE FROM mainstay_event_dead WHERE ticket = ?" => "DELETE FROM mainstay_event_dead WHERE ticket = -?", "a redriven dead letter is delivered once more";
     "a dead letter of another queue is redriven", "WHERE d.queue = ? AND e.id = ?" => "WHERE d.queue >= ? AND e.id = ?", "a redriven dead letter is delivered once more";
     "a rewound queue gets what it does not take", "(e.kind = ? OR substr(e.kind, 1, length(?)) = ?)" => "(e.kind = ? OR substr(e.kind, 1, length(?)) = ? OR 1)", "a rewound queue delivers again what was done";
     "history begins with what it is to begin behind", "topic = ? AND position > ?" => "topic = ? AND position >= ?", "history goes on behind an event";
+    "an id is not known", "ON CONFLICT (id) DO NOTHING" => "ON CONFLICT (id) DO UPDATE SET kind = excluded.kind", "publishing again under the same id";
+    "what is known needs room", "FROM mainstay_events WHERE id = ?;" => "FROM mainstay_events WHERE id = ? AND 0;", "a full queue refuses the whole publish";
+    "the attempt of a receipt is not looked at", "DELETE FROM mainstay_event_deliveries WHERE ticket = ? AND queue = ? AND state = ? AND attempt = ?" => "DELETE FROM mainstay_event_deliveries WHERE ticket = ? AND queue = ? AND state = ? AND attempt <> -?", "a receipt does not stand any more once its event was delivered again";
+    "the attempt of a receipt is not looked at in a retry", "SET state = ?, due = ? WHERE ticket = ? AND queue = ? AND state = ? AND attempt = ?" => "SET state = ?, due = ? WHERE ticket = ? AND queue = ? AND state = ? AND attempt <> -?", "a receipt does not stand any more once its event was delivered again";
+    "a receipt stands for what was given back", "DELETE FROM mainstay_event_deliveries WHERE ticket = ? AND queue = ? AND state = ? AND attempt = ?" => "DELETE FROM mainstay_event_deliveries WHERE ticket = ? AND queue = ? AND state >= ? AND attempt = ?", "a receipt that was settled does not stand";
+    "what was given back is given back again", "SET state = ?, due = ? WHERE ticket = ? AND queue = ? AND state = ? AND attempt = ?" => "SET state = ?, due = ? WHERE ticket = ? AND queue = ? AND state >= ? AND attempt = ?", "a receipt that was settled does not stand";
+    "what is done or dead stays in the queue", "DELETE FROM mainstay_event_deliveries WHERE ticket = ? AND queue = ? AND state = ? AND attempt = ?" => "DELETE FROM mainstay_event_deliveries WHERE ticket = -? AND queue = ? AND state = ? AND attempt = ?", "a verdict in one queue does not touch another";
+    "a retry comes at once", "SET state = ?, due = ? WHERE" => "SET state = ?, due = 0 * ? WHERE", "a retry is delivered at its time";
 };
 
 /// Against what a database keeps beyond it.
-const BEYOND_THE_CONTRACT: [Bug; 6] = bugs! {
+const BEYOND_THE_CONTRACT: [Bug; 8] = bugs! {
     "dead letters grow without bound", "ORDER BY ticket DESC LIMIT 1 OFFSET ?" => "ORDER BY ticket DESC LIMIT 1 OFFSET 1000 + ?", "the oldest dead letter makes room";
     "a full graveyard drops the youngest", "queue = ? AND ticket <=" => "queue = ? AND ticket >", "the oldest dead letter makes room";
     "retiring leaves what was to be delivered", "DELETE FROM mainstay_event_deliveries WHERE queue = ?" => "DELETE FROM mainstay_event_deliveries WHERE queue = -?", "nothing of a retired queue is left";
     "retiring leaves dead letters", "DELETE FROM mainstay_event_dead WHERE queue = ?;" => "DELETE FROM mainstay_event_dead WHERE queue = -?;", "nothing of a retired queue is left";
     "rewinding doubles what is there", "d.position = e.position AND d.queue = ?" => "d.position = -1 AND d.queue = ?", "rewinding leaves what is there as it is";
     "what a slow group has not finished is removed", "FROM mainstay_event_deliveries d WHERE d.position = e.position) AND" => "FROM mainstay_event_deliveries d WHERE d.position = -1) AND", "what a slow group has not finished";
+    "a receipt of another queue stands", "DELETE FROM mainstay_event_deliveries WHERE ticket = ? AND queue = ? AND state = ? AND attempt = ?" => "DELETE FROM mainstay_event_deliveries WHERE ticket = ? AND queue <> -? AND state = ? AND attempt = ?", "a receipt of one queue is nothing to another";
+    "a receipt of another queue stands for a retry", "SET state = ?, due = ? WHERE ticket = ? AND queue = ?" => "SET state = ?, due = ? WHERE ticket = ? AND queue<> -?", "a receipt of one queue is nothing to another";
 };
 
 /// The one statement that a bug is in, as it was and as it is.
@@ -127,6 +132,15 @@ fn beyond() -> Suite<Place> {
             let dead = place.store.dead_letters(&queue, 10).await.unwrap();
             assert_eq!(dead.iter().map(|dead| &*dead.cause).collect::<Vec<_>>(), ["2", "3"]);
             assert_eq!(place.store.stats().await.unwrap()[0].dead_dropped, 1);
+        })
+        .case("a receipt of one queue is nothing to another", async |place: Place| {
+            let [a, b] = [opened(&place.store, "a").await, opened(&place.store, "b").await];
+            publish(&place.store, [1]).await;
+            let taken = fetch(&place.store, &a, PATIENCE).await;
+            for verdict in [Verdict::Done, Verdict::Retry { after: Duration::ZERO }] {
+                assert_eq!(place.store.settle(&b, taken[0].receipt, verdict).await, Ok(Standing::Gone));
+            }
+            super::done(&place.store, &a, taken[0].receipt).await;
         })
         .case("rewinding leaves what is there as it is", async |place: Place| {
             let queue = opened(&place.store, "a").await;
