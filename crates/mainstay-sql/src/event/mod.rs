@@ -158,7 +158,7 @@ impl SqlEvents {
         loop {
             let rung = bell.notified();
             let look = self.inner.look(queue).await?;
-            if look.has_due {
+            if look.has_due || look.is_unseen {
                 let take = Verb::Take {
                     queue: queue.clone(),
                     credits: want.credits,

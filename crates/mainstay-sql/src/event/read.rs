@@ -9,19 +9,21 @@ use mainstay_core::event::{Pattern, Queue};
 use mainstay_core::store::StoreError;
 
 use super::verbs::{envelope, pattern, whole};
-use super::{Inner, unread};
+use super::{Inner, SEEN, unread};
 use crate::{Error, Row};
 
 /// What whoever waits for a queue has to know.
 pub(super) struct Look {
     pub(super) has_due: bool,
+    /// It is to be written down that the queue is fetched from, or it would seem deserted.
+    pub(super) is_unseen: bool,
     /// How long until a held event is due again.
     pub(super) next_due: Option<Duration>,
 }
 
 impl Inner {
     pub(super) async fn look(&self, queue: &Queue) -> Result<Look, StoreError> {
-        let sql = "SELECT q.id, \
+        let sql = "SELECT q.fetched_at, \
                    (SELECT 1 FROM mainstay_event_deliveries d WHERE d.queue = q.id AND d.state = 0 LIMIT 1) AS queued, \
                    (SELECT MIN(d.due) FROM mainstay_event_deliveries d WHERE d.queue = q.id AND d.state = 1) AS pending, \
                    (SELECT MIN(d.due) FROM mainstay_event_deliveries d WHERE d.queue = q.id AND d.state = 2) AS delayed \
@@ -35,6 +37,7 @@ impl Inner {
             let next = held.into_iter().flatten().min().map(|due| due.saturating_sub(self.now()));
             Ok(Look {
                 has_due: queued.is_some() || next.is_some_and(|wait| wait <= 0),
+                is_unseen: row.get::<i64>("fetched_at")? < self.now() - SEEN,
                 next_due: next.map(|wait| Duration::from_micros(u64::try_from(wait).unwrap_or(0))),
             })
         };

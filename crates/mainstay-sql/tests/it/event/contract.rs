@@ -169,6 +169,21 @@ async fn the_own_queue_of_who_was_killed_does_not_hold_publishers_up_for_long() 
 }
 
 #[tokio::test]
+async fn the_own_queue_of_who_fetches_and_finds_nothing_is_not_deserted() {
+    let directory = TempDir::new().unwrap();
+    let db = database(&directory).await;
+    let store = events(&db);
+    let own = Queue::own("a".into(), Pattern::new("user.*").unwrap(), "one".into());
+    store.open(&own, Opening::NOW).await.unwrap();
+    let two_days_ago = Timestamp::now().as_microsecond() - 2 * 24 * 3_600_000_000;
+    db.query("UPDATE mainstay_event_queues SET fetched_at = ?").bind(two_days_ago).execute().await.unwrap();
+    assert_eq!(handled(&store, &own, Duration::ZERO).await, [0; 0]);
+    store.tidy().await.unwrap();
+    publish(&store, [1]).await;
+    assert_eq!(handled(&store, &own, Duration::ZERO).await, [1]);
+}
+
+#[tokio::test]
 async fn a_database_that_cannot_be_written_says_so_and_what_was_accepted_stays() {
     let directory = TempDir::new().unwrap();
     let db = database(&directory).await;
