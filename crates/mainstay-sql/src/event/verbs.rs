@@ -47,6 +47,7 @@ pub(super) struct Known {
     pattern: String,
     ordered: bool,
     unfinished: i64,
+    fetched_at: i64,
 }
 
 impl Known {
@@ -57,6 +58,7 @@ impl Known {
             pattern: row.get("pattern")?,
             ordered: row.get("ordered")?,
             unfinished: row.get("unfinished")?,
+            fetched_at: row.get("fetched_at")?,
         })
     }
 
@@ -70,7 +72,7 @@ impl Known {
 
 impl Ground<'_> {
     async fn queue(&mut self, name: &str) -> Result<Known, Refusal> {
-        let sql = "SELECT id, name, pattern, ordered, unfinished FROM mainstay_event_queues WHERE name = ?";
+        let sql = "SELECT id, name, pattern, ordered, unfinished, fetched_at FROM mainstay_event_queues WHERE name = ?";
         let row = self.tx.query(sql).bind(name).label("events.queue").fetch_optional().await?;
         Ok(Known::read(&row.ok_or(Refusal::NoQueue)?)?)
     }
@@ -85,7 +87,7 @@ impl Ground<'_> {
 
     pub(super) async fn publish(&mut self, events: &[Arc<Envelope>]) -> Result<Published, Refusal> {
         let Some(first) = events.first() else { return Ok(Published::Accepted) };
-        let sql = "SELECT id, name, pattern, ordered, unfinished FROM mainstay_event_queues WHERE topic = ?";
+        let sql = "SELECT id, name, pattern, ordered, unfinished, fetched_at FROM mainstay_event_queues WHERE topic = ?";
         let rows = self.tx.query(sql).bind(first.kind.topic()).label("events.queues").fetch_all().await?;
         let queues = rows.iter().map(Known::read).collect::<Result<Vec<_>, _>>()?;
         let mut new: Vec<_> = events.iter().collect();
@@ -256,9 +258,10 @@ impl Ground<'_> {
             };
             taken.push(Delivery::new(receipt, Arc::new(envelope(&row)?)));
         }
-        let sql = "UPDATE mainstay_event_queues SET fetched_at = ? WHERE id = ? AND fetched_at < ?";
-        let seen = self.tx.query(sql).bind(self.now).bind(known.id).bind(self.now - super::SEEN);
-        seen.label("events.seen").execute().await?;
+        if known.fetched_at < self.now - super::SEEN {
+            let sql = "UPDATE mainstay_event_queues SET fetched_at = ? WHERE id = ?";
+            self.tx.query(sql).bind(self.now).bind(known.id).label("events.seen").execute().await?;
+        }
         Ok(taken)
     }
 
