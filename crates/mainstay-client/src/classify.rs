@@ -37,8 +37,7 @@ impl Judge {
     fn answered(&self, status: StatusCode, headers: &HeaderMap) -> Judgement {
         let gave_up = headers.get(retry::HEADER).is_some_and(|value| value == retry::HEADER_NO);
         match status {
-            // It tried again itself, and others before it need not.
-            _ if status.is_server_error() && gave_up => Judgement::FATAL,
+            _ if status.is_server_error() && gave_up => Judgement::EXHAUSTED,
             // Refused before anything was done, by what these mean.
             StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => match retry_after(headers) {
                 Some(time) => self.repeat(Judgement::busy(time)),
@@ -115,7 +114,10 @@ mod tests {
 
     #[test]
     fn what_was_tried_again_further_on_is_not_here() {
-        assert_eq!(judged(true, 503, &[("mainstay-retry", "no"), ("retry-after", "1")]), Judgement::FATAL);
+        assert_eq!(
+            judged(true, 503, &[("mainstay-retry", "no"), ("retry-after", "1")]),
+            Judgement::EXHAUSTED
+        );
         assert_eq!(judged(true, 404, &[("mainstay-retry", "no")]), Judgement::SUCCESS);
     }
 

@@ -46,8 +46,8 @@ impl Backoff {
         half + half.mul_f64(rand::rng().random_range(0.0..=1.0))
     }
 
-    /// A wait after `failures` failures (from 0) that may be none at all: "full jitter" (Brooker, as above), which
-    /// spreads callers the widest. For a single more attempt, not for a loop that must not spin.
+    /// A wait after `failures` failures (from 0) that may be none at all: "full jitter" (Brooker, as above),
+    /// which spreads callers the widest. For a single more attempt, not for a loop that must not spin.
     #[must_use]
     pub fn full_jitter(&self, failures: u32) -> Duration {
         self.ceiling(failures).mul_f64(rand::rng().random_range(0.0..=1.0))

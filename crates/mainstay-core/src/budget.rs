@@ -1,8 +1,9 @@
 //! How many more attempts a client may make than it was asked for.
 //!
-//! When a dependency fails, every caller that tries again adds to its load. A budget lets retries be a share of the
-//! requests and no more, however many of them fail: the idea is Finagle's `RetryBudget` (Twitter, 2016) and gRPC's
-//! retry throttling (proposal A6). Retries and hedges of the same calls pay from the same budget.
+//! When a dependency fails, every caller that tries again adds to its load. A budget lets retries be a share
+//! of the requests and no more, however many of them fail: the idea is Finagle's `RetryBudget` (Twitter,
+//! 2016) and gRPC's retry throttling (proposal A6). Retries and hedges of the same calls pay from the same
+//! budget.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -13,7 +14,8 @@ use crate::time::{Clock, Moment};
 /// One token in the units that are kept.
 const TOKEN: u64 = 1_000;
 
-/// Bits for the balance, in thousandths of a token; the others are milliseconds since the budget was made: 34 years.
+/// Bits for the balance, in thousandths of a token; the others are milliseconds since the budget was made: 34
+/// years.
 const BALANCE_BITS: u32 = 24;
 
 const BALANCE: u64 = (1 << BALANCE_BITS) - 1;
@@ -27,7 +29,8 @@ const MAX: f64 = 10_000.0;
 pub struct Policy {
     /// What each request adds: extra attempts per request, in the long run. At most 10,000. Default 0.2.
     pub ratio: f64,
-    /// What each second adds, so that a client with few requests can try again too. At most 10,000. Default 1.
+    /// What each second adds, so that a client with few requests can try again too. At most 10,000. Default
+    /// 1.
     pub per_second: f64,
     /// The most that can be saved up, and what there is at first. 1 to 10,000. Default 10.
     pub burst: f64,
@@ -56,8 +59,8 @@ impl Policy {
 
 /// A token bucket that requests and time fill and extra attempts empty. Clones share it.
 ///
-/// In any stretch of time *t* with *r* requests, no more than `ratio · r + per_second · t + burst` extra attempts are
-/// paid for: attempts ≤ (1 + ratio) · requests + reserve. No lock, no allocation.
+/// In any stretch of time *t* with *r* requests, no more than `ratio · r + per_second · t + burst` extra
+/// attempts are paid for: attempts ≤ (1 + ratio) · requests + reserve. No lock, no allocation.
 ///
 /// ```
 /// use mainstay_core::budget::{Budget, Policy};

@@ -1,9 +1,9 @@
 //! The moment after which nobody waits for an answer any more.
 //!
 //! # Promise
-//! - One deadline travels: whoever serves a request puts it around the handler ([`Deadline::scope`]), and everything
-//!   awaited there finds it ([`Deadline::current`]): retries, queues, calls to others, which pass it on in the header
-//!   [`HEADER`].
+//! - One deadline travels: whoever serves a request puts it around the handler ([`Deadline::scope`]), and
+//!   everything awaited there finds it ([`Deadline::current`]): retries, queues, calls to others, which pass
+//!   it on in the header [`HEADER`].
 //! - A deadline inside another is the earlier of the two: nobody can wait for longer than their caller does.
 //! - What a header says is bounded by [`MAX_HEADER`], and a bad one is an error to be ignored.
 //!
@@ -94,8 +94,8 @@ impl Deadline {
         self.remaining().is_zero()
     }
 
-    /// `future` with this deadline, or the one that holds here if that is earlier. It is told, not enforced: for that
-    /// see [`timeout`].
+    /// `future` with this deadline, or the one that holds here if that is earlier. It is told, not enforced:
+    /// for that see [`timeout`].
     pub fn scope<F: Future>(self, future: F) -> impl Future<Output = F::Output> + use<F> {
         let deadline = Self::current().map_or(self, |outer| outer.min(self));
         CURRENT.scope(deadline, future)
@@ -136,12 +136,12 @@ pub fn carried<F: Future>(future: F) -> impl Future<Output = F::Output> + use<F>
     }
 }
 
-/// Awaits `future` for at most `time`, and not beyond the deadline that holds here. What is awaited inside sees the
-/// earlier of both as its deadline. With [`Duration::MAX`] and no deadline it waits without end.
+/// Awaits `future` for at most `time`, and not beyond the deadline that holds here. What is awaited inside
+/// sees the earlier of both as its deadline. With [`Duration::MAX`] and no deadline it waits without end.
 ///
 /// # Errors
-/// [`Elapsed`], which says what was over first; `future` has been dropped. If the deadline was over before, it was
-/// not begun.
+/// [`Elapsed`], which says what was over first; `future` has been dropped. If the deadline was over before,
+/// it was not begun.
 pub async fn timeout<F: Future>(time: Duration, future: F) -> Result<F::Output, Elapsed> {
     let outer = Deadline::current();
     if outer.is_none() && time >= FAR {

@@ -8,8 +8,8 @@ use crate::time::Moment;
 /// Fewest calls whose mean latency is judged.
 const WINDOW: u32 = 64;
 
-/// A probe that finds a latency below this share of the last one found has halved away a part of a queue: there may
-/// be more. A difference that is less, either way, is chance.
+/// A probe that finds a latency below this share of the last one found has halved away a part of a queue:
+/// there may be more. A difference that is less, either way, is chance.
 const IMPROVED: f64 = 0.8;
 
 /// No window shrinks the limit to less than this share.
@@ -46,7 +46,8 @@ enum Phase {
     Draining {
         cut: f64,
     },
-    /// Calls from since then are measured, but for the first round of them: those that end first are the short ones.
+    /// Calls from since then are measured, but for the first round of them: those that end first are the
+    /// short ones.
     Measuring {
         cut: f64,
         since: Moment,
@@ -155,8 +156,8 @@ impl Control {
 }
 
 impl Window {
-    /// The mean in seconds, above zero, of this and the calls before, if they are enough: about one round of all that
-    /// are out. Then it begins anew.
+    /// The mean in seconds, above zero, of this and the calls before, if they are enough: about one round of
+    /// all that are out. Then it begins anew.
     fn add(&mut self, sample: Sample, limit: f64) -> Option<f64> {
         let latency = sample.ended.saturating_since(sample.begun).max(Duration::from_micros(1));
         self.sum += latency.as_secs_f64();

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use jiff::Timestamp;
 use rand::RngExt;
 
-use super::error::{Open, PolicyError};
+use super::error::Open;
 use super::gate::{Gate, Outcome, Refusal, Ticket, Turn, Unsettled};
 use super::instruments::Instruments;
 use super::permit::{Held, Permit};
@@ -13,10 +13,8 @@ use super::policy::Policy;
 use super::snapshot::Snapshot;
 use super::{Change, Mode, State};
 use crate::metrics::Metrics;
+use crate::policy::{PolicyError, check_name};
 use crate::time::Clock;
-
-/// Longest name of a breaker, in bytes.
-pub const MAX_NAME: usize = 64;
 
 /// Stands between callers and one dependency. Cheap to clone; clones are the same breaker.
 ///
@@ -51,10 +49,7 @@ impl Breaker {
     /// If `name` is not 1 to 64 of `[a-z0-9._-]`, or [`Policy::check`] finds fault.
     pub fn new(name: &str, policy: Policy, metrics: &Metrics, clock: Clock) -> Result<Self, PolicyError> {
         policy.check()?;
-        let letter = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"._-".contains(&b);
-        if !(1..=MAX_NAME).contains(&name.len()) || !name.bytes().all(letter) {
-            return Err(PolicyError { field: "name", reason: "must be 1 to 64 of [a-z0-9._-]" });
-        }
+        check_name("breaker", name)?;
         let jitter = || rand::rng().random_range(0.8..=1.2);
         let shared = Shared {
             name: name.into(),

@@ -3,17 +3,6 @@ use std::time::Duration;
 
 use super::State;
 
-/// A policy, or a name, that cannot be right.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("breaker {field} {reason}")]
-#[non_exhaustive]
-pub struct PolicyError {
-    /// The field of [`Policy`](super::Policy), or `name`.
-    pub field: &'static str,
-    /// What is wrong with it.
-    pub reason: &'static str,
-}
-
 /// The breaker let no call pass: nothing was sent.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("breaker {name} is {state}, retry after {retry_after:?}")]

@@ -73,11 +73,12 @@ mod snapshot;
 mod state;
 mod sync;
 
-pub use breaker::{Breaker, MAX_NAME};
+pub use crate::policy::{MAX_NAME, PolicyError};
+pub use breaker::Breaker;
 pub use breakers::Breakers;
 pub use call::Verdict;
 pub use change::{Change, Reason};
-pub use error::{Error, Open, PolicyError};
+pub use error::{Error, Open};
 pub use permit::Permit;
 pub use policy::{MAX_PROBES, MAX_TIME, MAX_WINDOW_CALLS, Policy, Window};
 pub use snapshot::Snapshot;

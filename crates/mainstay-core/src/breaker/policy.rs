@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use super::error::PolicyError;
+use crate::policy::{self, PolicyError};
 
 /// Most calls a count window can hold.
 pub const MAX_WINDOW_CALLS: u32 = 100_000;
@@ -139,10 +139,7 @@ impl Policy {
                 "must be above 0",
             ),
         ];
-        match rules.into_iter().find(|(kept, ..)| !kept) {
-            None => Ok(()),
-            Some((_, field, reason)) => Err(PolicyError { field, reason }),
-        }
+        policy::check("breaker", rules)
     }
 }
 

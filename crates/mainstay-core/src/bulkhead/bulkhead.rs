@@ -175,7 +175,8 @@ impl Core {
         self.settle();
     }
 
-    /// Takes in surplus slots that are free. To be asked whenever one may have become free past `pay_surplus`.
+    /// Takes in surplus slots that are free. To be asked whenever one may have become free past
+    /// `pay_surplus`.
     #[inline]
     fn settle(&self) {
         while self.surplus.load(SeqCst) > 0 && self.slots.forget_permits(1) == 1 {

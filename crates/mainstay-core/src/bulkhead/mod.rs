@@ -1,7 +1,9 @@
-//! A dependency that hangs must not take all there is: so many calls at once, and a short line for the others.
+//! A dependency that hangs must not take all there is: so many calls at once, and a short line for the
+//! others.
 //!
-//! The line is tokio's [`Semaphore`](tokio::sync::Semaphore), which is first come, first served and loses no wake-up
-//! when a waiter is dropped. Added here: the bounds of the line, the deadline, and a size that changes live.
+//! The line is tokio's [`Semaphore`](tokio::sync::Semaphore), which is first come, first served and loses no
+//! wake-up when a waiter is dropped. Added here: the bounds of the line, the deadline, and a size that
+//! changes live.
 //!
 //! # Promise
 //! 1. At most [`Policy::max_concurrent`] slots are out, and at most [`Policy::max_waiting`] callers wait.
@@ -23,7 +25,8 @@
 //!
 //! # Metrics
 //! - `bulkhead_in_flight{name}`, `bulkhead_waiting{name}`: calls that have a slot, and that wait for one.
-//! - `bulkhead_refused_total{name, reason}`: `queue` (the line was full), `wait` (it took too long), `deadline`.
+//! - `bulkhead_refused_total{name, reason}`: `queue` (the line was full), `wait` (it took too long),
+//!   `deadline`.
 //! - `bulkhead_wait_seconds{name}`: how long those waited that had to and got a slot.
 //!
 //! ```

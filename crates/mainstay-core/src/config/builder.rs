@@ -12,7 +12,7 @@ use super::layer::{Layer, Layers, Origin, Raw, Setting, put};
 use super::problem::{Problems, Report, did_you_mean};
 use super::schema::Schema;
 use super::section::{Section, SectionDef};
-use super::sections::{Environment, binary_name, builtin, generated_id};
+use super::sections::{Environment, binary_name, builtin, generated_id, several};
 use super::sources::{Sources, Variables};
 use super::suggest::nearest;
 
@@ -151,10 +151,12 @@ impl Builder {
         Ok(Config::new(schema, sources, layers, tree, &reading))
     }
 
-    /// The table of all settings in Markdown, the service's own included.
+    /// The table of all settings in Markdown, the service's own included. In the variables of breakers and pipelines
+    /// `*` stands for their name.
     #[must_use]
     pub fn reference(&self) -> String {
-        super::reference::markdown(&self.sections)
+        let sections = self.sections.iter().cloned().chain(several());
+        super::reference::markdown(&sections.collect::<Vec<_>>())
     }
 }
 

@@ -31,8 +31,8 @@ struct Core {
 }
 
 impl Hedge {
-    /// Follows `policy` and pays from `budget`, which it should share with the retry around it; `name` is the label
-    /// of its metrics.
+    /// Follows `policy` and pays from `budget`, which it should share with the retry around it; `name` is the
+    /// label of its metrics.
     ///
     /// # Errors
     /// Names the field that cannot be, or `name`.
@@ -75,8 +75,8 @@ impl Hedge {
         self.0.policy.load_full()
     }
 
-    /// Follows another policy from the next call on. The latencies it knows stay; a new percentile of them is worked
-    /// out with the next few.
+    /// Follows another policy from the next call on. The latencies it knows stay; a new percentile of them is
+    /// worked out with the next few.
     ///
     /// # Errors
     /// As [`Policy::check`]; nothing has changed then.

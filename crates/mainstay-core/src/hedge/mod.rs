@@ -1,13 +1,13 @@
 //! Asking a second time when the first answer is unusually late, and taking whichever comes first.
 //!
-//! From "The Tail at Scale" (Dean and Barroso, CACM, 2013): a second request after the 95th percentile of the latency
-//! adds at most 5 % of load and cuts the tail off.
+//! From "The Tail at Scale" (Dean and Barroso, CACM, 2013): a second request after the 95th percentile of the
+//! latency adds at most 5 % of load and cuts the tail off.
 //!
 //! # Promise
-//! 1. One call makes one attempt, and at most one more: not before [`Policy::percentile`] of the recent latencies is
-//!    over, nor before [`Policy::min_samples`] are known, nor unless the [`Budget`] pays for it.
-//! 2. The first success wins, and the other attempt is dropped. An error of one waits for the other, once both run;
-//!    if both fail the call fails with the error of the first attempt.
+//! 1. One call makes one attempt, and at most one more: not before [`Policy::percentile`] of the recent
+//!    latencies is over, nor before [`Policy::min_samples`] are known, nor unless the [`Budget`] pays for it.
+//! 2. The first success wins, and the other attempt is dropped. An error of one waits for the other, once
+//!    both run; if both fail the call fails with the error of the first attempt.
 //! 3. What retries and hedges add together is bounded by the budget that they share.
 //! 4. The happy path takes no lock and allocates nothing.
 //!
@@ -24,8 +24,8 @@
 //! After the 95th percentile of the last 128 calls, of at least 20, between 1 ms and 10 s. See [`Policy`].
 //!
 //! # Metrics
-//! - `hedges_total{name, won}`: second attempts; `won` is `first` or `second`, or `none` where both failed or the
-//!   call was dropped.
+//! - `hedges_total{name, won}`: second attempts; `won` is `first` or `second`, or `none` where both failed or
+//!   the call was dropped.
 //! - `hedges_unpaid_total{name}`: second attempts that the budget did not pay for.
 //! - `hedge_delay_seconds{name}`: when the next call would be hedged; absent before that is known.
 //!

@@ -31,6 +31,8 @@ impl Judgement {
     pub const TRANSIENT: Self = Self { verdict: Verdict::Failure, retry: Retryable::Yes };
     /// It does not, and the call must not be repeated, or would fail again.
     pub const FATAL: Self = Self { verdict: Verdict::Failure, retry: Retryable::No };
+    /// It does not, and has tried again itself already: whoever called this must not either.
+    pub const EXHAUSTED: Self = Self { verdict: Verdict::Failure, retry: Retryable::Exhausted };
     /// The caller's own fault: nothing about the dependency.
     pub const REFUSED: Self = Self { verdict: Verdict::Ignore, retry: Retryable::No };
 

@@ -15,7 +15,8 @@ pub struct Policy {
     pub first: Duration,
     /// The longest wait of all. Default 1 s.
     pub max: Duration,
-    /// The longest wait that the other side may ask for; if it asks for more, there is no retry. Default 10 s.
+    /// The longest wait that the other side may ask for; if it asks for more, there is no retry. Default 10
+    /// s.
     pub max_retry_after: Duration,
 }
 

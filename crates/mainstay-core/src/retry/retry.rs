@@ -30,7 +30,8 @@ pub enum Retryable {
     Yes,
     /// So, but not before this much time: `Retry-After`.
     After(Duration),
-    /// The other side has tried again itself, and [said so](super::watched): not again here, nor by our own caller.
+    /// The other side has tried again itself, and [said so](super::watched): not again here, nor by our own
+    /// caller.
     Exhausted,
 }
 
@@ -106,8 +107,8 @@ impl Retry {
         Ok(())
     }
 
-    /// Calls `op` with the number of the attempt, from 1, until one succeeds or may not be repeated. Dropping the
-    /// future drops the attempt under way.
+    /// Calls `op` with the number of the attempt, from 1, until one succeeds or may not be repeated. Dropping
+    /// the future drops the attempt under way.
     ///
     /// # Errors
     /// Of the last attempt.

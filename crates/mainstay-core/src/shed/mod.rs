@@ -1,24 +1,25 @@
 //! Which requests a server that cannot keep up should refuse at once, so that the others are served in time.
 //!
-//! A server that accepts more than it can do answers everybody late, when nobody waits any more. What tells an
-//! overload from a burst is not how long the queue is but whether it ever empties: the least time that a request spent
-//! queueing in an interval. This is the idea of CoDel (Nichols and Jacobson, "Controlling Queue Delay", ACM Queue,
-//! 2012), in the form that Facebook made of it for request queues (Maurer, "Fail at Scale", ACM Queue, 2015): while the
-//! server is overloaded only what did not queue for long is served. Priorities are added here.
+//! A server that accepts more than it can do answers everybody late, when nobody waits any more. What tells
+//! an overload from a burst is not how long the queue is but whether it ever empties: the least time that a
+//! request spent queueing in an interval. This is the idea of CoDel (Nichols and Jacobson, "Controlling Queue
+//! Delay", ACM Queue, 2012), in the form that Facebook made of it for request queues (Maurer, "Fail at
+//! Scale", ACM Queue, 2015): while the server is overloaded only what did not queue for long is served.
+//! Priorities are added here.
 //!
 //! # Promise
 //! 1. The server is overloaded for an interval if in the one before no request queued for less than
 //!    [`Policy::target`]. (Or at most: equal to it is in time.) A burst that the queue absorbs sheds nothing.
 //! 2. While it is overloaded, [`Priority::Low`] requests are shed that queued for longer than the target, and
-//!    [`Priority::Normal`] ones for longer than twice the target. [`Priority::Critical`] ones never are, nor do they
-//!    count: health and admin traffic does not hide an overload, nor is it hidden by one.
+//!    [`Priority::Normal`] ones for longer than twice the target. [`Priority::Critical`] ones never are, nor
+//!    do they count: health and admin traffic does not hide an overload, nor is it hidden by one.
 //! 3. A decision takes no lock and allocates nothing.
 //!
 //! # Not promised
-//! - How long a request has queued: whoever asks has measured it, from when it was read to when its handler could
-//!   begin.
-//! - Exactness where threads ask in the same microsecond that an interval ends: one of them ends it, and a delay may
-//!   be counted in the next.
+//! - How long a request has queued: whoever asks has measured it, from when it was read to when its handler
+//!   could begin.
+//! - Exactness where threads ask in the same microsecond that an interval ends: one of them ends it, and a
+//!   delay may be counted in the next.
 //!
 //! # If the store is down
 //! There is none: a server judges its own queue.

@@ -1,5 +1,5 @@
-//! The adaptive limit before a simulated server, in virtual time: so many workers, one queue, and callers who take
-//! every slot there is.
+//! The adaptive limit before a simulated server, in virtual time: so many workers, one queue, and callers who
+//! take every slot there is.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
@@ -63,8 +63,8 @@ impl Server {
         }
     }
 
-    /// Goes on for so many seconds. Of the second half of them: the limits that nine tenths of the calls saw, and how
-    /// many were served, as a share of what can be.
+    /// Goes on for so many seconds. Of the second half of them: the limits that nine tenths of the calls saw,
+    /// and how many were served, as a share of what can be.
     fn run(&mut self, seconds: u64) -> (RangeInclusive<u32>, f64) {
         let (half, end) = (self.now + seconds * SECOND / 2, self.now + seconds * SECOND);
         let mut limits = Vec::new();

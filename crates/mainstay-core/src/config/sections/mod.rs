@@ -35,6 +35,14 @@ pub(super) use identity::{binary_name, generated_id};
 
 use super::section::SectionDef;
 
+/// Those of which a service declares several, as the reference shows them.
+pub(super) fn several() -> [SectionDef; 2] {
+    [
+        SectionDef { name: "breakers.<name>", ..SectionDef::of::<Breaker>() },
+        SectionDef { name: "pipelines.<name>", ..SectionDef::of::<Pipeline>() },
+    ]
+}
+
 /// All of them, in the order of the reference.
 pub(super) fn builtin() -> Vec<SectionDef> {
     vec![

@@ -1,5 +1,5 @@
-//! Callers that go away at any moment, on several threads. `MAINSTAY_ROUNDS` multiplies the rounds: at 10 it is more
-//! than a million.
+//! Callers that go away at any moment, on several threads. `MAINSTAY_ROUNDS` multiplies the rounds: at 10 it
+//! is more than a million.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};

@@ -1,5 +1,5 @@
-//! A server that is asked for three times what it can do, in virtual time: requests come at random, wait in one
-//! queue for one of eight workers, and are of use to their callers for a second.
+//! A server that is asked for three times what it can do, in virtual time: requests come at random, wait in
+//! one queue for one of eight workers, and are of use to their callers for a second.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
