@@ -16,7 +16,7 @@ use super::{database, event, events, fetch, handled, number, opened, queue, reta
 const PUBLISHES: u64 = 40;
 
 fn rounds() -> usize {
-    60 * std::env::var("MAINSTAY_ROUNDS").map_or(1, |times| times.parse::<usize>().expect("a number"))
+    40 * std::env::var("MAINSTAY_ROUNDS").map_or(1, |times| times.parse::<usize>().expect("a number"))
 }
 
 /// How long the log was after a publish, and how many events and notes there were by then.
