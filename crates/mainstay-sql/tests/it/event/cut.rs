@@ -96,7 +96,7 @@ async fn a_log_cut_at_any_byte_leaves_what_was_accepted_before_it_whole_and_noth
         // A disk may also have made the file longer and not have written the rest.
         let is_torn = rng.chance(0.5);
         if is_torn {
-            cut_log.extend((cut..log.len()).map(|_| 0xa5));
+            cut_log.extend(log[cut..].iter().map(|byte| !byte));
         }
         fs::write(copy.path().join("events.db"), &file).unwrap();
         fs::write(copy.path().join("events.db-wal"), cut_log).unwrap();
