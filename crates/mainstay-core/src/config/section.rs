@@ -219,6 +219,11 @@ impl SectionDef {
         }
     }
 
+    /// Under another name, for people.
+    pub(super) fn called(self, name: &'static str) -> Self {
+        Self { name, ..self }
+    }
+
     /// One of several sections of a type: `[section.name]`. A `*` in the name of a variable stands for its own.
     pub(super) fn named<S: Section>(name: &str) -> Self {
         let id = id_of_named::<S>(name);

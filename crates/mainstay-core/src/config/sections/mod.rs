@@ -38,8 +38,8 @@ use super::section::SectionDef;
 /// Those of which a service declares several, as the reference shows them.
 pub(super) fn several() -> [SectionDef; 2] {
     [
-        SectionDef { name: "breakers.<name>", ..SectionDef::of::<Breaker>() },
-        SectionDef { name: "pipelines.<name>", ..SectionDef::of::<Pipeline>() },
+        SectionDef::of::<Breaker>().called("breakers.<name>"),
+        SectionDef::of::<Pipeline>().called("pipelines.<name>"),
     ]
 }
 
