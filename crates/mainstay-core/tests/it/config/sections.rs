@@ -236,6 +236,7 @@ fn only_what_the_process_can_really_change_is_changeable() {
             "server.max_connections",
             "server.port",
             "server.request_timeout",
+            "server.shed_target",
         ]
     );
 }
