@@ -1,6 +1,7 @@
 //! Whole apps in processes of their own publish in transactions and record what they handle, while they and Redis
 //! are killed again and again. `MAINSTAY_ROUNDS` multiplies the events: 100 make 100,000.
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::time::Duration;
 
@@ -40,7 +41,7 @@ struct Chosen {
 async fn whoever_is_killed_and_when_each_commit_has_its_effect_once() {
     let mut rng = Seed::from_env("MAINSTAY_SEED").rng();
     let mut redis = RedisServer::builder().aof_always().start().await;
-    let mut contest = Contest::begin(Some(&redis.url()), EVENTS * rounds()).await;
+    let mut contest = Contest::begin(Some(&redis.url()), EVENTS * rounds(), None).await;
     let mut deaths = [0; 3];
     while !contest.is_over().await || deaths.contains(&0) {
         sleep(millis(50 + rng.below(250))).await;
@@ -66,7 +67,7 @@ async fn whoever_is_killed_and_when_each_commit_has_its_effect_once() {
 #[tokio::test]
 async fn a_primary_that_dies_with_what_its_replicas_had_not_heard_takes_no_event_with_it() {
     let mut sentinels = Sentinels::start().await;
-    let contest = Contest::begin(Some(&sentinels.url()), EVENTS * rounds()).await;
+    let contest = Contest::begin(Some(&sentinels.url()), EVENTS * rounds(), None).await;
     let least = rounds().min(20);
     let mut failovers = 0;
     while !contest.is_over().await || failovers < least {
@@ -80,7 +81,7 @@ async fn a_primary_that_dies_with_what_its_replicas_had_not_heard_takes_no_event
 #[tokio::test]
 async fn without_a_server_each_commit_has_its_effect_once_whoever_is_killed() {
     let mut rng = Seed::from_env("MAINSTAY_SEED").rng();
-    let mut contest = Contest::begin(None, EVENTS * rounds()).await;
+    let mut contest = Contest::begin(None, EVENTS * rounds(), None).await;
     let mut deaths = 0;
     while !contest.is_over().await || deaths < 3 {
         sleep(millis(20 + rng.below(200))).await;
@@ -90,8 +91,48 @@ async fn without_a_server_each_commit_has_its_effect_once_whoever_is_killed() {
     contest.judge(&format!("{deaths} deaths")).await;
 }
 
+#[tokio::test]
+async fn no_event_of_a_subject_overtakes_another_while_consumers_and_servers_are_killed() {
+    let mut rng = Seed::from_env("MAINSTAY_SEED").rng();
+    let mut redis = RedisServer::builder().aof_always().start().await;
+    let mut contest = Contest::begin(Some(&redis.url()), EVENTS * rounds(), Some(subjects())).await;
+    let mut deaths = [0; 2];
+    while !contest.is_over().await || deaths.contains(&0) {
+        sleep(millis(50 + rng.below(450))).await;
+        let victim = usize::from(rng.below(6) == 0);
+        deaths[victim] += 1;
+        if victim == 0 {
+            contest.kill_consumer(&mut rng).await;
+        } else {
+            redis.kill();
+            redis.restart().await;
+        }
+    }
+    contest.judge(&format!("in order, consumers and servers that died: {deaths:?}")).await;
+}
+
+#[tokio::test]
+async fn no_event_of_a_subject_overtakes_another_in_a_database_while_its_processes_are_killed() {
+    let mut rng = Seed::from_env("MAINSTAY_SEED").rng();
+    let mut contest = Contest::begin(None, EVENTS * rounds(), Some(subjects())).await;
+    let mut deaths = 0;
+    while !contest.is_over().await || deaths < 3 {
+        sleep(millis(300 + rng.below(700))).await;
+        contest.kill_publisher(&mut rng).await;
+        deaths += 1;
+    }
+    contest.judge(&format!("in order, {deaths} deaths")).await;
+}
+
+/// 100 at first, 1,000 at full scale.
+fn subjects() -> u64 {
+    100 * rounds().min(10)
+}
+
 /// The processes, and the databases they share or own.
 struct Contest {
+    /// How many subjects, where their order is kept.
+    subjects: Option<u64>,
     dir: TempDir,
     url: Option<String>,
     share: i64,
@@ -101,12 +142,13 @@ struct Contest {
 }
 
 impl Contest {
-    async fn begin(url: Option<&str>, events: u64) -> Self {
+    async fn begin(url: Option<&str>, events: u64, subjects: Option<u64>) -> Self {
         let dir = TempDir::new().unwrap();
         let effects = database(&dir.path().join("effects.db")).await;
         let share = i64::try_from(events.div_ceil(PUBLISHERS)).unwrap();
         let url = url.map(str::to_owned);
-        let mut this = Self { dir, url, share, publishers: Vec::new(), consumers: Vec::new(), effects };
+        let mut this =
+            Self { subjects, dir, url, share, publishers: Vec::new(), consumers: Vec::new(), effects };
         // Who is subscribed gets what is published from then on.
         let consumers = if this.url.is_some() { CONSUMERS } else { 0 };
         for number in 0..consumers {
@@ -121,6 +163,7 @@ impl Contest {
     fn spawn(&self, role: &str, database: &str, number: u64) -> Worker {
         let path = self.dir.path().join(database);
         let (number, share) = (number.to_string(), self.share.to_string());
+        let subjects = self.subjects.map(|subjects| (subjects / PUBLISHERS).to_string());
         let mut env = vec![
             ("ROLE", role),
             ("FILE", path.to_str().unwrap()),
@@ -128,6 +171,7 @@ impl Contest {
             ("SHARE", share.as_str()),
         ];
         env.extend(self.url.as_deref().map(|url| ("REDIS", url)));
+        env.extend(subjects.as_deref().map(|subjects| ("SUBJECTS", subjects)));
         Worker::spawn("event_chaos::member", &env)
     }
 
@@ -201,6 +245,21 @@ impl Contest {
                 .await;
             }
             assert_eq!(self.effects(publisher).await, chosen, "publisher {publisher}");
+            if let Some(subjects) = self.subjects {
+                self.judge_order(publisher, i64::try_from(subjects / PUBLISHERS).unwrap()).await;
+            }
+        }
+    }
+
+    /// The effects of each subject came in the order in which they were chosen.
+    async fn judge_order(&self, publisher: u64, subjects: i64) {
+        let effects = self.effects.query("SELECT number FROM effects WHERE publisher = ? ORDER BY rowid");
+        let rows = effects.bind(i64::try_from(publisher).unwrap()).fetch_all().await.unwrap();
+        let mut latest = HashMap::new();
+        for row in rows {
+            let number: i64 = row.get("number").unwrap();
+            let before = latest.insert(number % subjects, number);
+            assert!(before < Some(number), "publisher {publisher}: {number} after {before:?}");
         }
     }
 }
@@ -265,11 +324,22 @@ async fn choose(app: &Mainstay, publisher: i64, share: i64) {
     }
 }
 
+/// Of a publisher, where their order is kept.
+fn subjects_of_each() -> Option<i64> {
+    std::env::var("SUBJECTS").ok().map(|subjects| subjects.parse().unwrap())
+}
+
 async fn chosen(db: &Database, events: &Events, chosen: Chosen) -> Result<(), Box<dyn std::error::Error>> {
     let mut tx = db.begin().await?;
     let insert = "INSERT INTO chosen (publisher, number) VALUES (?, ?)";
     tx.query(insert).bind(chosen.publisher).bind(chosen.number).execute().await?;
-    events.publish_in(&mut tx, KIND, &chosen).await?;
+    match subjects_of_each() {
+        None => events.publish_in(&mut tx, KIND, &chosen).await?,
+        Some(subjects) => {
+            let subject = format!("{}/{}", chosen.publisher, chosen.number % subjects);
+            events.event(KIND).subject(subject).publish_in(&mut tx, &chosen).await?
+        }
+    };
     tx.commit().await?;
     Ok(())
 }
@@ -289,5 +359,7 @@ async fn consume(app: &Mainstay) {
             Ok::<_, mainstay::sql::Error>(())
         }
     };
-    app.events().on(KIND).group("ledger").handle(handler).await.unwrap();
+    let subscription = app.events().on(KIND).group("ledger");
+    let subscription = if subjects_of_each().is_some() { subscription.ordered() } else { subscription };
+    subscription.handle(handler).await.unwrap();
 }

@@ -1,6 +1,6 @@
 //! Tests of the reference service as its users meet it: the real binary, its own directory, real
 //! sockets and signals. `users`, `avatar`, `stream`, `audit`, `cache`, `limits` and `instances` are the REST contract; `startup`,
-//! `shutdown`, `operations`, `event_bus`, `outages` and `purge` are what whoever runs it relies on. A new test goes beside the promise it belongs to.
+//! `shutdown`, `operations`, `event_bus`, `outages`, `rolling` and `purge` are what whoever runs it relies on. A new test goes beside the promise it belongs to.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 mod audit;
@@ -12,6 +12,7 @@ mod limits;
 mod operations;
 mod outages;
 mod purge;
+mod rolling;
 mod shutdown;
 mod startup;
 mod stream;
