@@ -25,9 +25,11 @@ for _, queue in ipairs(redis.call('HKEYS', STEM .. 'q')) do
       mend(queue)
       summary = redis.call('XPENDING', STREAM, queue)
     end
-    local first = summary[2] or after(meta[3])
-    if is_after(floor, first) then
-      floor = first
+    -- A queue that was set back has what it holds behind what it has yet to read.
+    for _, first in ipairs({after(meta[3]), summary[2] or nil}) do
+      if is_after(floor, first) then
+        floor = first
+      end
     end
     for _, consumer in ipairs(redis.call('XINFO', 'CONSUMERS', STREAM, queue)) do
       local about = {}

@@ -4,6 +4,7 @@ mod contract;
 mod faults;
 mod janitor;
 mod mutants;
+mod rewind;
 
 use std::sync::Arc;
 use std::time::Duration;
