@@ -57,9 +57,9 @@ for _, one in ipairs(due) do
   end
 end
 
--- Those whose turn has come. Of those behind the cursor, which was set back, it is the cursor's.
+-- Those whose turn has come.
 if ordered and taken < credits then
-  for _, text in ipairs(redis.call('ZRANGEBYLEX', of(queue, 'r'), '-', '[' .. padded(cursor), 'LIMIT', 0, credits - taken)) do
+  for _, text in ipairs(redis.call('ZRANGE', of(queue, 'r'), 0, credits - taken - 1)) do
     local id = plain(text)
     local fields = entry(id)
     redis.call('ZREM', of(queue, 'r'), text)
@@ -111,9 +111,7 @@ while taken < credits do
     elseif not subject then
       deliver(id, 1, fields)
     else
-      local turn = redis.call('HGET', of(queue, 'o'), subject)
-      if not turn or turn == id then
-        redis.call('ZREM', of(queue, 'r'), padded(id))
+      if redis.call('HEXISTS', of(queue, 'o'), subject) == 0 then
         redis.call('HSET', of(queue, 'o'), subject, id)
         redis.call('HSET', of(queue, 'os'), id, subject)
         deliver(id, 1, fields)

@@ -28,6 +28,10 @@ pub(super) fn add_to(suite: Suite<Backend>) -> Suite<Backend> {
         .case("rewinding a queue touches no other", rewinding_one)
         .case("rewinding to now changes nothing", rewinding_to_now)
         .case("a rewound ordered queue keeps the order of subjects", rewinding_in_order)
+        .case(
+            "what is next of its subject goes behind what an ordered queue is rewound to",
+            rewinding_the_next,
+        )
         .case("rewinding a queue that is not open is refused", rewinding_nothing);
     suite
         .case("history has every retained event, oldest first, whatever became of it", history)
@@ -247,6 +251,22 @@ async fn rewinding_in_order(on: Backend) {
     let mut handled = on.drain(&queue).await;
     handled.dedup();
     assert_eq!(handled, [3, 4, 5]);
+}
+
+async fn rewinding_the_next(on: Backend) {
+    let queue = on.open_ordered("a").await;
+    on.publish_of(&[("a", 1), ("a", 2), ("a", 3), ("b", 4)]).await;
+    let first = on.take(&queue, &[1, 4]).await;
+    // The next may go, and nobody has it.
+    on.done(&queue, &first).await;
+    on.store.rewind(&queue, Start::Oldest).await.unwrap();
+    assert_eq!(on.counts(&queue).await, [4, 0, 0, 0]);
+    for number in 1..4 {
+        let next = if number == 1 { vec![1, 4] } else { vec![number] };
+        let taken = on.take(&queue, &next).await;
+        on.done(&queue, &taken).await;
+    }
+    assert_eq!(on.counts(&queue).await, [0; 4]);
 }
 
 async fn rewinding_nothing(on: Backend) {
