@@ -35,16 +35,17 @@ pub(super) async fn work(inner: Arc<Inner>, mut epochs: watch::Receiver<u64>) {
     let backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
     // What another process had relayed last may be what the store has lost since.
     let mut has_to_republish = true;
+    let mut epoch = *epochs.borrow_and_update();
     let mut failures = 0;
     loop {
-        has_to_republish |= epochs.has_changed().unwrap_or(false);
-        epochs.mark_unchanged();
-        let pause = match round(&inner, &owner, &epochs, has_to_republish).await {
+        let before = std::mem::replace(&mut epoch, *epochs.borrow_and_update());
+        has_to_republish |= epoch != before;
+        let pause = match round(&inner, &owner, &epochs, epoch, &mut has_to_republish).await {
             Ok(true) => {
                 if failures > 0 {
                     tracing::info!("the outbox is relayed again");
                 }
-                (has_to_republish, failures) = (false, 0);
+                failures = 0;
                 LOOK
             }
             // Another process relays. If its successor is this one, it begins as at a start.
@@ -71,7 +72,7 @@ pub(super) async fn work(inner: Arc<Inner>, mut epochs: watch::Receiver<u64>) {
         tokio::select! {
             () = inner.recorded.notified(), if failures == 0 => {}
             // A closed channel never changes again.
-            Ok(()) = epochs.changed() => has_to_republish = true,
+            Ok(()) = async { epochs.wait_for(|now| *now != epoch).await.map(drop) } => {}
             () = tokio::time::sleep(pause) => {}
         }
     }
@@ -86,14 +87,17 @@ async fn round(
     inner: &Inner,
     owner: &str,
     epochs: &watch::Receiver<u64>,
-    republish: bool,
+    epoch: u64,
+    has_to_republish: &mut bool,
 ) -> Result<bool, Stop> {
     if !inner.lease(owner).await? {
         return Ok(false);
     }
-    if republish {
+    if *has_to_republish {
         let count = inner.forget_marks().await?;
         inner.meters.republished.increment(count);
+        // What is stuck now has no bearing on it: no mark is left.
+        *has_to_republish = false;
     }
     let mut stop = None;
     for topic in inner.topics().await? {
@@ -101,7 +105,7 @@ async fn round(
             if !inner.lease(owner).await? {
                 return Ok(false);
             }
-            match inner.relay(&topic, epochs).await {
+            match inner.relay(&topic, epochs, epoch).await {
                 Ok(true) => {}
                 Ok(false) => break,
                 // Another topic may go on.
@@ -156,7 +160,7 @@ impl Inner {
     }
 
     /// Relays the next events of a topic; `false` if there are none.
-    async fn relay(&self, topic: &str, epochs: &watch::Receiver<u64>) -> Result<bool, Stop> {
+    async fn relay(&self, topic: &str, epochs: &watch::Receiver<u64>, epoch: u64) -> Result<bool, Stop> {
         let sql = "SELECT position, envelope FROM mainstay_outbox WHERE relayed_at IS NULL AND topic = ? \
                    ORDER BY position LIMIT ?";
         let next = self.db.query(sql).bind(topic).bind(BATCH).label("outbox.next").fetch_all().await?;
@@ -172,11 +176,10 @@ impl Inner {
         if events.is_empty() {
             return Ok(false);
         }
-        let epoch = *epochs.borrow();
         match self.store.publish(&events).within(self.options.op_timeout).await {
             Ok(Published::Accepted) => {}
             Ok(Published::Full) if events.len() > 1 => {
-                return self.one_by_one(&positions, &events, epochs).await;
+                return self.one_by_one(&positions, &events, epochs, epoch).await;
             }
             Ok(Published::Full) => return Err(Stop::Store(format!("a queue of {topic} is full"))),
             Err(error) => return Err(Stop::Store(error.to_string())),
@@ -191,9 +194,9 @@ impl Inner {
         positions: &[i64],
         events: &[Arc<Envelope>],
         epochs: &watch::Receiver<u64>,
+        epoch: u64,
     ) -> Result<bool, Stop> {
         for (position, event) in positions.iter().zip(events) {
-            let epoch = *epochs.borrow();
             let one = std::slice::from_ref(event);
             match self.store.publish(one).within(self.options.op_timeout).await {
                 Ok(Published::Accepted) => self.mark(&[*position], epoch, epochs).await?,

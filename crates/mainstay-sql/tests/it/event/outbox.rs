@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use mainstay_core::event::store::{Opening, Store, Transactional};
-use mainstay_core::event::{Bounds, Memory};
+use mainstay_core::event::store::{Opening, Published, Store, Transactional};
+use mainstay_core::event::{Bounds, Envelope, Kind, Memory, Pattern, Queue};
 use mainstay_core::metrics::Metrics;
 use mainstay_core::time::Clock;
 use mainstay_sql::Database;
@@ -24,8 +24,30 @@ fn memory(queue: usize) -> Memory {
 }
 
 fn start(db: &Database, store: &Arc<dyn Store>, epochs: &watch::Sender<u64>) -> Outbox {
+    start_with(db, store, epochs, Options::default())
+}
+
+fn start_with(
+    db: &Database,
+    store: &Arc<dyn Store>,
+    epochs: &watch::Sender<u64>,
+    options: Options,
+) -> Outbox {
     let store = Arc::clone(store);
-    Outbox::start(db, store, epochs.subscribe(), Options::default(), &Metrics::new(), Clock::system())
+    Outbox::start(db, store, epochs.subscribe(), options, &Metrics::new(), Clock::system())
+}
+
+fn of(kind: &str, number: u64) -> Arc<Envelope> {
+    let mut event = Envelope::clone(&event(number));
+    event.kind = Kind::new(kind).unwrap();
+    Arc::new(event)
+}
+
+async fn record(db: &Database, events: &[Arc<Envelope>]) -> Published {
+    let mut tx = db.begin().await.unwrap();
+    let recorded = tx.record(events).await.unwrap();
+    tx.commit().await.unwrap();
+    recorded
 }
 
 async fn publish(db: &Database, numbers: impl IntoIterator<Item = u64>) {
@@ -161,4 +183,32 @@ async fn several_processes_on_one_database_keep_the_order() {
         }
     }
     assert_eq!(arrived(&store, 90).await, (0..90).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn what_may_be_lost_goes_out_once_more_and_not_with_every_attempt_of_what_is_stuck() {
+    let directory = TempDir::new().unwrap();
+    let db = database(&directory).await;
+    let (inner, faults) = (memory(1), Faults::none());
+    inner.open(&queue("a"), Opening::NOW).await.unwrap();
+    let store: Arc<dyn Store> = Arc::new(FaultyStore::new(inner, faults.clone()));
+    let epochs = watch::Sender::new(0);
+    let _outbox = start(&db, &store, &epochs);
+    record(&db, &[of("order.placed", 0)]).await;
+    relayed(&db).await;
+    let relayed_at = async || {
+        let sql = "SELECT MIN(relayed_at) AS at FROM mainstay_outbox WHERE topic = 'order'";
+        db.query(sql).fetch_one().await.unwrap().get::<Option<i64>>("at").unwrap()
+    };
+    let before = relayed_at().await;
+    // Of these one has room.
+    record(&db, &[event(1), event(2)]).await;
+    epochs.send_modify(|epoch| *epoch += 1);
+    eventually_async("it goes out again", PATIENCE, async || {
+        relayed_at().await.is_some_and(|at| at > before.unwrap())
+    })
+    .await;
+    let (again, calls) = (relayed_at().await, faults.calls());
+    eventually_async("the rest is tried", PATIENCE, async || faults.calls() >= calls + 4).await;
+    assert_eq!(relayed_at().await, again);
 }
