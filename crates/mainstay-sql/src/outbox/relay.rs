@@ -91,6 +91,8 @@ async fn round(
     has_to_republish: &mut bool,
 ) -> Result<bool, Stop> {
     if !inner.lease(owner).await? {
+        // Its events wait with the others: transactions here have to know how many do.
+        inner.look().await?;
         return Ok(false);
     }
     if *has_to_republish {

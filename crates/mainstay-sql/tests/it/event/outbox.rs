@@ -186,6 +186,28 @@ async fn several_processes_on_one_database_keep_the_order() {
 }
 
 #[tokio::test]
+async fn a_process_whose_events_another_relays_meets_back_pressure_too_and_only_as_long_as_they_wait() {
+    let directory = TempDir::new().unwrap();
+    let (relaying, other) = (database(&directory).await, database(&directory).await);
+    let faults = Faults::none();
+    faults.always(Fault::Unavailable);
+    let store: Arc<dyn Store> = Arc::new(FaultyStore::new(memory(1_000), faults.clone()));
+    let epochs = watch::Sender::new(0);
+    let mut options = Options::default();
+    options.max_waiting = 3;
+    let relay = start_with(&relaying, &store, &epochs, options);
+    assert_eq!(record(&relaying, &[event(0), event(1), event(2)]).await, Published::Accepted);
+    eventually_async("the one that relays sees them wait", PATIENCE, async || relay.waiting().0 == 3).await;
+    let outbox = start_with(&other, &store, &epochs, options);
+    eventually_async("the other sees them wait", PATIENCE, async || outbox.waiting().0 == 3).await;
+    assert_eq!(record(&other, &[event(3)]).await, Published::Full);
+    faults.mend();
+    relayed(&relaying).await;
+    eventually_async("the other sees them go", PATIENCE, async || outbox.waiting().0 == 0).await;
+    assert_eq!(record(&other, &[event(4)]).await, Published::Accepted);
+}
+
+#[tokio::test]
 async fn what_may_be_lost_goes_out_once_more_and_not_with_every_attempt_of_what_is_stuck() {
     let directory = TempDir::new().unwrap();
     let db = database(&directory).await;
