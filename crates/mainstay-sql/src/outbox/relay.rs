@@ -9,7 +9,7 @@ use mainstay_core::event::store::Published;
 use tokio::sync::watch;
 
 use super::Inner;
-use crate::Error;
+use crate::{Error, Row};
 
 /// Most events in one question to the store.
 const BATCH: i64 = 64;
@@ -150,22 +150,21 @@ impl Inner {
 
     /// Has everything that is kept relayed once more; says how much that is.
     async fn forget_marks(&self) -> Result<u64, Error> {
-        let sql = "UPDATE mainstay_outbox SET relayed_at = NULL WHERE relayed_at >= ?";
-        let oldest = self.now().saturating_sub(micros(self.options.keep));
+        let sql = "UPDATE mainstay_outbox SET relayed_at = 0 WHERE relayed_at >= ?";
+        let oldest = self.now().saturating_sub(micros(self.options.keep)).max(1);
         self.db.query(sql).bind(oldest).label("outbox.republish").execute().await
     }
 
     async fn topics(&self) -> Result<Vec<String>, Error> {
-        let sql = "SELECT topic FROM mainstay_outbox WHERE relayed_at IS NULL GROUP BY topic ORDER BY MIN(position)";
+        let sql = "SELECT topic FROM mainstay_outbox WHERE relayed_at IS NULL OR relayed_at = 0 \
+                   GROUP BY topic ORDER BY MIN(position)";
         let rows = self.db.query(sql).label("outbox.topics").fetch_all().await?;
         rows.iter().map(|row| row.get("topic")).collect()
     }
 
     /// Relays the next events of a topic; `false` if there are none.
     async fn relay(&self, topic: &str, epochs: &watch::Receiver<u64>, epoch: u64) -> Result<bool, Stop> {
-        let sql = "SELECT position, envelope FROM mainstay_outbox WHERE relayed_at IS NULL AND topic = ? \
-                   ORDER BY position LIMIT ?";
-        let next = self.db.query(sql).bind(topic).bind(BATCH).label("outbox.next").fetch_all().await?;
+        let next = self.next(topic).await?;
         let mut positions = Vec::with_capacity(next.len());
         let mut events = Vec::with_capacity(next.len());
         for row in &next {
@@ -188,6 +187,19 @@ impl Inner {
         }
         self.mark(&positions, epoch, epochs).await?;
         Ok(true)
+    }
+
+    /// What goes out once more was before what waits.
+    async fn next(&self, topic: &str) -> Result<Vec<Row>, Error> {
+        let sql = "SELECT position, envelope FROM mainstay_outbox WHERE relayed_at = 0 AND topic = ? \
+                   ORDER BY position LIMIT ?";
+        let again = self.db.query(sql).bind(topic).bind(BATCH).label("outbox.again").fetch_all().await?;
+        if !again.is_empty() {
+            return Ok(again);
+        }
+        let sql = "SELECT position, envelope FROM mainstay_outbox WHERE relayed_at IS NULL AND topic = ? \
+                   ORDER BY position LIMIT ?";
+        self.db.query(sql).bind(topic).bind(BATCH).label("outbox.next").fetch_all().await
     }
 
     /// As many as there is room for.
@@ -230,7 +242,8 @@ impl Inner {
     /// Removes what the store has had for long enough.
     async fn tidy(&self) -> Result<(), Error> {
         let sql = "DELETE FROM mainstay_outbox WHERE position IN \
-                   (SELECT position FROM mainstay_outbox WHERE relayed_at < ? ORDER BY position LIMIT 1000)";
+                   (SELECT position FROM mainstay_outbox WHERE relayed_at > 0 AND relayed_at < ? \
+                   ORDER BY position LIMIT 1000)";
         let oldest = self.now().saturating_sub(micros(self.options.keep));
         self.db.query(sql).bind(oldest).label("outbox.tidy").execute().await?;
         Ok(())

@@ -1,4 +1,5 @@
--- Events that were published in transactions, for another store: `relayed_at` is when that store had taken them.
+-- Events that were published in transactions, for another store: `relayed_at` is when that store had taken them, or 0 if
+-- they are to go out once more.
 CREATE TABLE mainstay_outbox (
     position INTEGER PRIMARY KEY AUTOINCREMENT,
     id VARCHAR(36) NOT NULL,

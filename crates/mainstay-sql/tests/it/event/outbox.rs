@@ -234,3 +234,25 @@ async fn what_may_be_lost_goes_out_once_more_and_not_with_every_attempt_of_what_
     eventually_async("the rest is tried", PATIENCE, async || faults.calls() >= calls + 4).await;
     assert_eq!(relayed_at().await, again);
 }
+
+#[tokio::test]
+async fn what_goes_out_once_more_does_not_count_as_waiting() {
+    let directory = TempDir::new().unwrap();
+    let db = database(&directory).await;
+    let faults = Faults::none();
+    let store: Arc<dyn Store> = Arc::new(FaultyStore::new(memory(1_000), faults.clone()));
+    let epochs = watch::Sender::new(0);
+    let mut options = Options::default();
+    options.max_waiting = 3;
+    let outbox = start_with(&db, &store, &epochs, options);
+    for number in 0..5 {
+        record(&db, &[event(number)]).await;
+        relayed(&db).await;
+    }
+    faults.always(Fault::Unavailable);
+    let calls = faults.calls();
+    epochs.send_modify(|epoch| *epoch += 1);
+    eventually_async("they are tried", PATIENCE, async || faults.calls() >= calls + 2).await;
+    assert_eq!(record(&db, &[event(5)]).await, Published::Accepted);
+    eventually_async("it waits", PATIENCE, async || outbox.waiting().0 == 1).await;
+}
