@@ -13,10 +13,22 @@ use crate::{Error, Row};
 
 /// Most events in one question to the store.
 const BATCH: i64 = 64;
+/// Most batches of one topic before others have their turn.
+const TURN: usize = 16;
 /// How often it looks for what another process has recorded, or what was missed.
 const LOOK: Duration = Duration::from_millis(500);
 
-/// Why a round did not relay everything.
+/// What is left when a round has ended.
+enum Left {
+    /// Nothing.
+    Nothing,
+    /// A topic with more than its share, or a reason to begin anew.
+    More,
+    /// Another process relays.
+    All,
+}
+
+/// Why a round did not relay what it came to.
 enum Stop {
     Database(Error),
     Store(String),
@@ -41,15 +53,18 @@ pub(super) async fn work(inner: Arc<Inner>, mut epochs: watch::Receiver<u64>) {
         let before = std::mem::replace(&mut epoch, *epochs.borrow_and_update());
         has_to_republish |= epoch != before;
         let pause = match round(&inner, &owner, &epochs, epoch, &mut has_to_republish).await {
-            Ok(true) => {
+            Ok(left @ (Left::Nothing | Left::More)) => {
                 if failures > 0 {
                     tracing::info!("the outbox is relayed again");
                 }
                 failures = 0;
+                if matches!(left, Left::More) {
+                    continue;
+                }
                 LOOK
             }
-            // Another process relays. If its successor is this one, it begins as at a start.
-            Ok(false) => {
+            // If this process is the successor of the other, it begins as at a start.
+            Ok(Left::All) => {
                 has_to_republish = true;
                 LOOK
             }
@@ -82,18 +97,18 @@ fn uuid() -> String {
     mainstay_core::event::EventId::at(jiff::Timestamp::now()).to_string()
 }
 
-/// Relays everything there is; `false` if another process does.
+/// Relays of every topic what there is, up to its share.
 async fn round(
     inner: &Inner,
     owner: &str,
     epochs: &watch::Receiver<u64>,
     epoch: u64,
     has_to_republish: &mut bool,
-) -> Result<bool, Stop> {
+) -> Result<Left, Stop> {
     if !inner.lease(owner).await? {
         // Its events wait with the others: transactions here have to know how many do.
         inner.look().await?;
-        return Ok(false);
+        return Ok(Left::All);
     }
     if *has_to_republish {
         let count = inner.forget_marks().await?;
@@ -101,12 +116,18 @@ async fn round(
         // What is stuck now has no bearing on it: no mark is left.
         *has_to_republish = false;
     }
-    let mut stop = None;
+    let (mut stop, mut left) = (None, Left::Nothing);
     for topic in inner.topics().await? {
+        let mut turn = TURN;
         loop {
-            if !inner.lease(owner).await? {
-                return Ok(false);
+            if turn == 0 || *epochs.borrow() != epoch {
+                left = Left::More;
+                break;
             }
+            if !inner.lease(owner).await? {
+                return Ok(Left::All);
+            }
+            turn -= 1;
             match inner.relay(&topic, epochs, epoch).await {
                 Ok(true) => {}
                 Ok(false) => break,
@@ -121,7 +142,7 @@ async fn round(
     }
     inner.tidy().await?;
     inner.look().await?;
-    stop.map_or(Ok(true), Err)
+    stop.map_or(Ok(left), Err)
 }
 
 impl Inner {

@@ -236,6 +236,30 @@ async fn what_may_be_lost_goes_out_once_more_and_not_with_every_attempt_of_what_
 }
 
 #[tokio::test]
+async fn a_topic_that_is_never_done_does_not_keep_others_waiting() {
+    let directory = TempDir::new().unwrap();
+    let db = database(&directory).await;
+    let store: Arc<dyn Store> = Arc::new(memory(100_000));
+    let orders = Queue::shared("a".into(), Pattern::new("order.*").unwrap());
+    store.open(&orders, Opening::NOW).await.unwrap();
+    let epochs = watch::Sender::new(0);
+    let _outbox = start(&db, &store, &epochs);
+    let flood = async {
+        for round in 0.. {
+            let events: Vec<_> = (0..200).map(event).collect();
+            record(&db, &events).await;
+            if round == 2 {
+                record(&db, &[of("order.placed", 0)]).await;
+            }
+        }
+    };
+    tokio::select! {
+        () = flood => unreachable!("it has no end"),
+        got = handled(&*store, &orders, Duration::from_secs(10)) => assert_eq!(got, [0]),
+    }
+}
+
+#[tokio::test]
 async fn what_goes_out_once_more_does_not_count_as_waiting() {
     let directory = TempDir::new().unwrap();
     let db = database(&directory).await;
