@@ -61,6 +61,8 @@ pub use script::Sources;
 
 /// Pause between two looks for what nobody needs any more.
 const TIDY: Duration = Duration::from_secs(5);
+/// Most entries that one question removes: the server does nothing else meanwhile.
+const PART: u64 = 1_000;
 /// Whoever cannot subscribe now asks again after this time.
 const DEAF: Duration = Duration::from_millis(500);
 /// Longest wait of a fetch without asking again: a message may have been lost.
@@ -200,7 +202,7 @@ impl RedisEvents {
         }
     }
 
-    /// Removes a part of what nobody needs any more, also done every 5 s; says how many events that were.
+    /// Removes what nobody needs any more, also done every 5 s; says how many events that were.
     ///
     /// # Errors
     /// [`StoreError`]: some may have been removed.
@@ -222,10 +224,16 @@ impl Inner {
     async fn tidy(&self, pause: Duration) -> Result<u64, StoreError> {
         let mut removed = 0;
         for topic in self.topics().await? {
-            let tidy = self.scripts.tidy.call(Class::Idem, &[&self.key(&topic, "s")]);
-            let tidy = tidy.arg(millis(self.options.retention)).arg(self.options.max_retained);
-            let tidy = tidy.arg(millis(pause)).arg(self.options.max_queue / 2);
-            removed += self.redis.call(tidy).await?.uint()?;
+            loop {
+                let tidy = self.scripts.tidy.call(Class::Idem, &[&self.key(&topic, "s")]);
+                let tidy = tidy.arg(millis(self.options.retention)).arg(self.options.max_retained);
+                let tidy = tidy.arg(millis(pause)).arg(self.options.max_queue / 2).arg(PART);
+                let part = self.redis.call(tidy).await?.uint()?;
+                removed += part;
+                if part < PART {
+                    break;
+                }
+            }
         }
         Ok(removed)
     }

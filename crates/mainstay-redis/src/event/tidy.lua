@@ -1,6 +1,6 @@
 -- ARGV: retention in ms, most events that stay although every queue has finished them, pause in ms, from how many events
--- on a queue is in the way. One process tidies
--- at a time; a round does a bounded part. Returns how many entries were removed.
+-- on a queue is in the way, most entries to remove. One process tidies at a time. Returns how many entries were removed;
+-- if that is the most, there may be more, and whoever comes next need not wait.
 if not redis.call('SET', STEM .. 'j', '', 'NX', 'PX', ARGV[3]) then
   return 0
 end
@@ -42,9 +42,9 @@ for _, queue in ipairs(redis.call('HKEYS', STEM .. 'q')) do
     end
   end
 end
-local length, removed = redis.call('XLEN', STREAM), 0
+local length, removed, most = redis.call('XLEN', STREAM), 0, tonumber(ARGV[5])
 local oldest = whole(math.max(0, NOW - tonumber(ARGV[1]))) .. '-0'
-for _, entry in ipairs(redis.call('XRANGE', STREAM, '-', '+', 'COUNT', 1000)) do
+for _, entry in ipairs(redis.call('XRANGE', STREAM, '-', '+', 'COUNT', most)) do
   local id = entry[1]
   if not is_after(floor, id) or (is_after(id, oldest) and length - removed <= tonumber(ARGV[2])) then
     break
@@ -52,5 +52,8 @@ for _, entry in ipairs(redis.call('XRANGE', STREAM, '-', '+', 'COUNT', 1000)) do
   redis.call('XDEL', STREAM, id)
   redis.call('SET', STEM .. 't', id)
   removed = removed + 1
+end
+if removed == most then
+  redis.call('DEL', STEM .. 'j')
 end
 return removed

@@ -124,3 +124,14 @@ async fn what_no_pattern_takes_does_not_pile_up() {
     .await;
     assert_eq!(store.stats().await.unwrap()[0].unfinished(), 0);
 }
+
+#[tokio::test]
+async fn the_janitor_keeps_up_with_any_publisher() {
+    let server = RedisServer::start().await;
+    let store = forgetful(&server).await;
+    let queue = opened(&store, "a").await;
+    publish(&store, 0..2_500).await;
+    while !handled(&store, &queue).await.is_empty() {}
+    tidied(&store).await;
+    assert_eq!(length(&server).await, 0, "one round removes all that may go");
+}
