@@ -38,7 +38,7 @@ mod batch;
 mod history;
 mod script;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -143,6 +143,8 @@ struct Inner {
     topics: String,
     options: Options,
     scripts: Scripts,
+    /// The topics this process has entered.
+    entered: Mutex<HashSet<Arc<str>>>,
     /// The queues this process has opened and not retired: one that is missing was lost.
     opened: Mutex<HashMap<String, Opened>>,
 }
@@ -175,6 +177,7 @@ impl RedisEvents {
             topics: Space::new(namespace, "events").written(all, "t"),
             options,
             scripts: Scripts::new(sources),
+            entered: Mutex::default(),
             opened: Mutex::default(),
         });
         let tasks = TaskGroup::new();
@@ -221,7 +224,16 @@ impl Inner {
         self.opened.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn entered(&self) -> std::sync::MutexGuard<'_, HashSet<Arc<str>>> {
+        self.entered.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     async fn tidy(&self, pause: Duration) -> Result<u64, StoreError> {
+        // Should the server have lost the list.
+        let entered: Vec<_> = self.entered().iter().cloned().collect();
+        for topic in &entered {
+            self.enter(topic).await?;
+        }
         let mut removed = 0;
         for topic in self.topics().await? {
             loop {
@@ -251,10 +263,17 @@ impl Inner {
     /// The topic is found by who looks for all of them.
     async fn enter(&self, topic: &str) -> Result<(), StoreError> {
         self.redis.call(Command::new(Class::Idem, "SADD").key(&self.topics).arg(topic)).await?;
+        if !self.entered().contains(topic) {
+            self.entered().insert(topic.into());
+        }
         Ok(())
     }
 
     async fn publish(&self, topic: &str, publishes: Vec<Publish>) -> Result<Vec<Published>, StoreError> {
+        // Or nobody would ever tidy a topic that has no queue.
+        if !self.entered().contains(topic) {
+            self.enter(topic).await?;
+        }
         let room = publishes.iter().map(Question::size).sum();
         let mut publish = self.scripts.publish.call_with_room(Class::Idem, &[&self.key(topic, "s")], room);
         publish = publish.arg(self.options.max_queue).arg(millis(self.options.dedup_window).max(1));

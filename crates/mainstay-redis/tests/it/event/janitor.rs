@@ -135,3 +135,18 @@ async fn the_janitor_keeps_up_with_any_publisher() {
     tidied(&store).await;
     assert_eq!(length(&server).await, 0, "one round removes all that may go");
 }
+
+#[tokio::test]
+async fn what_is_published_where_no_queue_was_ever_opened_does_not_pile_up() {
+    let server = RedisServer::start().await;
+    let store = forgetful(&server).await;
+    publish(&store, 0..20).await;
+    assert_eq!(length(&server).await, 20);
+    tidied(&store).await;
+    assert_eq!(length(&server).await, 0);
+    // Nor does it after the server has lost its list of topics.
+    server.command(&["FLUSHALL"]).await;
+    publish(&store, 0..20).await;
+    tidied(&store).await;
+    assert_eq!(length(&server).await, 0);
+}
