@@ -115,11 +115,7 @@ impl SqlEvents {
             loop {
                 tokio::time::sleep(TIDY).await;
                 let Some(jobs) = tidying.upgrade() else { return };
-                let (answer, answered) = oneshot::channel();
-                if jobs.send(Job { verb: Verb::Tidy, answer }).await.is_err() {
-                    return;
-                }
-                if let Ok(Err(error)) = answered.await {
+                if let Err(error) = tidy(&jobs).await {
                     tracing::debug!(%error, "old events were not removed; trying again");
                 }
             }
@@ -127,12 +123,12 @@ impl SqlEvents {
         Self { inner, jobs, _tasks: tasks }
     }
 
-    /// Removes a part of what nobody needs any more; also done every 10 s.
+    /// Removes what nobody needs any more; also done every 10 s.
     ///
     /// # Errors
-    /// [`StoreError`]: nothing was removed.
+    /// [`StoreError`]: some may have been removed.
     pub async fn tidy(&self) -> Result<(), StoreError> {
-        self.ask(Verb::Tidy, nothing).await
+        tidy(&self.jobs).await
     }
 
     fn ask<T: Send + 'static>(
@@ -141,14 +137,7 @@ impl SqlEvents {
         read: fn(Done) -> Option<T>,
     ) -> Reply<'static, Result<T, StoreError>> {
         let jobs = self.jobs.clone();
-        Reply::pending(async move {
-            let (answer, answered) = oneshot::channel();
-            let stopped = || StoreError::unavailable("the event store was closed");
-            jobs.send(Job { verb, answer }).await.map_err(|_| stopped())?;
-            // The writer answers everything it has begun, unless the runtime ends.
-            let done = answered.await.map_err(|_| StoreError::unknown("the event store was closed"))??;
-            Ok(read(done).expect("each verb has its answer"))
-        })
+        Reply::pending(async move { Ok(read(done(&jobs, verb).await?).expect("each verb has its answer")) })
     }
 
     /// What is there, as soon as there is something.
@@ -220,6 +209,21 @@ impl fmt::Debug for Inner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Inner").field("db", &self.db).field("options", &self.options).finish_non_exhaustive()
     }
+}
+
+/// Has the writer do it.
+async fn done(jobs: &mpsc::Sender<Job>, verb: Verb) -> Result<Done, StoreError> {
+    let (answer, answered) = oneshot::channel();
+    let stopped = || StoreError::unavailable("the event store was closed");
+    jobs.send(Job { verb, answer }).await.map_err(|_| stopped())?;
+    // The writer answers everything it has begun, unless the runtime ends.
+    answered.await.map_err(|_| StoreError::unknown("the event store was closed"))?
+}
+
+/// Part by part, so that other verbs have their turn in between.
+async fn tidy(jobs: &mpsc::Sender<Job>) -> Result<(), StoreError> {
+    while matches!(done(jobs, Verb::Tidy).await?, Done::Tidied { more: true }) {}
+    Ok(())
 }
 
 fn refused(queue: Option<&Queue>, refusal: Refusal) -> StoreError {

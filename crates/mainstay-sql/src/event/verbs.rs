@@ -12,6 +12,8 @@ use crate::{Error, Row, Transaction};
 
 /// Most events one transaction takes for a queue: what is left is taken by the next.
 const MAX_TAKE: usize = 1_000;
+/// Most events of a topic that one transaction removes.
+const MAX_TRIM: usize = 500;
 
 const PENDING: i64 = 1;
 const DELAYED: i64 = 2;
@@ -377,8 +379,8 @@ impl Ground<'_> {
         Ok(true)
     }
 
-    /// Removes what nobody needs any more, a bounded part of it.
-    pub(super) async fn tidy(&mut self) -> Result<(), Refusal> {
+    /// Removes what nobody needs any more, a bounded part of it; says whether there may be more.
+    pub(super) async fn tidy(&mut self) -> Result<bool, Refusal> {
         let sql = "SELECT id FROM mainstay_event_queues WHERE instance IS NOT NULL \
                    AND (fetched_at < ? OR (fetched_at < ? AND unfinished > ?)) LIMIT 100";
         let left = self.tx.query(sql).bind(self.now - super::DESERTED).bind(self.now - super::IN_THE_WAY);
@@ -387,25 +389,27 @@ impl Ground<'_> {
             self.remove(row.get("id")?).await?;
         }
         let sql = "SELECT topic, MAX(position) AS last FROM mainstay_events GROUP BY topic";
+        let mut more = false;
         for row in self.tx.query(sql).label("events.tidy").fetch_all().await? {
             let (topic, last): (String, i64) = (row.get("topic")?, row.get("last")?);
-            self.trim(&topic, last).await?;
+            more |= self.trim(&topic, last).await? == MAX_TRIM;
         }
-        Ok(())
+        Ok(more)
     }
 
-    /// The last of a topic stays, so that no position is ever given twice.
-    async fn trim(&mut self, topic: &str, last: i64) -> Result<(), Error> {
+    /// The last of a topic stays, so that no position is ever given twice. Says how many went.
+    async fn trim(&mut self, topic: &str, last: i64) -> Result<usize, Error> {
         let oldest = self.now.saturating_sub(micros(self.options.retention));
         let sql = "SELECT e.position, e.accepted_at FROM mainstay_events e WHERE e.topic = ? AND e.position < ? \
                    AND (e.accepted_at < ? OR e.position <= (SELECT position FROM mainstay_events \
                      WHERE topic = ? ORDER BY position DESC LIMIT 1 OFFSET ?)) \
                    AND NOT EXISTS (SELECT 1 FROM mainstay_event_deliveries d WHERE d.position = e.position) \
                    AND NOT EXISTS (SELECT 1 FROM mainstay_event_dead x WHERE x.position = e.position) \
-                   ORDER BY e.position LIMIT 500";
+                   ORDER BY e.position LIMIT ?";
         let old = self.tx.query(sql).bind(topic).bind(last).bind(oldest).bind(topic);
-        let old = old.bind(whole(self.options.max_retained)).label("events.tidy").fetch_all().await?;
-        let Some(youngest) = old.last() else { return Ok(()) };
+        let old = old.bind(whole(self.options.max_retained)).bind(whole(MAX_TRIM));
+        let old = old.label("events.tidy").fetch_all().await?;
+        let Some(youngest) = old.last() else { return Ok(0) };
         let youngest: i64 = youngest.get("accepted_at")?;
         for row in &old {
             let sql = "DELETE FROM mainstay_events WHERE position = ?";
@@ -414,7 +418,7 @@ impl Ground<'_> {
         let sql = "INSERT INTO mainstay_event_trims (topic, accepted_at) VALUES (?, ?) \
                    ON CONFLICT (topic) DO UPDATE SET accepted_at = MAX(accepted_at, excluded.accepted_at)";
         self.tx.query(sql).bind(topic).bind(youngest).label("events.tidy").execute().await?;
-        Ok(())
+        Ok(old.len())
     }
 }
 

@@ -38,6 +38,7 @@ pub(super) enum Done {
     Stood(Standing),
     Retired(usize),
     Redriven(bool),
+    Tidied { more: bool },
     Nothing,
 }
 
@@ -137,10 +138,7 @@ async fn perform(ground: &mut Ground<'_>, verb: &Verb) -> Result<Done, Refusal> 
             ground.rewind(queue, *from).await?;
             Done::Nothing
         }
-        Verb::Tidy => {
-            ground.tidy().await?;
-            Done::Nothing
-        }
+        Verb::Tidy => Done::Tidied { more: ground.tidy().await? },
     })
 }
 

@@ -16,7 +16,9 @@ use mainstay_testkit::conformance::Elapse;
 use mainstay_testkit::conformance::event::{Backend, suite};
 use tempfile::TempDir;
 
-use super::{PATIENCE, database, done, event, events, fetch, handled, number, open, opened, publish};
+use super::{
+    PATIENCE, database, done, event, events, fetch, handled, number, open, opened, publish, retained,
+};
 
 const CAPACITY: usize = 6;
 
@@ -141,6 +143,19 @@ async fn what_every_queue_has_finished_is_removed_and_what_one_has_not_stays() {
     assert_eq!(count().await, 1, "the last stays, so that no position is given twice");
     let dead = store.history(&Pattern::new("user.*").unwrap(), Start::At(Timestamp::UNIX_EPOCH), 10).await;
     assert!(dead.unwrap().gap);
+}
+
+#[tokio::test]
+async fn the_janitor_keeps_up_with_any_publisher() {
+    let directory = TempDir::new().unwrap();
+    let db = database(&directory).await;
+    let mut options = Options::default();
+    options.max_retained = 100;
+    let store = SqlEvents::new(&db, options, Clock::system());
+    publish(&store, 0..1_700).await;
+    store.tidy().await.unwrap();
+    let left = retained(&store).await;
+    assert_eq!((left.len(), left[0]), (100, 1_600), "one round removes all that may go");
 }
 
 #[tokio::test]
