@@ -409,9 +409,13 @@ impl Ground<'_> {
         let old = self.tx.query(sql).bind(topic).bind(last).bind(oldest).bind(topic);
         let old = old.bind(whole(self.options.max_retained)).bind(whole(MAX_TRIM));
         let old = old.label("events.tidy").fetch_all().await?;
-        let Some(youngest) = old.last() else { return Ok(0) };
-        let youngest: i64 = youngest.get("accepted_at")?;
+        if old.is_empty() {
+            return Ok(0);
+        }
+        let mut youngest = i64::MIN;
         for row in &old {
+            // The calendar may have been set back: not always the last.
+            youngest = youngest.max(row.get("accepted_at")?);
             let sql = "DELETE FROM mainstay_events WHERE position = ?";
             self.tx.query(sql).bind(row.get::<i64>("position")?).label("events.tidy").execute().await?;
         }

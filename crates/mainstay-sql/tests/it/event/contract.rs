@@ -159,6 +159,24 @@ async fn the_janitor_keeps_up_with_any_publisher() {
 }
 
 #[tokio::test]
+async fn what_was_removed_is_known_to_be_by_the_calendar_though_that_was_set_back_meanwhile() {
+    let directory = TempDir::new().unwrap();
+    let db = database(&directory).await;
+    let mut options = Options::default();
+    options.max_retained = 1;
+    let store = SqlEvents::new(&db, options, Clock::system());
+    publish(&store, 0..3).await;
+    let before = Timestamp::now();
+    let later = before.as_microsecond() + 3_600_000_000;
+    let sql = "UPDATE mainstay_events SET accepted_at = ? WHERE position = 1";
+    db.query(sql).bind(later).execute().await.unwrap();
+    store.tidy().await.unwrap();
+    assert_eq!(retained(&store).await, [2]);
+    let history = store.history(&Pattern::new("user.*").unwrap(), Start::At(before), 10).await;
+    assert!(history.unwrap().gap, "one that was accepted an hour later is gone");
+}
+
+#[tokio::test]
 async fn the_own_queue_of_who_was_killed_does_not_hold_publishers_up_for_long() {
     let directory = TempDir::new().unwrap();
     let db = database(&directory).await;
