@@ -111,12 +111,14 @@ impl Inner {
     }
 
     async fn read_history(&self, wanted: &Pattern, from: Start, limit: usize) -> Result<History, Error> {
+        if from == Start::Now {
+            return Ok(History::new(Vec::new(), false));
+        }
+        let sql = "SELECT position, accepted_at FROM mainstay_event_trims WHERE topic = ?";
+        // Before the events are read: what is removed meanwhile is missing, or was read.
+        let trim = self.db.query(sql).bind(wanted.topic()).label("events.trim").fetch_optional().await?;
         let (position, time, gap) = match from {
-            Start::Now => return Ok(History::new(Vec::new(), false)),
             Start::At(time) => {
-                let sql = "SELECT accepted_at FROM mainstay_event_trims WHERE topic = ?";
-                let trim =
-                    self.db.query(sql).bind(wanted.topic()).label("events.trim").fetch_optional().await?;
                 let trimmed = trim.map_or(Ok(i64::MIN), |row| row.get("accepted_at"))?;
                 (0, time.as_microsecond(), trimmed >= time.as_microsecond())
             }
@@ -124,8 +126,10 @@ impl Inner {
                 let sql = "SELECT position FROM mainstay_events WHERE id = ?";
                 let place =
                     self.db.query(sql).bind(id.to_string()).label("events.place").fetch_optional().await?;
-                match place {
-                    Some(row) => (row.get("position")?, i64::MIN, false),
+                let trimmed: i64 = trim.map_or(Ok(0), |row| row.get("position"))?;
+                match place.map(|row| row.get::<i64>("position")).transpose()? {
+                    // It may have stayed for a slow queue while others behind it went.
+                    Some(position) => (position, i64::MIN, trimmed > position),
                     None => (0, i64::MIN, true),
                 }
             }

@@ -10,9 +10,10 @@ CREATE TABLE mainstay_events (
 );
 CREATE UNIQUE INDEX mainstay_events_id ON mainstay_events (id);
 CREATE INDEX mainstay_events_topic ON mainstay_events (topic, position);
--- When the youngest event that is no longer retained was accepted.
+-- The last position of an event that is no longer retained, and when the youngest was accepted.
 CREATE TABLE mainstay_event_trims (
     topic VARCHAR(128) NOT NULL PRIMARY KEY,
+    position BIGINT NOT NULL,
     accepted_at BIGINT NOT NULL
 );
 CREATE TABLE mainstay_event_queues (

@@ -409,9 +409,8 @@ impl Ground<'_> {
         let old = self.tx.query(sql).bind(topic).bind(last).bind(oldest).bind(topic);
         let old = old.bind(whole(self.options.max_retained)).bind(whole(MAX_TRIM));
         let old = old.label("events.tidy").fetch_all().await?;
-        if old.is_empty() {
-            return Ok(0);
-        }
+        let Some(behind) = old.last() else { return Ok(0) };
+        let behind: i64 = behind.get("position")?;
         let mut youngest = i64::MIN;
         for row in &old {
             // The calendar may have been set back: not always the last.
@@ -419,9 +418,11 @@ impl Ground<'_> {
             let sql = "DELETE FROM mainstay_events WHERE position = ?";
             self.tx.query(sql).bind(row.get::<i64>("position")?).label("events.tidy").execute().await?;
         }
-        let sql = "INSERT INTO mainstay_event_trims (topic, accepted_at) VALUES (?, ?) \
-                   ON CONFLICT (topic) DO UPDATE SET accepted_at = MAX(accepted_at, excluded.accepted_at)";
-        self.tx.query(sql).bind(topic).bind(youngest).label("events.tidy").execute().await?;
+        let sql = "INSERT INTO mainstay_event_trims (topic, position, accepted_at) VALUES (?, ?, ?) \
+                   ON CONFLICT (topic) DO UPDATE SET position = MAX(position, excluded.position), \
+                   accepted_at = MAX(accepted_at, excluded.accepted_at)";
+        let trim = self.tx.query(sql).bind(topic).bind(behind).bind(youngest);
+        trim.label("events.tidy").execute().await?;
         Ok(old.len())
     }
 }

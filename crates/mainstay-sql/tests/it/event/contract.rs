@@ -159,6 +159,28 @@ async fn the_janitor_keeps_up_with_any_publisher() {
 }
 
 #[tokio::test]
+async fn who_reads_on_behind_an_event_that_outlived_its_successors_learns_of_the_gap() {
+    let directory = TempDir::new().unwrap();
+    let db = database(&directory).await;
+    let mut options = Options::default();
+    options.max_retained = 1;
+    let store = SqlEvents::new(&db, options, Clock::system());
+    let slow = opened(&store, "slow").await;
+    let events = publish(&store, 0..5).await;
+    let taken = fetch(&store, &slow, Duration::ZERO).await;
+    for delivery in &taken[1..] {
+        done(&store, &slow, delivery.receipt).await;
+    }
+    store.tidy().await.unwrap();
+    assert_eq!(retained(&store).await, [0, 4]);
+    for (number, gap) in [(0, true), (4, false)] {
+        let from = Start::After(events[number].id);
+        let history = store.history(&Pattern::new("user.*").unwrap(), from, 10).await.unwrap();
+        assert_eq!(history.gap, gap, "behind {number}");
+    }
+}
+
+#[tokio::test]
 async fn what_was_removed_is_known_to_be_by_the_calendar_though_that_was_set_back_meanwhile() {
     let directory = TempDir::new().unwrap();
     let db = database(&directory).await;
