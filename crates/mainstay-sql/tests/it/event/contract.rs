@@ -199,6 +199,18 @@ async fn what_was_removed_is_known_to_be_by_the_calendar_though_that_was_set_bac
 }
 
 #[tokio::test]
+async fn who_has_no_room_is_answered_at_once() {
+    let directory = TempDir::new().unwrap();
+    let db = database(&directory).await;
+    let store = events(&db);
+    let queue = opened(&store, "a").await;
+    publish(&store, [1]).await;
+    let want = Fetch { consumer: "test", credits: 0, visibility: PATIENCE, wait: PATIENCE };
+    let answer = tokio::time::timeout(PATIENCE / 2, store.fetch(&queue, want)).await;
+    assert!(answer.expect("it does not wait").unwrap().is_empty());
+}
+
+#[tokio::test]
 async fn the_own_queue_of_who_was_killed_does_not_hold_publishers_up_for_long() {
     let directory = TempDir::new().unwrap();
     let db = database(&directory).await;
