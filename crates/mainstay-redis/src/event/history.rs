@@ -7,7 +7,7 @@ use mainstay_core::event::{EventId, Pattern};
 use mainstay_core::store::StoreError;
 
 use super::{Inner, answers};
-use crate::{Class, Command};
+use crate::{Answer, Class, Command};
 
 /// Entries in one question.
 const CHUNK: usize = 500;
@@ -17,21 +17,15 @@ const SLACK: u64 = 60_000;
 const MOST: u64 = 1 << 52;
 
 impl Inner {
-    /// The id that a reader begins behind, and whether something behind its place may be missing.
+    /// The id that a reader begins behind, and whether its place is not known.
     pub(super) async fn place(&self, topic: &str, from: Start) -> Result<(String, bool), StoreError> {
         match from {
             Start::Now => Ok(("$".to_owned(), false)),
             Start::At(time) => {
                 let millis = u64::try_from(time.as_millisecond()).unwrap_or(0);
-                let trimmed =
-                    self.redis.call(Command::new(Class::Read, "GET").key(&self.key(topic, "t"))).await?;
-                let gap = match &trimmed {
-                    crate::Answer::Nil => false,
-                    id => answers::number(id.text()?)? >> 64 >= u128::from(millis),
-                };
                 // Behind the last id before that millisecond which a script can reckon with.
                 let before = millis.checked_sub(1).map(|last| format!("{last}-{MOST}"));
-                Ok((before.unwrap_or_else(|| "0-0".to_owned()), gap))
+                Ok((before.unwrap_or_else(|| "0-0".to_owned()), false))
             }
             Start::After(id) => match self.find(topic, id).await? {
                 Some(place) => Ok((place, false)),
@@ -82,6 +76,15 @@ impl Inner {
         Ok(answer.into_list()?.into_iter().map(answers::entry).collect::<Result<_, _>>()?)
     }
 
+    /// The last id that is no longer retained.
+    async fn removed(&self, topic: &str) -> Result<u128, StoreError> {
+        let last = self.redis.call(Command::new(Class::Read, "GET").key(&self.key(topic, "t"))).await?;
+        match last {
+            Answer::Nil => Ok(0),
+            id => Ok(answers::number(id.text()?)?),
+        }
+    }
+
     pub(super) async fn history(
         &self,
         pattern: &Pattern,
@@ -91,7 +94,8 @@ impl Inner {
         if from == Start::Now {
             return Ok(History::new(Vec::new(), false));
         }
-        let (mut place, gap) = self.place(pattern.topic(), from).await?;
+        let (mut place, is_unknown) = self.place(pattern.topic(), from).await?;
+        let begin = answers::number(&place)?;
         let mut events = Vec::new();
         while events.len() < limit {
             let entries = self.entries(pattern.topic(), &place).await?;
@@ -101,6 +105,8 @@ impl Inner {
             let wanted = wanted.filter(|event| pattern.matches(&event.kind)).map(Arc::new);
             events.extend(wanted.take(limit - events.len()));
         }
+        // After the events were read: some may have been removed just before.
+        let gap = is_unknown || (from != Start::Oldest && self.removed(pattern.topic()).await? > begin);
         Ok(History::new(events, gap))
     }
 }

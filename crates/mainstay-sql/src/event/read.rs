@@ -114,26 +114,16 @@ impl Inner {
         if from == Start::Now {
             return Ok(History::new(Vec::new(), false));
         }
-        let sql = "SELECT position, accepted_at FROM mainstay_event_trims WHERE topic = ?";
-        // Before the events are read: what is removed meanwhile is missing, or was read.
-        let trim = self.db.query(sql).bind(wanted.topic()).label("events.trim").fetch_optional().await?;
-        let (position, time, gap) = match from {
-            Start::At(time) => {
-                let trimmed = trim.map_or(Ok(i64::MIN), |row| row.get("accepted_at"))?;
-                (0, time.as_microsecond(), trimmed >= time.as_microsecond())
-            }
+        let (position, time) = match from {
+            Start::At(time) => (0, time.as_microsecond()),
             Start::After(id) => {
                 let sql = "SELECT position FROM mainstay_events WHERE id = ?";
                 let place =
                     self.db.query(sql).bind(id.to_string()).label("events.place").fetch_optional().await?;
-                let trimmed: i64 = trim.map_or(Ok(0), |row| row.get("position"))?;
-                match place.map(|row| row.get::<i64>("position")).transpose()? {
-                    // It may have stayed for a slow queue while others behind it went.
-                    Some(position) => (position, i64::MIN, trimmed > position),
-                    None => (0, i64::MIN, true),
-                }
+                // Of one that is not known, everything may be missing.
+                (place.map_or(Ok(-1), |row| row.get("position"))?, i64::MIN)
             }
-            _ => (0, i64::MIN, false),
+            _ => (0, i64::MIN),
         };
         let sql = "SELECT envelope FROM mainstay_events WHERE topic = ? AND position > ? AND accepted_at >= ? \
                    AND (kind = ? OR substr(kind, 1, length(?)) = ?) ORDER BY position LIMIT ?";
@@ -142,6 +132,19 @@ impl Inner {
         let read = read.bind(exact).bind(prefix).bind(prefix).bind(whole(limit)).label("events.history");
         let rows = read.fetch_all().await?;
         let events = rows.iter().map(|row| envelope(row).map(Arc::new)).collect::<Result<_, _>>()?;
+        let sql = "SELECT position, accepted_at FROM mainstay_event_trims WHERE topic = ?";
+        // After the events were read: some may have been removed just before.
+        let trim = self.db.query(sql).bind(wanted.topic()).label("events.trim").fetch_optional().await?;
+        let (behind, youngest) = match trim {
+            Some(row) => (row.get("position")?, row.get("accepted_at")?),
+            None => (0, i64::MIN),
+        };
+        let gap = match from {
+            Start::At(_) => youngest >= time,
+            // It may have stayed for a slow queue while others behind it went.
+            Start::After(_) => behind > position,
+            _ => false,
+        };
         Ok(History::new(events, gap))
     }
 }
