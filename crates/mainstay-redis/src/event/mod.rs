@@ -65,6 +65,8 @@ const TIDY: Duration = Duration::from_secs(5);
 const PART: u64 = 1_000;
 /// Whoever cannot subscribe now asks again after this time.
 const DEAF: Duration = Duration::from_millis(500);
+/// Longest wait of a fetch: for ever, as far as anyone can tell.
+const LONGEST: Duration = Duration::from_hours(365 * 24);
 /// Longest wait of a fetch without asking again: a message may have been lost.
 const LOOK: Duration = Duration::from_secs(2);
 
@@ -309,7 +311,7 @@ impl Inner {
 
     async fn fetch(&self, queue: &Queue, want: Fetch<'_>) -> Result<Vec<Delivery>, StoreError> {
         let topic = queue.pattern.topic();
-        let end = Instant::now() + want.wait;
+        let end = Instant::now() + want.wait.min(LONGEST);
         loop {
             let is_last = Instant::now() >= end || want.wait.is_zero();
             // Before the question: what comes after it rings.
@@ -409,12 +411,14 @@ impl Inner {
     }
 
     async fn dead_letters(&self, queue: &Queue, limit: usize) -> Result<Vec<Dead>, StoreError> {
-        let letters = self.key(queue.pattern.topic(), &format!("x:{queue}"));
-        let read =
-            Command::new(Class::Read, "XRANGE").key(&letters).arg("-").arg("+").arg("COUNT").arg(limit);
         if limit == 0 {
             return Ok(Vec::new());
         }
+        // The server knows no larger numbers than signed ones.
+        let limit = limit.min(1 << 31);
+        let letters = self.key(queue.pattern.topic(), &format!("x:{queue}"));
+        let read =
+            Command::new(Class::Read, "XRANGE").key(&letters).arg("-").arg("+").arg("COUNT").arg(limit);
         Ok(answers::dead(self.redis.call(read).await?)?)
     }
 

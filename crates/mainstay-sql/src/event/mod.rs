@@ -62,6 +62,8 @@ use crate::{Database, Error, Migration};
 
 /// How often whoever waits looks for what another process has published.
 const POLL: Duration = Duration::from_millis(250);
+/// Longest wait of a fetch: for ever, as far as anyone can tell.
+const LONGEST: Duration = Duration::from_hours(365 * 24);
 /// How often a queue's last fetch is written down, in microseconds.
 const SEEN: i64 = 60_000_000;
 /// An instance's own queue that was not fetched from for so long is removed, in microseconds.
@@ -142,7 +144,7 @@ impl SqlEvents {
 
     /// What is there, as soon as there is something.
     async fn wait(&self, queue: &Queue, want: Fetch<'_>) -> Result<Vec<Delivery>, StoreError> {
-        let end = tokio::time::Instant::now() + want.wait;
+        let end = tokio::time::Instant::now() + want.wait.min(LONGEST);
         let bell = self.inner.bell(queue);
         loop {
             let rung = bell.notified();

@@ -79,6 +79,7 @@ fn plain() -> Suite<Backend> {
         .case("a waiting fetch gets what becomes due meanwhile", waiting_for_due)
         .case("a fetch that finds nothing answers with nothing after its wait", waiting_in_vain)
         .case("a fetch that was dropped loses nothing", dropped_fetch)
+        .case("the longest times and the largest numbers there are mean for ever and all", without_bound)
         .case("a dead letter keeps its event, its attempts and its cause", dead)
         .case(
             "a redriven dead letter is delivered once more, in its queue alone, from the first attempt",
@@ -463,6 +464,25 @@ async fn dropped_fetch(on: Backend) {
     on.elapse(LONGER).await;
     let got = on.store.fetch(&queue, want(1, 100 * LONGER)).await.unwrap();
     assert_eq!(number(&got[0].event), 1);
+}
+
+async fn without_bound(on: Backend) {
+    let queue = on.open("a", "user.*").await;
+    let credits = usize::MAX;
+    let want = Fetch { consumer: "test", credits, visibility: Duration::MAX, wait: Duration::MAX };
+    let fetch = async { on.store.fetch(&queue, want).await.unwrap() };
+    let publish = async {
+        tokio::task::yield_now().await;
+        on.publish("user.created", [1]).await;
+    };
+    let (got, ()) = tokio::join!(fetch, publish);
+    assert_eq!(number(&got[0].event), 1);
+    let extended = on.store.extend(&queue, got[0].receipt, Duration::MAX).await;
+    assert_eq!(extended, Ok(Standing::Held));
+    on.elapse(LONGER).await;
+    assert_eq!(on.deliveries(&queue).await, []);
+    on.settle(&queue, got[0].receipt, dead_for("time")).await;
+    assert_eq!(on.store.dead_letters(&queue, usize::MAX).await.unwrap().len(), 1);
 }
 
 async fn dead(on: Backend) {
