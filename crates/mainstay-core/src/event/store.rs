@@ -317,7 +317,8 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// How every queue stands.
     fn stats(&self) -> Reply<'_, Result<Vec<QueueStats>, StoreError>>;
 
-    /// The dead letters of a queue, oldest first, at most `limit`. An unknown queue has none.
+    /// The dead letters of a queue, oldest first, at most `limit`: one of an event, of when it died last. An unknown
+    /// queue has none.
     fn dead_letters<'a>(&'a self, queue: &'a Queue, limit: usize)
     -> Reply<'a, Result<Vec<Dead>, StoreError>>;
 

@@ -27,6 +27,8 @@ local function bury(id, receipt, cause)
   end
   local letters, index = of(queue, 'x'), of(queue, 'xi')
   local event, subject = field(found[2], 'id'), field(found[2], 'subject') or ''
+  -- It was dead before, if the queue was rewound.
+  redis.call('XDEL', letters, redis.call('HGET', index, event) or '0-0')
   local letter = redis.call('XADD', letters, '*', 'type', found[2][2], 'id', event, 'event', field(found[2], 'event'),
     'subject', subject, 'attempts', string.match(receipt, '^%d+'), 'cause', cause)
   redis.call('HSET', index, event, letter)

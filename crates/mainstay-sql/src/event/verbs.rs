@@ -306,6 +306,9 @@ impl Ground<'_> {
     }
 
     async fn bury(&mut self, queue: i64, position: i64, attempts: i64, cause: &str) -> Result<(), Error> {
+        // It was dead before, if the queue was rewound.
+        let sql = "DELETE FROM mainstay_event_dead WHERE queue = ? AND position = ?";
+        self.tx.query(sql).bind(queue).bind(position).label("events.bury").execute().await?;
         let sql = "INSERT INTO mainstay_event_dead (queue, position, attempts, cause, died_at) VALUES (?, ?, ?, ?, ?)";
         let bury = self.tx.query(sql).bind(queue).bind(position).bind(attempts);
         // No database stores a NUL in text.

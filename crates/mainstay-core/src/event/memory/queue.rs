@@ -126,6 +126,8 @@ impl State {
                 self.insert(ticket, Held { due: clock.now() + after, pending: false, ..held });
             }
             Verdict::Dead { cause } => {
+                // It was dead before, if the queue was rewound.
+                self.dead.retain(|dead| dead.event.id != held.event.id);
                 self.dead.push_back(Dead::new(held.event, held.attempt, cause, clock.wall()));
                 if self.dead.len() > max_dead {
                     self.dead.pop_front();

@@ -11,7 +11,7 @@ use futures_util::FutureExt;
 use futures_util::future::join_all;
 use mainstay_core::codec::Codec;
 use mainstay_core::event::store::{
-    Delivery, Fetch, Opening, Published, QueueStats, Receipt, Standing, Store, Verdict,
+    Delivery, Fetch, Opening, Published, QueueStats, Receipt, Standing, Start, Store, Verdict,
 };
 use mainstay_core::event::{Envelope, EventId, Kind, Pattern, Queue};
 use mainstay_core::store::StoreError;
@@ -85,6 +85,7 @@ fn plain() -> Suite<Backend> {
             "a redriven dead letter is delivered once more, in its queue alone, from the first attempt",
             redriving,
         )
+        .case("an event that dies twice is one dead letter, its last", dead_again)
         .case("a retired queue is gone with everything in it, and no other", retiring)
         .case("a receipt does not outlive its queue, even if it is opened again", reopened)
         .case("a queue that is not open is refused, not made up", unknown)
@@ -483,6 +484,25 @@ async fn without_bound(on: Backend) {
     assert_eq!(on.deliveries(&queue).await, []);
     on.settle(&queue, got[0].receipt, dead_for("time")).await;
     assert_eq!(on.store.dead_letters(&queue, usize::MAX).await.unwrap().len(), 1);
+}
+
+async fn dead_again(on: Backend) {
+    let queue = on.open("a", "user.*").await;
+    let events = on.publish("user.created", [1, 2]).await;
+    for cause in ["first", "second"] {
+        for delivery in on.fetch(&queue, 10).await {
+            on.settle(&queue, delivery.receipt, dead_for(cause)).await;
+        }
+        on.store.rewind(&queue, Start::Oldest).await.unwrap();
+    }
+    let letters = on.store.dead_letters(&queue, 10).await.unwrap();
+    let told: Vec<_> = letters.iter().map(|letter| (number(&letter.event), &*letter.cause)).collect();
+    assert_eq!(told, [(1, "second"), (2, "second")]);
+    for event in &events {
+        assert_eq!(on.store.redrive(&queue, event.id).await, Ok(true));
+        assert_eq!(on.store.redrive(&queue, event.id).await, Ok(false));
+    }
+    assert_eq!(on.stats(&queue).await.dead, 0);
 }
 
 async fn dead(on: Backend) {
