@@ -11,7 +11,7 @@ if subject ~= '' then
   words[#words + 1] = 'subject'
   words[#words + 1] = subject
 end
-redis.call(unpack(words))
+redis.call('SADD', of(queue, 'c'), redis.call(unpack(words)))
 redis.call('XDEL', of(queue, 'x'), letter)
 redis.call('HDEL', of(queue, 'xi'), event)
 redis.call('HINCRBY', STEM .. 'n', queue, 1)

@@ -5,6 +5,7 @@
 --   p:<queue>    pending ids by the end of their receipt      d:<queue>  delayed ids by their time
 --   h:<queue>    held id -> attempt:life, which is the receipt, and attempt: alone while it is delayed
 --   x:<queue>    dead letters              xi:<queue>   event -> its dead letter
+--   c:<queue>    entries that are for it alone, because they were redriven: they go when it has finished them
 -- and of an ordered queue, with ids written so that they sort:
 --   o:<queue>    subject -> the id whose turn it is           os:<queue> that id -> subject
 --   w:<queue>    digest of the subject and id of those behind it      r:<queue>  ids whose turn has come
@@ -138,6 +139,19 @@ local function pass_on(queue, id)
   end
 end
 
+-- Removes a queue with everything in it.
+local function remove(queue)
+  redis.pcall('XGROUP', 'DESTROY', STREAM, queue)
+  redis.call('HDEL', STEM .. 'q', queue)
+  redis.call('HDEL', STEM .. 'n', queue)
+  for _, id in ipairs(redis.call('SMEMBERS', of(queue, 'c'))) do
+    redis.call('XDEL', STREAM, id)
+  end
+  for _, what in ipairs({'m', 'p', 'd', 'h', 'x', 'xi', 'c', 'o', 'os', 'w', 'r'}) do
+    redis.call('UNLINK', of(queue, what))
+  end
+end
+
 -- These events are neither pending nor delayed any more.
 local function finish(queue, ids)
   if #ids == 0 then
@@ -148,6 +162,13 @@ local function finish(queue, ids)
   redis.call('ZREM', of(queue, 'd'), unpack(ids))
   redis.call('HDEL', of(queue, 'h'), unpack(ids))
   redis.call('HINCRBY', STEM .. 'n', queue, -#ids)
+  if redis.call('EXISTS', of(queue, 'c')) == 1 then
+    for _, id in ipairs(ids) do
+      if redis.call('SREM', of(queue, 'c'), id) == 1 then
+        redis.call('XDEL', STREAM, id)
+      end
+    end
+  end
   if redis.call('EXISTS', of(queue, 'os')) == 1 then
     for _, id in ipairs(ids) do
       pass_on(queue, id)

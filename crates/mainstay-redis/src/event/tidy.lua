@@ -13,12 +13,7 @@ for _, queue in ipairs(redis.call('HKEYS', STEM .. 'q')) do
   local alone = NOW - tonumber(meta[2])
   local left = tonumber(redis.call('HGET', STEM .. 'n', queue) or 0)
   if meta[1] == '1' and (alone > deserted or (alone > in_the_way and left > tonumber(ARGV[4]))) then
-    redis.pcall('XGROUP', 'DESTROY', STREAM, queue)
-    redis.call('HDEL', STEM .. 'q', queue)
-    redis.call('HDEL', STEM .. 'n', queue)
-    for _, what in ipairs({'m', 'p', 'd', 'h', 'x', 'xi', 'o', 'os', 'w', 'r'}) do
-      redis.call('UNLINK', of(queue, what))
-    end
+    remove(queue)
   else
     local summary = redis.pcall('XPENDING', STREAM, queue)
     if summary.err then

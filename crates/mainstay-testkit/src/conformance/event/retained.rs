@@ -32,6 +32,7 @@ pub(super) fn add_to(suite: Suite<Backend>) -> Suite<Backend> {
             "what is next of its subject goes behind what an ordered queue is rewound to",
             rewinding_the_next,
         )
+        .case("a rewound queue delivers once what was redriven before", rewinding_the_redriven)
         .case("rewinding a queue that is not open is refused", rewinding_nothing);
     suite
         .case("history has every retained event, oldest first, whatever became of it", history)
@@ -267,6 +268,20 @@ async fn rewinding_the_next(on: Backend) {
         on.done(&queue, &taken).await;
     }
     assert_eq!(on.counts(&queue).await, [0; 4]);
+}
+
+async fn rewinding_the_redriven(on: Backend) {
+    let queue = on.open("a", "user.*").await;
+    let events = on.publish("user.created", [1, 2]).await;
+    let poison = on.fetch(&queue, 1).await;
+    on.settle(&queue, poison[0].receipt, dead_for("poison")).await;
+    assert_eq!(on.store.redrive(&queue, events[0].id).await, Ok(true));
+    assert_eq!(on.drain(&queue).await, [2, 1]);
+    on.store.rewind(&queue, Start::Oldest).await.unwrap();
+    assert_eq!(on.counts(&queue).await, [2, 0, 0, 0]);
+    assert_eq!(on.drain(&queue).await, [1, 2]);
+    let reader = on.open_from("b", "user.*", Start::Oldest).await;
+    assert_eq!(on.counts(&reader).await, [2, 0, 0, 0]);
 }
 
 async fn rewinding_nothing(on: Backend) {
