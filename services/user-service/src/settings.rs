@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use mainstay::client::Url;
 use mainstay::config::{Field, Kind, Section, millis};
 use serde::{Deserialize, Serialize};
 
@@ -46,6 +47,7 @@ impl Section for Avatar {
             "A service that has a picture at <url>/<id of the user>; unset: all are drawn",
         )
         .env(&["AVATAR_URL"])
+        .check("a URL such as https://avatars.example.org/of", is_web_address)
         .restart_only(),
         Field::new(
             "private",
@@ -56,6 +58,10 @@ impl Section for Avatar {
         .default("false")
         .restart_only(),
     ];
+}
+
+fn is_web_address(text: &str) -> bool {
+    text.parse::<Url>().is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
 }
 
 #[cfg(test)]
