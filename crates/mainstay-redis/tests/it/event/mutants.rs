@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mainstay_core::event::store::{Fetch, Opening, Store};
+use mainstay_core::event::store::{Fetch, Opening, Start, Store};
 use mainstay_redis::Redis;
 use mainstay_redis::event::{Options, RedisEvents, Sources};
 use mainstay_testkit::conformance::event::{Backend, suite};
@@ -29,7 +29,7 @@ macro_rules! bugs {
     };
 }
 
-const BUGS: [Bug; 21] = bugs! {
+const BUGS: [Bug; 26] = bugs! {
     publish: "no ids are remembered", "redis.call('HSET', young, unpack(fresh, first, last))" => "";
     publish: "one generation of ids", "{young, old}" => "{young}";
     publish: "what a full queue refuses is there all the same", "      return 0\n" => "";
@@ -42,14 +42,19 @@ const BUGS: [Bug; 21] = bugs! {
     take: "an attempt is not counted", "'^%d+')) + 1" => "'^%d+')) + 0";
     take: "what lapsed stays where it is", "ipairs({pending, delayed}) do\n  local found" => "ipairs({delayed}) do\n  local found";
     take: "order ends with a delivery", "redis.call('HSET', of(queue, 'o'), subject, id)" => "";
-    take: "what was destroyed begins at the end", "mend(queue)" => "redis.call('XGROUP', 'CREATE', STREAM, queue, '$')";
+    take: "what was destroyed begins at the end", "read.err then\n    mend(queue)" => "read.err then\n    redis.call('XGROUP', 'CREATE', STREAM, queue, '$')";
     settle: "a receipt is not looked at", "standing[id] ~= receipt" => "not standing[id]";
     settle: "a retry comes at once", "NOW + tonumber(after)" => "NOW";
     settle: "what is delayed can be settled", "redis.call('HSET', of(queue, 'h'), id, string.match(receipt, '^%d+:'))" => "";
     settle: "a dead letter stays pending", "      end\n      ended[#ended + 1] = id" => "      else ended[#ended + 1] = id end";
-    extend: "a sign of life is not heard", "redis.call('ZADD', of(queue, 'p')," => "local _ = ((";
+    extend: "a sign of life is not heard", "redis.call('ZADD', of(queue, 'p'), whole(NOW + tonumber(ARGV[4])), id)" => "";
     redrive: "a dead letter is redriven twice", "redis.call('HDEL', of(queue, 'xi'), event)" => "redis.call('XADD', of(queue, 'x'), letter == '' and '' or '*', unpack(found[2])) redis.call('HSET', of(queue, 'xi'), event, redis.call('XREVRANGE', of(queue, 'x'), '+', '-', 'COUNT', 1)[1][1])";
     redrive: "a dead letter is redriven for all", ", 'q', queue}" => "}";
+    redrive: "a redriven event stays when it is done", "redis.call('SADD', of(queue, 'c'), redis.call(unpack(words)))" => "redis.call(unpack(words))";
+    settle: "a dead letter is kept twice", "  redis.call('XDEL', letters, redis.call('HGET', index, event) or '0-0')\n" => "";
+    rewind: "what waits for its turn keeps its turn", "  redis.call('ZREMRANGEBYLEX', turns, '(' .. begin, '+')" => "  for _, text in ipairs(redis.call('ZRANGE', turns, 0, -1)) do\n    local id = plain(text)\n    local entry = redis.call('XRANGE', STREAM, id, id)[1]\n    redis.call('HSET', of(queue, 'o'), field(entry[2], 'subject'), id)\n    redis.call('HSET', of(queue, 'os'), id, field(entry[2], 'subject'))\n  end";
+    rewind: "what is queued again is not counted", "redis.call('HINCRBY', STEM .. 'n', queue, count(queue, pattern, from, cursor))" => "";
+    tidy: "what a rewound queue has yet to read is removed", "ipairs({after(meta[3]), summary[2] or nil})" => "ipairs({summary[2] or after(meta[3])})";
     tidy: "what a slow group has not finished is removed", "if not is_after(floor, id) or (" => "if (";
 };
 
@@ -122,6 +127,16 @@ fn beyond() -> Suite<Place> {
             place.store.tidy().await.unwrap();
             done(&place.store, &queue, &taken).await;
             assert_eq!(numbers(&fetch(&place.store, &queue).await), [2, 3]);
+        })
+        .case("what a rewound queue has yet to read is not removed", async |place: Place| {
+            let queue = queue("a");
+            place.store.open(&queue, Opening::NOW).await.unwrap();
+            publish(&place.store, 0..3).await;
+            let taken = fetch(&place.store, &queue).await;
+            done(&place.store, &queue, &taken[..2]).await;
+            place.store.rewind(&queue, Start::Oldest).await.unwrap();
+            place.store.tidy().await.unwrap();
+            assert_eq!(numbers(&fetch(&place.store, &queue).await), [0, 1]);
         })
 }
 

@@ -531,6 +531,7 @@ async fn redriving(on: Backend) {
     let id = events[0].id;
     assert_eq!(on.store.redrive(&a, id).await, Ok(true));
     assert_eq!(on.store.redrive(&a, id).await, Ok(false));
+    assert_eq!(on.deliveries(&b).await, []);
     assert_eq!(on.counts(&b).await, [0, 0, 0, 1]);
     assert_eq!(on.deliveries(&a).await, [(1, 1)]);
     assert_eq!(on.counts(&a).await, [0, 1, 0, 0]);
