@@ -15,6 +15,7 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_util::task::AbortOnDropHandle;
 
 use mainstay_core::backoff::Backoff;
+use mainstay_core::deadline::Deadline;
 use mainstay_core::time::{Moment, micros as micros_of};
 
 use super::context::{Context, Listeners};
@@ -229,10 +230,12 @@ impl Link {
         sending: Pin<impl DerefMut<Target = impl Future<Output = redis::RedisResult<T>>>>,
     ) -> Result<T, CallError> {
         let place = live.places.enter(commands, self.context.options.max_in_flight)?;
-        let until = sent + self.context.options.command_timeout;
+        let own = sent + self.context.options.command_timeout;
+        let until = Deadline::current().map_or(own, |deadline| deadline.instant().min(own));
         let Ok(answer) = timeout_at(until, sending).await else {
-            // Where the timer itself came late, it was this process that did not run.
-            if sent.elapsed() < self.context.options.command_timeout.mul_f64(1.5) {
+            // A caller in a hurry says nothing of the server. Where the timer itself came late, it was this process
+            // that did not run.
+            if until == own && sent.elapsed() < self.context.options.command_timeout.mul_f64(1.5) {
                 self.guard.missed();
             }
             return Err(CallError::unknown("no answer in time"));

@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use mainstay_core::deadline::Deadline;
 use mainstay_sql::{Database, Error};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -72,6 +73,21 @@ async fn a_read_past_the_statement_timeout_is_interrupted_and_its_connection_ser
     assert!(matches!(error, Error::Timeout { .. }) && error.is_transient(), "{error}");
     assert_eq!(bounded(count(&db)).await, 0);
     assert_eq!(db.stats()[1].size, 1, "the same connection is used again");
+}
+
+#[tokio::test]
+async fn a_statement_and_the_wait_for_a_connection_end_with_the_deadline_of_the_caller() {
+    let (db, _directory) = notes(|o| o.pool_max(1)).await;
+    let hurried = |time| Deadline::after(Duration::from_millis(time));
+    let error = bounded(hurried(50).scope(db.query(ENDLESS).fetch_one())).await.unwrap_err();
+    assert!(matches!(error, Error::Timeout { .. }), "{error}");
+    assert_eq!(bounded(count(&db)).await, 0);
+
+    let held = db.begin().await.unwrap();
+    let error = bounded(hurried(50).scope(db.begin())).await.err().unwrap();
+    assert!(error.is_transient(), "{error}");
+    drop(held);
+    bounded(insert(&db, "later")).await.unwrap();
 }
 
 #[tokio::test]

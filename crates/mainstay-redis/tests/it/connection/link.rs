@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::join_all;
+use mainstay_core::deadline::Deadline;
 use mainstay_core::metrics::Format;
 use mainstay_core::secret::Secret;
 use mainstay_redis::{Answer, CallError, Class, Command, Invalidation, Lane, Redis, Script, Witness};
@@ -363,6 +364,27 @@ async fn renewals_are_answered_while_the_runtime_is_blocked() {
 
 fn on_another_runtime<F: Future>(future: F) -> F::Output {
     tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime").block_on(future)
+}
+
+#[tokio::test]
+async fn a_call_ends_with_the_deadline_of_its_caller_which_says_nothing_of_the_server() {
+    let server = RedisServer::start().await;
+    let mut patient = options(server.address());
+    patient.command_timeout = Duration::from_secs(3_600);
+    let redis = connected(patient).await;
+    answers_within(&redis, SOON).await;
+    server.pause();
+    for _ in 0..10 {
+        let call = Deadline::after(Duration::from_millis(20)).scope(redis.call(get("ms:k")));
+        let answer = tokio::time::timeout(SOON, call).await.expect("the caller's deadline ends it");
+        assert!(matches!(answer, Err(CallError::Unknown { .. })), "{answer:?}");
+        let all = Deadline::after(Duration::from_millis(20)).scope(redis.call_all(vec![get("ms:k")]));
+        let answers = tokio::time::timeout(SOON, all).await.expect("here as well");
+        assert!(matches!(answers[0], Err(CallError::Unknown { .. })), "{answers:?}");
+    }
+    assert!(!server_is_gone(&redis));
+    server.resume();
+    answers_within(&redis, SOON).await;
 }
 
 #[tokio::test]
