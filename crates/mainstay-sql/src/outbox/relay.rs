@@ -13,6 +13,8 @@ use crate::{Error, Row};
 
 /// Most events in one question to the store.
 const BATCH: i64 = 64;
+/// Most bytes in one question, beyond those of the event that exceeds them: it has to be answered in time.
+const ROOM: usize = 256 * 1024;
 /// Most batches of one topic before others have their turn.
 const TURN: usize = 16;
 /// How often it looks for what another process has recorded, or what was missed.
@@ -188,10 +190,17 @@ impl Inner {
         let next = self.next(topic).await?;
         let mut positions = Vec::with_capacity(next.len());
         let mut events = Vec::with_capacity(next.len());
+        let mut room = ROOM;
         for row in &next {
+            if room == 0 {
+                break;
+            }
             positions.push(row.get::<i64>("position")?);
-            let event = Envelope::from_cloud_event(&row.get::<String>("envelope")?).map_err(|error| {
-                Error::Decode { column: "envelope".to_owned(), reason: error.to_string() }
+            let written: String = row.get("envelope")?;
+            room = room.saturating_sub(written.len());
+            let event = Envelope::from_cloud_event(&written).map_err(|error| Error::Decode {
+                column: "envelope".to_owned(),
+                reason: error.to_string(),
             })?;
             events.push(Arc::new(event));
         }

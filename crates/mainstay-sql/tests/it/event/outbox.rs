@@ -260,6 +260,26 @@ async fn a_topic_that_is_never_done_does_not_keep_others_waiting() {
 }
 
 #[tokio::test]
+async fn large_events_do_not_go_to_the_store_in_one_question_that_takes_too_long() {
+    let directory = TempDir::new().unwrap();
+    let db = database(&directory).await;
+    let faults = Faults::none();
+    let store: Arc<dyn Store> = Arc::new(FaultyStore::new(memory(1_000), faults.clone()));
+    let epochs = watch::Sender::new(0);
+    let _outbox = start(&db, &store, &epochs);
+    let large = |number| {
+        let mut event = Envelope::clone(&event(number));
+        event.data = format!("\"{}\"", "x".repeat(100_000)).into_bytes().into();
+        Arc::new(event)
+    };
+    let before = faults.calls();
+    record(&db, &(0..32).map(large).collect::<Vec<_>>()).await;
+    relayed(&db).await;
+    let questions = faults.calls() - before;
+    assert!((8..=32).contains(&questions), "3.2 MB in {questions} questions");
+}
+
+#[tokio::test]
 async fn what_goes_out_once_more_does_not_count_as_waiting() {
     let directory = TempDir::new().unwrap();
     let db = database(&directory).await;
