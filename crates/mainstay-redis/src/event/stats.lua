@@ -1,6 +1,7 @@
 -- Returns of each queue: name, ordered, unfinished, pending, delayed, dead, dropped, age of the oldest in ms or -1.
-local answer, queues = {}, redis.call('HKEYS', STEM .. 'q')
-for _, queue in ipairs(queues) do
+local answer, queues = {}, redis.call('HGETALL', STEM .. 'q')
+for at = 1, #queues, 2 do
+  local queue, pattern = queues[at], queues[at + 1]
   local meta = redis.call('HMGET', of(queue, 'm'), 'ordered', 'cursor', 'dropped')
   local pending, delayed = redis.call('ZCARD', of(queue, 'p')), redis.call('ZCARD', of(queue, 'd'))
   local left, oldest = tonumber(redis.call('HGET', STEM .. 'n', queue) or 0), nil
@@ -9,10 +10,16 @@ for _, queue in ipairs(queues) do
     if not summary.err and summary[2] then
       oldest = parts(summary[2])
     end
-    local next = redis.call('XRANGE', STREAM, after(meta[2]), '+', 'COUNT', 1)[1]
+    -- The next that it takes, or one before that.
+    local next
+    for _, entry in ipairs(redis.call('XRANGE', STREAM, after(meta[2]), '+', 'COUNT', 100)) do
+      next = parts(entry[1])
+      if takes(queue, pattern, entry[2]) then
+        break
+      end
+    end
     if next then
-      local ms = parts(next[1])
-      oldest = oldest and math.min(oldest, ms) or ms
+      oldest = oldest and math.min(oldest, next) or next
     end
   end
   answer[#answer + 1] = {queue, meta[1], left, pending, delayed, redis.call('XLEN', of(queue, 'x')),

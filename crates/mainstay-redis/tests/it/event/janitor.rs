@@ -150,3 +150,17 @@ async fn what_is_published_where_no_queue_was_ever_opened_does_not_pile_up() {
     tidied(&store).await;
     assert_eq!(length(&server).await, 0);
 }
+
+#[tokio::test]
+async fn how_old_a_queue_is_does_not_go_by_events_that_it_does_not_take() {
+    let server = RedisServer::start().await;
+    let store = forgetful(&server).await;
+    let queue = Queue::shared("a".into(), Pattern::new("user.created").unwrap());
+    store.open(&queue, Opening::NOW).await.unwrap();
+    for id in ["1000-0", "2000-0"] {
+        server.command(&["XADD", &key("s"), id, "type", "user.deleted", "id", "-", "event", "{}"]).await;
+    }
+    publish(&store, [1]).await;
+    let oldest = store.stats().await.unwrap()[0].oldest;
+    assert!(oldest.is_some_and(|age| age < PATIENCE), "{oldest:?}");
+}
