@@ -1,0 +1,12 @@
+//! Sign-in: who calls, what they may do, and what is kept so that only this service reads it.
+//!
+//! A [`Principal`] is a caller that was recognised. What it was recognised by, an [`Authenticate`] knows; what it
+//! may do, its [`Permissions`] say. Without a permission the answer is no.
+
+mod authenticate;
+mod permission;
+mod principal;
+
+pub use authenticate::{Authenticate, Refused};
+pub use permission::{InvalidPermission, Permission, Permissions};
+pub use principal::Principal;
