@@ -6,12 +6,16 @@
 //! One difference remains, and the trace shows it to be one of time only: a round of probes here is decided as soon as
 //! the rest cannot change the decision, there when all have ended. It opens if k or more of n probes fail, so
 //! `probes_to_close` is n - k + 1.
+//!
+//! And through a breaker that runs, the crate recloser, whose ring is the same one. It judges from the first call on
+//! that finds the ring full, which is one later than here: its traces begin with a ring of successes.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use mainstay_core::breaker::{Policy, State, Window};
 use mainstay_testkit::{Rng, Seed};
+use recloser::{Error, Recloser};
 
 use super::{Rig, rounds};
 
@@ -173,4 +177,41 @@ fn the_same_trace_gives_the_same_decisions_as_resilience4j() {
         openings += trace(&mut rng, window, rate);
     }
     assert!(openings >= 20, "{openings} openings are no test");
+}
+
+/// Until both refuse: the number of calls that were let through.
+fn to_the_opening(rng: &mut Rng, size: u32, rate: f32) -> usize {
+    let mut policy = Policy::default();
+    policy.window = Window::Count(size);
+    policy.min_calls = size;
+    policy.failure_rate = f64::from(rate);
+    let rig = Rig::new(policy);
+    let peer = Recloser::custom()
+        .closed_len(size as usize)
+        .error_rate(rate)
+        .open_wait(Duration::from_secs(3600))
+        .build();
+    let mut calls = 0;
+    loop {
+        let failed = calls >= size as usize && rng.chance(f64::from(rate));
+        let answer = peer.call(|| if failed { Err(()) } else { Ok(()) });
+        let refused = matches!(answer, Err(Error::Rejected));
+        assert_eq!(rig.breaker.state() == State::Open, refused, "{:?}", rig.breaker.snapshot());
+        if refused {
+            return calls;
+        }
+        rig.calls(1, !failed);
+        calls += 1;
+    }
+}
+
+#[test]
+fn a_count_window_opens_at_the_same_call_as_that_of_recloser() {
+    let mut rng = Seed::from_env("MAINSTAY_SEED").rng();
+    for _ in 0..rounds(50) {
+        // Shares that 32 bits hold exactly: recloser reckons in them.
+        let rate = *rng.pick(&[0.25, 0.5, 0.75]);
+        let size = 1 + u32::try_from(rng.below(60)).unwrap();
+        assert!(to_the_opening(&mut rng, size, rate) > size as usize);
+    }
 }
