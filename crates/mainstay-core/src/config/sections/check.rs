@@ -58,6 +58,11 @@ pub(super) fn database_url(text: &str) -> bool {
         || (scheme(text, &["postgres", "postgresql", "mysql", "mariadb"]) && text.contains("://"))
 }
 
+/// As many bytes as the digest that a token is signed with: fewer can be guessed from one token (RFC 7518, 3.2).
+pub(super) fn long_secret(text: &str) -> bool {
+    text.len() >= 32
+}
+
 /// 32 bytes, as 64 hexadecimal digits or in base64 (standard or URL alphabet, padded or not).
 pub(super) fn key(text: &str) -> bool {
     let unpadded = text.strip_suffix('=').unwrap_or(text);
@@ -117,6 +122,7 @@ mod tests {
             &["oracle://h", "postgres:h", "a.db"],
         );
         let (hex, base64) = ("0f".repeat(32), format!("{}=", "A".repeat(43)));
+        split(long_secret, &[&hex], &["", &hex[..31]]);
         split(
             key,
             &[&hex, &base64, base64.trim_end_matches('=')],

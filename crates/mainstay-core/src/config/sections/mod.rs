@@ -16,7 +16,7 @@ mod rate_limit;
 mod redis;
 mod server;
 
-pub use auth::{Auth, JwtAlgorithm};
+pub use auth::{Auth, JwtAlgorithm, RevocationOutage};
 pub use breaker::{Breaker, BreakerMode};
 pub use cache::{Cache, CacheCodec, CacheDegrade};
 pub use database::{Database, Dialect};

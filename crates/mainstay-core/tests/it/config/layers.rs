@@ -111,9 +111,9 @@ fn a_value_behind_a_file_variable_loses_its_last_line_break_only() {
     let dir = tempdir().unwrap();
     for (content, expected) in [("a b \n", "a b "), ("x\r\n", "x"), ("two\nlines\n\n", "two\nlines\n")] {
         let path = write(dir.path(), "secret", content);
-        let config = with_env([("JWT_SECRET_FILE", path.as_str())]).load().unwrap();
+        let config = with_env([("JWT_PRIVATE_KEY_FILE", path.as_str())]).load().unwrap();
         let auth = config.get::<mainstay_core::config::Auth>();
-        assert_eq!(auth.jwt_secret.as_ref().unwrap().expose(), expected);
+        assert_eq!(auth.jwt_private_key.as_ref().unwrap().expose(), expected);
     }
 }
 

@@ -7,6 +7,8 @@ use tempfile::tempdir;
 
 use super::{lines, with_env, with_files, write};
 
+const SECRET: &str = "thirty-two bytes, and some to spare";
+
 #[test]
 fn all_problems_are_listed_at_once_under_the_names_that_were_typed() {
     let dir = tempdir().unwrap();
@@ -192,8 +194,20 @@ fn settings_that_contradict_each_other_are_refused_together() {
             "REDIS_URL: cannot be combined with a host; set one of them (REDIS_HOST=h)",
         ),
         (
-            [("JWT_SECRET", "s"), ("JWT_JWKS_URL", "https://a/jwks")],
+            [("JWT_SECRET", SECRET), ("JWT_JWKS_URL", "https://a/jwks")],
             "JWT_SECRET: cannot be combined with a key pair; set one of them (JWT_JWKS_URL=https://a/jwks)",
+        ),
+        (
+            [("JWT_SECRET", SECRET), ("JWT_ALGORITHM", "ES256")],
+            "JWT_ALGORITHM=\"ES256\": is not one that a secret can sign: HS256, HS384 or HS512",
+        ),
+        (
+            [("JWT_PUBLIC_KEY", "k"), ("JWT_ALGORITHM", "HS256")],
+            "JWT_ALGORITHM=\"HS256\": is not one that a key pair can sign",
+        ),
+        (
+            [("SESSION_IDLE", "2d"), ("SESSION_LIFETIME", "1d")],
+            "SESSION_IDLE=\"2d\": must not be longer than the session's life (SESSION_LIFETIME=1d)",
         ),
         (
             [("METRICS_PORT", "3000"), ("PORT", "3000")],
