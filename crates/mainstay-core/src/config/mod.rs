@@ -68,7 +68,7 @@ pub use section::{Checks, Section, disagreements};
 pub use sections::{
     Auth, Breaker, BreakerMode, Cache, CacheCodec, CacheDegrade, Concurrency, Database, Dialect, Environment,
     Events, Health, Identity, JwtAlgorithm, Lock, Log, Metrics, Pipeline, RateLimit, RateLimitOutage, Redis,
-    Server,
+    RevocationOutage, Server,
 };
 pub use watch::Watch;
 
