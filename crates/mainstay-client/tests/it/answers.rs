@@ -1,6 +1,7 @@
 use mainstay_client::Error;
 use mainstay_core::breaker::State;
 use mainstay_core::deadline::Deadline;
+use mainstay_core::hedge;
 use mainstay_core::telemetry::trace_context::TraceContext;
 
 use super::server::{Server, reply};
@@ -33,6 +34,31 @@ async fn what_may_be_repeated_is_and_nothing_else() {
     let keyed = client.post("/").header("idempotency-key", "a").send();
     assert_eq!(keyed.await.unwrap().status(), 200);
     assert_eq!(client.get("/").repeatable(false).send().await.unwrap().status(), 503);
+}
+
+#[tokio::test]
+async fn what_may_not_be_repeated_is_not_hedged() {
+    let mut policy = policy();
+    let mut hedging = hedge::Policy::default();
+    (hedging.min_samples, hedging.min_delay, hedging.max_delay) = (8, millis(1), millis(1));
+    policy.hedge = Some(hedging);
+    (policy.attempt_timeout, policy.retry.attempts) = (millis(300), 1);
+    let server = Server::start(|_, request| match request {
+        _ if request.contains("/hang") => None,
+        _ => reply("200 OK", "", ""),
+    })
+    .await;
+    let client = try_client(&[server.url()], policy, near()).unwrap();
+    for _ in 0..16 {
+        client.get("/").send().await.unwrap();
+    }
+    let hanging = |method: &str| {
+        let begin = format!("{method} /hang");
+        server.seen().iter().filter(|request| request.starts_with(&begin)).count()
+    };
+    assert!(matches!(client.post("/hang").send().await, Err(Error::TimedOut)));
+    assert!(matches!(client.get("/hang").send().await, Err(Error::TimedOut)));
+    assert_eq!((hanging("POST"), hanging("GET")), (1, 2));
 }
 
 #[tokio::test]

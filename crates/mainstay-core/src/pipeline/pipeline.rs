@@ -180,6 +180,8 @@ impl Core {
             let policy = self.policy.load();
             (policy.attempt_timeout, policy.hedge.is_some())
         };
+        // A hedge repeats what may be under way, like another attempt after one of which nobody knows the end.
+        let hedged = hedged && classify.judge(Outcome::TimedOut).retry != Retryable::No;
         let had = Deadline::current().map_or(time, |deadline| deadline.remaining().min(time));
         // A result that counts as a failure is an error to the hedge: the other may do better.
         let judged = async |is_hedge| {

@@ -26,8 +26,8 @@ pub struct Policy {
     pub budget: retry::BudgetPolicy,
     /// How many calls are under way.
     pub limit: Limit,
-    /// When a second attempt is made beside a slow first. Only calls that may be repeated are hedged. Default `None`:
-    /// never.
+    /// When a second attempt is made beside a slow first. Only calls that may be repeated are hedged: those whose
+    /// [`Outcome::TimedOut`](super::Outcome::TimedOut) is judged as retryable. Default `None`: never.
     pub hedge: Option<hedge::Policy>,
 }
 

@@ -1,6 +1,6 @@
 use std::future::pending;
 
-use mainstay_core::pipeline::{Error, Limit};
+use mainstay_core::pipeline::{Error, Limit, Outcome};
 use mainstay_core::{adaptive, bulkhead, hedge};
 use tokio::time::{Instant, sleep};
 
@@ -72,5 +72,26 @@ async fn without_a_policy_for_it_nothing_is_hedged() {
         sleep(millis(2_000)).await;
         Ok(200)
     });
+    assert_eq!(slow.await.unwrap(), 200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_must_not_be_repeated_is_not_hedged_either() {
+    let mut policy = policy();
+    let mut hedging = hedge::Policy::default();
+    (hedging.min_samples, hedging.min_delay) = (16, millis(10));
+    policy.hedge = Some(hedging);
+    let fixture = fixture(policy);
+    for _ in 0..40 {
+        fixture.call(&[Ok(200)]).await.unwrap();
+    }
+    let slow = fixture.pipeline.call(
+        |outcome: Outcome<'_, _, _>| classify(outcome).once(),
+        |attempt| async move {
+            assert!(!attempt.is_hedge);
+            sleep(millis(2_000)).await;
+            Ok(200)
+        },
+    );
     assert_eq!(slow.await.unwrap(), 200);
 }
