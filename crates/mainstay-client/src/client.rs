@@ -1,3 +1,4 @@
+use std::cell::Cell;
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -134,14 +135,18 @@ impl Inner {
         travel(&mut headers);
         let sending =
             self.http.request(request.method.clone(), url).headers(headers).body(request.body.clone());
-        let mut response = sending.send().await.map_err(told)?;
+        let mut response = REDIRECTED
+            .scope(Cell::new(false), async {
+                sending.send().await.map_err(|error| told(error, REDIRECTED.with(Cell::get)))
+            })
+            .await?;
         let max = self.options.max_body;
         if response.content_length().is_some_and(|length| length > max as u64) {
             return Err(Error::TooLarge { max });
         }
         let (status, headers) = (response.status(), std::mem::take(response.headers_mut()));
         let mut body = BytesMut::new();
-        while let Some(part) = response.chunk().await.map_err(told)? {
+        while let Some(part) = response.chunk().await.map_err(|error| told(error, true))? {
             if body.len() + part.len() > max {
                 return Err(Error::TooLarge { max });
             }
@@ -192,7 +197,10 @@ fn connections(options: &Options, encrypted: bool) -> Result<reqwest::Client, Er
             return attempt.stop();
         }
         match literal_in_reach(attempt.url(), reach) {
-            Ok(()) => attempt.follow(),
+            Ok(()) => {
+                redirected();
+                attempt.follow()
+            }
             Err(_) => {
                 let host = attempt.url().host_str().unwrap_or_default().to_owned();
                 attempt.error(OutOfReach { host, reach })
@@ -223,7 +231,18 @@ fn connections(options: &Options, encrypted: bool) -> Result<reqwest::Client, Er
         .map_err(|error| Error::invalid(error.to_string()))
 }
 
-fn told(error: reqwest::Error) -> Error {
+tokio::task_local! {
+    /// Whether the request that is being sent was answered with a redirect that is followed.
+    static REDIRECTED: Cell<bool>;
+}
+
+fn redirected() {
+    // The policy is asked by nobody but a request.
+    REDIRECTED.try_with(|redirected| redirected.set(true)).ok();
+}
+
+/// Whoever answered with a redirect may have carried the request out, wherever the next connection fails.
+fn told(error: reqwest::Error, was_answered: bool) -> Error {
     let mut cause = std::error::Error::source(&error);
     while let Some(below) = cause {
         if let Some(out) = below.downcast_ref::<OutOfReach>() {
@@ -233,7 +252,7 @@ fn told(error: reqwest::Error) -> Error {
     }
     // The URL may hold what is secret.
     let error = error.without_url();
-    if error.is_connect() {
+    if error.is_connect() && !was_answered {
         Error::Connect(error.into())
     } else if error.is_builder() {
         Error::invalid(error.to_string())

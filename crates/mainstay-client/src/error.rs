@@ -18,7 +18,7 @@ pub enum Error {
     /// No answer in time. The request may have been carried out.
     #[error("no answer in time")]
     TimedOut,
-    /// No connection: nothing was sent.
+    /// No connection: nothing was sent. (After a redirect it is [`Error::Broken`].)
     #[error("no connection")]
     Connect(#[source] Source),
     /// Its host, or that of a redirect, is at no address that this client may call: nothing was sent there.
@@ -48,10 +48,11 @@ pub enum Error {
 pub type Source = Box<dyn std::error::Error + Send + Sync>;
 
 impl Error {
-    /// Whether nothing was sent, by this attempt at least.
+    /// Whether surely nothing was sent, by this attempt at least. What is out of reach may have been redirected there,
+    /// by who carried it out.
     #[must_use]
     pub const fn is_not_sent(&self) -> bool {
-        !matches!(self, Self::TimedOut | Self::TooLarge { .. } | Self::Broken(_))
+        !matches!(self, Self::TimedOut | Self::OutOfReach { .. } | Self::TooLarge { .. } | Self::Broken(_))
     }
 
     /// What cannot be sent, or be a client.

@@ -62,6 +62,18 @@ async fn what_may_not_be_repeated_is_not_hedged() {
 }
 
 #[tokio::test]
+async fn a_request_that_was_redirected_and_then_not_connected_may_have_been_carried_out() {
+    let server = Server::start(|_, _| reply("303 See Other", "location: http://127.0.0.1:1/\r\n", "")).await;
+    let error = client(&server.url()).post("/").send().await.unwrap_err();
+    assert_eq!(server.seen().len(), 1, "not repeated");
+    assert!(matches!(error, Error::Broken(_)) && !error.is_not_sent(), "{error:?}");
+    let server =
+        Server::start(|_, _| reply("303 See Other", "location: http://169.254.169.254/\r\n", "")).await;
+    let error = client(&server.url()).post("/").send().await.unwrap_err();
+    assert!(matches!(error, Error::OutOfReach { .. }) && !error.is_not_sent(), "{error:?}");
+}
+
+#[tokio::test]
 async fn an_answer_that_forbids_it_is_not_asked_for_again() {
     let server = Server::start(|_, _| reply("503 Service Unavailable", "mainstay-retry: no\r\n", "")).await;
     assert_eq!(client(&server.url()).get("/").send().await.unwrap().status(), 503);
