@@ -141,8 +141,9 @@ impl Bulkhead {
         Ok(())
     }
 
+    /// A slot that is free. To find none is no refusal.
     #[inline]
-    fn take(&self) -> Option<Slot> {
+    pub(crate) fn take(&self) -> Option<Slot> {
         let permit = self.0.slots.try_acquire().ok()?;
         permit.forget();
         Some(Slot(Arc::clone(&self.0)))

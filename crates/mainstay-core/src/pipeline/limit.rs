@@ -62,9 +62,9 @@ impl Limit {
         match self {
             Self::Fixed(limit) => {
                 // The way without a wait is the way of nearly all.
-                let held = match limit.try_acquire() {
-                    Ok(held) => held,
-                    Err(_) => Box::pin(limit.acquire()).await.ok()?,
+                let held = match limit.take() {
+                    Some(held) => held,
+                    None => Box::pin(limit.acquire()).await.ok()?,
                 };
                 Some(Place::Fixed { _held: held })
             }

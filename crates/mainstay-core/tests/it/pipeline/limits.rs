@@ -95,3 +95,26 @@ async fn what_must_not_be_repeated_is_not_hedged_either() {
     );
     assert_eq!(slow.await.unwrap(), 200);
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_a_place_and_gets_it_is_not_counted_as_refused() {
+    let mut policy = policy();
+    let mut limit = bulkhead::Policy::default();
+    (limit.max_concurrent, limit.max_waiting) = (1, 1);
+    policy.limit = Limit::Fixed(limit);
+    let fixture = fixture(policy);
+    let slow = || {
+        fixture.pipeline.call(classify, |_| async {
+            sleep(millis(50)).await;
+            Ok(200)
+        })
+    };
+    let (first, second) = tokio::join!(slow(), slow());
+    assert_eq!((first.unwrap(), second.unwrap()), (200, 200));
+    let labels = [("name", "prices"), ("reason", "queue")];
+    let refused = fixture.metrics.counter("bulkhead_refused_total").with(&labels);
+    assert_eq!(refused.get(), 0);
+    let (_, _, third) = tokio::join!(slow(), slow(), slow());
+    assert!(matches!(third, Err(Error::Full { .. })));
+    assert_eq!(refused.get(), 1);
+}
