@@ -76,10 +76,7 @@ impl Breaker {
 impl Permit<'_> {
     fn judged(self, classify: impl FnOnce() -> Verdict) {
         match catch_unwind(AssertUnwindSafe(classify)) {
-            Ok(Verdict::Success) => self.success(),
-            Ok(Verdict::Failure) => self.failure(),
-            Ok(Verdict::Ignore) => self.ignore(),
-            Ok(Verdict::FailureFor(time)) => self.open_for(time),
+            Ok(verdict) => self.end_as(verdict),
             Err(panic) => {
                 self.failure();
                 resume_unwind(panic);

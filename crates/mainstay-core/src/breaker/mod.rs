@@ -6,7 +6,7 @@
 //! 2. (B2) No state is for ever: while calls come that succeed, it is closed after at most `open_max` +
 //!    `probes` · `probe_lease`.
 //! 3. (B3) Each permit has one outcome: said, or cancelled. To drop it, to cancel the call or to panic in it decides
-//!    nothing and leaks nothing.
+//!    nothing and leaks nothing. A panic of who judges the result counts as a failure.
 //! 4. (B4) The window truly slides, and its rates are what counting anew would give. [`Window::Count`] holds the last
 //!    n outcomes; [`Window::Time`] those of the current tenth of its time and the nine before. Outcomes of several
 //!    threads at the same moment count all, in one of the orders they can have come in.

@@ -2,6 +2,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::breaker::Shared;
+use super::call::Verdict;
 use super::gate::{Outcome, Ticket};
 
 /// The right to make one call. Say how it ended; a permit that is dropped without a word, because the call
@@ -61,6 +62,16 @@ impl<'a> Permit<'a> {
     /// for that long, at most [`Policy::open_max`](super::Policy::open_max), whatever the rates are.
     pub fn open_for(self, time: Duration) {
         self.end(Outcome::FailureFor(time));
+    }
+
+    /// As this verdict says.
+    pub(crate) fn end_as(self, verdict: Verdict) {
+        match verdict {
+            Verdict::Success => self.success(),
+            Verdict::Failure => self.failure(),
+            Verdict::Ignore => self.ignore(),
+            Verdict::FailureFor(time) => self.open_for(time),
+        }
     }
 
     fn end(mut self, outcome: Outcome) {

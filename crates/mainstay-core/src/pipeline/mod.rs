@@ -13,7 +13,8 @@
 //! 1. A call ends by [`Policy::deadline`], and by the [deadline](crate::deadline) around it if that is earlier.
 //! 2. Retries and hedges together pay from one [`Budget`](crate::budget::Budget).
 //! 3. What the breaker or the limit refuses is told at once and not tried again: nothing was sent.
-//! 4. To drop the call, at any time, leaves no permit, place or attempt behind.
+//! 4. To drop the call, at any time, leaves no permit, place or attempt behind; nor does a panic. One in the call says
+//!    nothing about the dependency, one in [`Classify`] counts as a failure.
 //! 5. [`Pipeline::configure`] changes all policies, or none; windows, permits and places stay.
 //! 6. A call that succeeds at once takes no lock; it allocates nothing but the timer of the runtime.
 //!

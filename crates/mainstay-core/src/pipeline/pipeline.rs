@@ -1,6 +1,7 @@
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use arc_swap::ArcSwap;
 
@@ -180,13 +181,15 @@ impl Core {
             let policy = self.policy.load();
             (policy.attempt_timeout, policy.hedge.is_some())
         };
+        let mut trial = Trial { permit: Some(permit), is_judging: AtomicBool::new(false) };
+        let judge = |outcome: Outcome<'_, T, E>| trial.judge(classify, outcome);
         // A hedge repeats what may be under way, like another attempt after one of which nobody knows the end.
-        let hedged = hedged && classify.judge(Outcome::TimedOut).retry != Retryable::No;
+        let hedged = hedged && judge(Outcome::TimedOut).retry != Retryable::No;
         let had = Deadline::current().map_or(time, |deadline| deadline.remaining().min(time));
         // A result that counts as a failure is an error to the hedge: the other may do better.
         let judged = async |is_hedge| {
             let result = op(is_hedge).await;
-            let judgement = classify.judge(match &result {
+            let judgement = judge(match &result {
                 Ok(done) => Outcome::Done(done),
                 Err(error) => Outcome::Failed(error),
             });
@@ -199,24 +202,48 @@ impl Core {
         let (result, judgement, timed_out) = match deadline::timeout(time, attempt).await {
             Ok(Ok((result, judgement)) | Err((result, judgement))) => (result, judgement, false),
             Err(elapsed) => {
-                let judgement = classify.judge(Outcome::TimedOut);
+                let judgement = judge(Outcome::TimedOut);
                 if had < time.mul_f32(0.9) {
-                    // Cut short by the caller: that says nothing. Dropped, the permit and the place are free.
-                    drop(permit);
+                    // Cut short by the caller: that says nothing. Dropped, permit and place are free.
                     return (Err(Error::TimedOut(elapsed)), judgement.once());
                 }
                 let retry = if elapsed == Elapsed::Deadline { Retryable::No } else { judgement.retry };
                 (Err(Error::TimedOut(elapsed)), Judgement { retry, ..judgement }, true)
             }
         };
-        match judgement.verdict {
-            Verdict::Success => permit.success(),
-            Verdict::Failure => permit.failure(),
-            Verdict::Ignore => permit.ignore(),
-            Verdict::FailureFor(time) => permit.open_for(time),
-        }
+        trial.end(judgement.verdict);
         place.leave(judgement, timed_out);
         (result, judgement)
+    }
+}
+
+/// An attempt whose result is still to be judged. A panic in the attempt says nothing about the dependency, as if the
+/// attempt had been cancelled; one in its judgement counts as a failure: nobody can say that the dependency works.
+struct Trial<'a> {
+    permit: Option<Permit<'a>>,
+    is_judging: AtomicBool,
+}
+
+impl Trial<'_> {
+    fn judge<T, E>(&self, classify: &impl Classify<T, E>, outcome: Outcome<'_, T, E>) -> Judgement {
+        self.is_judging.store(true, Relaxed);
+        let judgement = classify.judge(outcome);
+        self.is_judging.store(false, Relaxed);
+        judgement
+    }
+
+    fn end(&mut self, verdict: Verdict) {
+        if let Some(permit) = self.permit.take() {
+            permit.end_as(verdict);
+        }
+    }
+}
+
+impl Drop for Trial<'_> {
+    fn drop(&mut self) {
+        if self.is_judging.load(Relaxed) {
+            self.end(Verdict::Failure);
+        }
     }
 }
 

@@ -1,9 +1,11 @@
 use std::future::pending;
+use std::panic::AssertUnwindSafe;
 
+use futures_util::FutureExt;
 use futures_util::future::join_all;
 use mainstay_core::breaker::{self, State};
 use mainstay_core::deadline::{Deadline, Elapsed};
-use mainstay_core::pipeline::Error;
+use mainstay_core::pipeline::{Error, Judgement, Outcome};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::{classify, fixture, guarded, millis, policy};
@@ -110,6 +112,21 @@ async fn a_dependency_that_hangs_opens_the_breaker_even_if_call_and_attempt_have
         assert!(matches!(hangs, Err(Error::TimedOut(_))));
     }
     assert_eq!(fixture.pipeline.breaker().state(), State::Open);
+}
+
+#[tokio::test]
+async fn a_panic_in_the_call_says_nothing_and_one_in_the_judgement_counts_as_a_failure() {
+    let fixture = guarded(policy(), breaker::Policy::consecutive(1, millis(60_000)));
+    let call = fixture.pipeline.call(classify, |_| async { panic!("the call") });
+    AssertUnwindSafe(call).catch_unwind().await.unwrap_err();
+    assert_eq!(fixture.pipeline.breaker().state(), State::Closed);
+    let judge = |_: Outcome<'_, u16, &'static str>| -> Judgement { panic!("the judgement") };
+    let call = fixture.pipeline.call(judge, |_| async { Ok(200) });
+    AssertUnwindSafe(call).catch_unwind().await.unwrap_err();
+    assert_eq!(fixture.pipeline.breaker().state(), State::Open);
+    fixture.pipeline.breaker().reset();
+    let all = (0..20).map(|_| fixture.call(&[Ok(200)]));
+    assert!(join_all(all).await.iter().all(Result::is_ok), "all places are free");
 }
 
 #[tokio::test(start_paused = true)]
