@@ -23,8 +23,8 @@ pub enum Reach {
     /// Those of the public internet, and no other.
     #[default]
     Public,
-    /// Those of private networks and of this machine too, for services next door. Never link-local addresses, where
-    /// clouds keep credentials.
+    /// Those of private networks and of this machine too, for services next door. Never link-local addresses, nor the
+    /// others where clouds keep credentials.
     Private,
 }
 
@@ -63,8 +63,11 @@ enum Zone {
 
 /// By the registry of special addresses (RFC 6890 and its updates).
 fn of_v4(address: Ipv4Addr) -> Zone {
-    let [a, b, c, _] = address.octets();
+    let [a, b, c, d] = address.octets();
     match (a, b, c) {
+        // Metadata of Alibaba's and Azure's instances.
+        (100, 100, 100) if d == 200 => Zone::Never,
+        (168, 63, 129) if d == 16 => Zone::Never,
         (10, ..) | (127, ..) | (172, 16..=31, _) | (192, 168, _) => Zone::Private,
         (100, 64..=127, _) => Zone::Private, // behind a carrier's translation (RFC 6598)
         (0, ..) | (169, 254, _) | (192, 0, 0 | 2) | (192, 88, 99) => Zone::Never,
@@ -90,8 +93,8 @@ fn of_v6(address: Ipv6Addr) -> Zone {
         // Teredo and what else is for protocols (RFC 2928), documentation (RFC 3849, RFC 9637).
         [0x2001, 0..=0x1ff | 0xdb8, ..] | [0x3fff, 0..=0xfff, ..] => Zone::Never,
         [0x2000..=0x3fff, ..] => Zone::Public,
-        // Amazon's instance metadata is a unique local address.
-        [0xfd00, 0x0ec2, 0, 0, 0, 0, 0, 0x254 | 0x23] => Zone::Never,
+        // Metadata of Amazon's and Google's instances are unique local addresses.
+        [0xfd00, 0x0ec2, ..] | [0xfd20, 0x00ce, ..] => Zone::Never,
         [0xfc00..=0xfdff, ..] => Zone::Private,
         _ => Zone::Never,
     }
@@ -142,6 +145,11 @@ mod tests {
             "ff02::1",
             "::",
             "fd00:ec2::254",
+            "fd00:ec2::253",
+            "fd20:ce::254",
+            "100.100.100.200",
+            "168.63.129.16",
+            "64:ff9b::a83f:8110",
             "::ffff:169.254.169.254",
             "2002:a9fe:a9fe::1",
             "2001:db8::1",
@@ -149,7 +157,7 @@ mod tests {
             "2002:7f00:1::1",
             "2001:0:1::1",
         ];
-        assert_eq!(admitted(Reach::Private, &never), [false; 16]);
-        assert_eq!(admitted(Reach::Public, &never), [false; 16]);
+        assert_eq!(admitted(Reach::Private, &never), [false; 21]);
+        assert_eq!(admitted(Reach::Public, &never), [false; 21]);
     }
 }
