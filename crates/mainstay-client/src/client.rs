@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicUsize;
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
-use mainstay_core::breaker::{Breaker, Breakers};
+use mainstay_core::breaker::{Breaker, Breakers, Reason};
 use mainstay_core::deadline::{self, Deadline};
 use mainstay_core::metrics::Metrics;
 use mainstay_core::pipeline::Pipeline;
@@ -42,6 +42,7 @@ struct Inner {
 impl HttpClient {
     /// A client for the service that answers at `endpoints` (`https://host/base`), by the policies of `pipeline`. With
     /// several endpoints each has a breaker of its own, `<pipeline>.<n>` from 1 on, with the policy of the pipeline's.
+    /// Calls do not go through that one then, but who forces or resets it does the same to all of them.
     ///
     /// Where an endpoint is `https`, the authorities that the system trusts are read: call it when the service starts.
     ///
@@ -72,9 +73,11 @@ impl HttpClient {
             [url] => vec![Endpoint::new(url.clone(), pipeline.breaker().clone())],
             several => {
                 let several = several.iter().enumerate();
-                several
+                let several = several
                     .map(|(at, url)| Ok(Endpoint::new(url.clone(), own(at)?)))
-                    .collect::<Result<_, Error>>()?
+                    .collect::<Result<Vec<_>, Error>>()?;
+                lead(pipeline.breaker(), several.iter().map(|endpoint| endpoint.breaker.clone()).collect());
+                several
             }
         };
         let encrypted = endpoints.iter().any(|endpoint| endpoint.scheme() == "https");
@@ -154,6 +157,18 @@ impl Inner {
         }
         Ok(Response::new(status, headers, body.freeze()))
     }
+}
+
+/// What an operator does to the breaker of a pipeline holds for those of its endpoints.
+fn lead(breaker: &Breaker, endpoints: Vec<Breaker>) {
+    let followers = endpoints.clone();
+    breaker.on_change(move |change| match change.reason {
+        Reason::Forced(mode) => followers.iter().for_each(|own| own.force(mode)),
+        Reason::Reset => followers.iter().for_each(Breaker::reset),
+        _ => {}
+    });
+    let mode = breaker.mode();
+    endpoints.iter().for_each(|own| own.force(mode));
 }
 
 /// What the other side is to know: how long an answer is of use, and what it belongs to.

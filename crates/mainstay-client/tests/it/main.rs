@@ -35,18 +35,37 @@ fn near() -> Options {
     options
 }
 
-fn try_client(
-    endpoints: &[String],
-    policy: Policy,
-    options: Options,
-) -> Result<HttpClient, mainstay_client::Error> {
+/// A pipeline that lets three failures in a row pass, and where its endpoints' breakers will be.
+fn guarded(policy: Policy) -> (Breakers, Pipeline) {
     let (metrics, clock) = (Metrics::new(), Clock::system());
     let breakers = Breakers::new(&metrics, clock.clone());
     let guard = breaker::Policy::consecutive(3, Duration::from_secs(60));
     let breaker = breakers.declare("peer", guard).unwrap();
     let pipeline = Pipeline::new("peer", policy, breaker, &metrics, clock).unwrap();
+    (breakers, pipeline)
+}
+
+fn try_over(
+    endpoints: &[String],
+    pipeline: &Pipeline,
+    breakers: &Breakers,
+    options: Options,
+) -> Result<HttpClient, mainstay_client::Error> {
     let endpoints: Vec<_> = endpoints.iter().map(|url| url.parse().unwrap()).collect();
-    HttpClient::new(pipeline, &endpoints, options, &breakers, &metrics)
+    HttpClient::new(pipeline.clone(), &endpoints, options, breakers, &Metrics::new())
+}
+
+fn over(endpoints: &[String], pipeline: &Pipeline, breakers: &Breakers) -> HttpClient {
+    try_over(endpoints, pipeline, breakers, near()).unwrap()
+}
+
+fn try_client(
+    endpoints: &[String],
+    policy: Policy,
+    options: Options,
+) -> Result<HttpClient, mainstay_client::Error> {
+    let (breakers, pipeline) = guarded(policy);
+    try_over(endpoints, &pipeline, &breakers, options)
 }
 
 fn client(endpoint: &str) -> HttpClient {
