@@ -57,12 +57,12 @@ impl Judge {
 /// Seconds, or a date of the calendar.
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let text = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
-    let time = match text.parse() {
-        Ok(seconds) => Duration::from_secs(seconds),
-        Err(_) => {
-            let now = SystemTime::from(jiff::Timestamp::now());
-            httpdate::parse_http_date(text).ok()?.duration_since(now).unwrap_or_default()
-        }
+    let time = if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
+        // Only too many digits are left to fail.
+        text.parse().map_or(LONGEST, Duration::from_secs)
+    } else {
+        let now = SystemTime::from(jiff::Timestamp::now());
+        httpdate::parse_http_date(text).ok()?.duration_since(now).unwrap_or_default()
     };
     Some(time.min(LONGEST))
 }
@@ -101,6 +101,10 @@ mod tests {
         let after = |text: &str| judged(true, 503, &[("retry-after", text)]);
         assert_eq!(after("7"), Judgement::busy(Duration::from_secs(7)));
         assert_eq!(after("99999999"), Judgement::busy(LONGEST));
+        assert_eq!(after(&"9".repeat(40)), Judgement::busy(LONGEST));
+        for nonsense in ["-1", "+7", "7.5", "1e3", ""] {
+            assert_eq!(after(nonsense), Judgement::TRANSIENT, "{nonsense}");
+        }
         assert_eq!(after("soon"), Judgement::TRANSIENT);
         assert_eq!(after("Sun, 06 Nov 1994 08:49:37 GMT"), Judgement::busy(Duration::ZERO));
         let date =
