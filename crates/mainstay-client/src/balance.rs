@@ -7,7 +7,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use mainstay_core::breaker::{Breaker, Open, Permit};
-use rand::RngExt;
+use rand::seq::IteratorRandom;
 use url::Url;
 
 /// A place that answers requests.
@@ -63,23 +63,17 @@ pub(crate) fn choose<'a>(
     Err(refused.expect("there is at least one endpoint"))
 }
 
-/// All of them once: the better of two that were drawn, then the others from there on, the last one last.
-fn order(endpoints: &[Endpoint], last: usize) -> impl Iterator<Item = usize> + use<> {
-    let count = endpoints.len();
-    let first = if count == 1 {
-        0
-    } else {
-        let draw = || {
-            let drawn = rand::rng().random_range(0..count);
-            if drawn == last { (drawn + 1) % count } else { drawn }
-        };
-        let (one, other) = (draw(), draw());
-        let under_way = |at: usize| endpoints[at].under_way.load(Ordering::Relaxed);
-        if under_way(other) < under_way(one) { other } else { one }
-    };
-    let from_there = (0..count).map(move |step| (first + step) % count);
-    let others = from_there.clone().filter(move |at| *at != last);
-    others.chain(from_there.filter(move |at| *at == last))
+/// All of them once: each time the better of two that are drawn from those left, and the last one last.
+fn order(endpoints: &[Endpoint], last: usize) -> impl Iterator<Item = usize> {
+    let mut left: Vec<usize> = (0..endpoints.len()).filter(|at| *at != last).collect();
+    let drawn = std::iter::from_fn(move || {
+        let under_way = |at: &usize| endpoints[*at].under_way.load(Ordering::Relaxed);
+        let draw = || (0..left.len()).choose(&mut rand::rng());
+        let (one, other) = (draw()?, draw()?);
+        let better = if under_way(&left[other]) < under_way(&left[one]) { other } else { one };
+        Some(left.swap_remove(better))
+    });
+    drawn.chain((last < endpoints.len()).then_some(last))
 }
 
 /// No endpoint yet.
@@ -116,6 +110,18 @@ mod tests {
         }
         drop(held);
         assert!(endpoints.iter().all(|endpoint| endpoint.under_way.load(Ordering::Relaxed) == 0));
+    }
+
+    #[test]
+    fn what_an_open_endpoint_would_have_got_is_spread_over_all_the_others() {
+        let endpoints = endpoints(4);
+        endpoints[1].breaker.force(Mode::ForcedOpen);
+        let held: Vec<_> = (0..300).map(|_| choose(&endpoints, &AtomicUsize::new(NONE)).unwrap()).collect();
+        for at in [0, 2, 3] {
+            let under_way = endpoints[at].under_way.load(Ordering::Relaxed);
+            assert!((90..=110).contains(&under_way), "{at}: {under_way}");
+        }
+        drop(held);
     }
 
     #[test]

@@ -76,7 +76,7 @@ impl HttpClient {
                 let several = several
                     .map(|(at, url)| Ok(Endpoint::new(url.clone(), own(at)?)))
                     .collect::<Result<Vec<_>, Error>>()?;
-                lead(pipeline.breaker(), several.iter().map(|endpoint| endpoint.breaker.clone()).collect());
+                lead(pipeline.breaker(), &several);
                 several
             }
         };
@@ -160,15 +160,14 @@ impl Inner {
 }
 
 /// What an operator does to the breaker of a pipeline holds for those of its endpoints.
-fn lead(breaker: &Breaker, endpoints: Vec<Breaker>) {
-    let followers = endpoints.clone();
+fn lead(breaker: &Breaker, endpoints: &[Endpoint]) {
+    let followers: Vec<_> = endpoints.iter().map(|endpoint| endpoint.breaker.clone()).collect();
     breaker.on_change(move |change| match change.reason {
         Reason::Forced(mode) => followers.iter().for_each(|own| own.force(mode)),
         Reason::Reset => followers.iter().for_each(Breaker::reset),
         _ => {}
     });
-    let mode = breaker.mode();
-    endpoints.iter().for_each(|own| own.force(mode));
+    endpoints.iter().for_each(|endpoint| endpoint.breaker.force(breaker.mode()));
 }
 
 /// What the other side is to know: how long an answer is of use, and what it belongs to.
