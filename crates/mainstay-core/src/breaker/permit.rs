@@ -59,9 +59,10 @@ impl<'a> Permit<'a> {
     }
 
     /// The call failed and the dependency said how long to stay away (429 or 503 with `Retry-After`): opens
-    /// for that long, at most [`Policy::open_max`](super::Policy::open_max), whatever the rates are.
+    /// for that long, at most [`Policy::open_max`](super::Policy::open_max), whatever the rates are. For no time at
+    /// all it is a failure like others.
     pub fn open_for(self, time: Duration) {
-        self.end(Outcome::FailureFor(time));
+        self.end(if time.is_zero() { Outcome::Failure } else { Outcome::FailureFor(time) });
     }
 
     /// As this verdict says.

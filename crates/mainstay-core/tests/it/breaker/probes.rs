@@ -46,6 +46,15 @@ async fn of_500_calls_at_once_as_many_as_there_are_probes_reach_the_backend() {
 }
 
 #[test]
+fn a_dependency_that_asks_for_no_time_at_all_opens_nothing_by_that() {
+    let rig = Rig::new(Policy::default());
+    rig.calls(10, true);
+    rig.breaker.try_acquire().unwrap().open_for(Duration::ZERO);
+    assert_eq!(rig.breaker.state(), State::Closed);
+    assert_eq!(rig.breaker.snapshot().failures, 1, "it failed");
+}
+
+#[test]
 fn threads_that_ask_at_once_get_no_more_permits_than_there_are_probes() {
     for _ in 0..200 {
         let mut policy = last(10);
