@@ -23,7 +23,7 @@ impl Gate {
             Mode::Automatic | Mode::Observe if before.is_by_hand() => self.close(books, word, now),
             Mode::Automatic | Mode::Observe => self.set_word(books, word),
             Mode::ForcedOpen => {
-                self.set_until(books, Moment::from_micros(micros(books.policy.open_for)));
+                self.set_until(books, open_for(&books.policy));
                 self.set_word(books, word.next(State::Open));
             }
             Mode::Disabled => self.set_word(books, word.next(State::Closed)),
@@ -59,7 +59,7 @@ impl Gate {
         self.set_word(books, books.word.with_policy(&books.policy));
         let mut lost = 0;
         match books.word.state() {
-            _ if books.word.is_by_hand() => {}
+            State::Open if books.word.is_by_hand() => self.set_until(books, open_for(&books.policy)),
             State::Closed => {}
             State::Open => {
                 let until = books.until.min(now + books.policy.open_max);
@@ -91,4 +91,9 @@ impl Gate {
             retry_after: wait(books.word, now, books.until),
         }
     }
+}
+
+/// What one that is forced open says in the place of a moment.
+fn open_for(policy: &Policy) -> Moment {
+    Moment::from_micros(micros(policy.open_for))
 }

@@ -153,6 +153,17 @@ fn forced_open_refuses_all_and_disabled_none() {
 }
 
 #[test]
+fn a_forced_open_breaker_says_the_open_time_of_its_policy_when_that_changes_too() {
+    let mut policy = last(5);
+    let rig = Rig::new(policy.clone());
+    rig.breaker.force(Mode::ForcedOpen);
+    policy.open_for = Duration::from_secs(9);
+    rig.breaker.configure(policy).unwrap();
+    assert_eq!(rig.breaker.try_acquire().unwrap_err().retry_after, Duration::from_secs(9));
+    assert_eq!(rig.breaker.snapshot().retry_after, Duration::from_secs(9));
+}
+
+#[test]
 fn a_breaker_that_observes_refuses_nobody_and_tells_what_it_would_do() {
     let mut policy = last(5);
     (policy.probes, policy.probes_to_close) = (1, 1);
