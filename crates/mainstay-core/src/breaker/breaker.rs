@@ -50,7 +50,7 @@ impl Breaker {
     pub fn new(name: &str, policy: Policy, metrics: &Metrics, clock: Clock) -> Result<Self, PolicyError> {
         policy.check()?;
         check_name("breaker", name)?;
-        let jitter = || rand::rng().random_range(0.8..=1.2);
+        let jitter = || rand::rng().random_range(0.0..=1.0);
         let shared = Shared {
             name: name.into(),
             gate: Gate::new(policy, clock.now(), jitter),

@@ -54,7 +54,8 @@ pub struct Policy {
     /// judged. Default `None`.
     pub consecutive_failures: Option<u32>,
     /// How long it stays open the first time; then twice as long each time, until it closes. Each time is
-    /// drawn from 0.8 to 1.2 of that, so that instances do not come back together. Default 5 s.
+    /// drawn from 0.8 to 1.2 of that, as far as `open_max` allows, so that instances do not come back together.
+    /// Default 5 s.
     pub open_for: Duration,
     /// The longest it stays open, by jitter or by a dependency's wish. Default 60 s.
     pub open_max: Duration,
@@ -91,7 +92,7 @@ impl Default for Policy {
 
 impl Policy {
     /// The simple breaker: opens after `failures` in a row, and `after` that time lets one call probe. The
-    /// time stays the same however often that fails.
+    /// time stays about the same however often that fails.
     #[must_use]
     pub fn consecutive(failures: u32, after: Duration) -> Self {
         Self {

@@ -58,7 +58,7 @@ impl Rig {
         policy.check().unwrap();
         let hand = Hand(Arc::new(AtomicU64::new(1_000_000_000)));
         let clock = Clock::of(Arc::new(hand.clone()));
-        let gate = Gate::new(policy, clock.now(), || 1.0);
+        let gate = Gate::new(policy, clock.now(), || 0.5);
         Arc::new(Self { gate, clock, hand, probes: AtomicI64::new(0) })
     }
 

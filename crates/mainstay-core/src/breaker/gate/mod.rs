@@ -58,7 +58,7 @@ pub(super) struct Gate {
     /// Places taken; a power of two of stripes.
     places: Box<[Line<AtomicU64>]>,
     books: Mutex<Books>,
-    /// Where in 0.8 to 1.2 of itself an open time lies.
+    /// Where between its bounds an open time lies: 0 to 1.
     jitter: fn() -> f64,
 }
 
@@ -300,12 +300,14 @@ impl Gate {
         Turn::between(before, books.word, reason)
     }
 
-    /// `open_for`, doubled for each opening since it was closed, and jittered.
+    /// `open_for`, doubled for each opening since it was closed, and jittered. Drawn from what `open_max` leaves of the
+    /// range: cut off after the draw, half of all would come back at the same moment.
     fn open_time(&self, books: &Books) -> Duration {
         let Policy { open_for, open_max, .. } = books.policy;
         let factor = 1_u32.checked_shl(books.openings).unwrap_or(u32::MAX);
         let longest = open_for.saturating_mul(factor).min(open_max);
-        longest.mul_f64((self.jitter)().clamp(0.8, 1.2))
+        let (least, most) = (longest.mul_f64(0.8), longest.mul_f64(1.2).min(open_max));
+        least + (most - least).mul_f64((self.jitter)().clamp(0.0, 1.0))
     }
 
     /// Begins a window. The generation changes twice: once for outcomes of the state before to see, then,

@@ -224,6 +224,19 @@ fn changes_are_told_with_their_reasons() {
 }
 
 #[test]
+fn at_the_longest_open_time_instances_still_do_not_come_back_together() {
+    let rig = Rig::new(Policy::consecutive(1, Duration::from_secs(1)));
+    let longest = rig.breaker.policy().open_max;
+    rig.calls(1, false);
+    let at_the_end = (0..100).filter(|_| {
+        rig.wait();
+        rig.calls(1, false);
+        rig.breaker.snapshot().retry_after == longest
+    });
+    assert!(at_the_end.count() < 5);
+}
+
+#[test]
 fn open_times_double_until_it_closes_and_differ() {
     let mut policy = last(1);
     (policy.probes, policy.probes_to_close) = (1, 1);
