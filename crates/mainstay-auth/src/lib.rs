@@ -6,7 +6,10 @@
 mod authenticate;
 mod permission;
 mod principal;
+pub mod revocation;
+pub mod token;
 
 pub use authenticate::{Authenticate, Refused};
 pub use permission::{InvalidPermission, Permission, Permissions};
 pub use principal::Principal;
+pub use revocation::Revocations;
