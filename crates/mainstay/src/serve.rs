@@ -82,6 +82,7 @@ impl Mainstay {
                 return Err(ServeError::PathTaken { path: path.clone() });
             }
         }
+        host.watched_at([&exposure.health, &exposure.metrics].into_iter().flatten().cloned());
         let endpoints = endpoint::api(access, &exposure).with_state(self.endpoints(access));
         let described = described(&parts.info.service, &parts.info.version);
         // Routes that are not in the description cannot be asked for their paths.

@@ -53,7 +53,7 @@ impl Drop for Flight {
         // Microseconds are as fine as this can be judged.
         let took_ms = (took.as_secs_f64() * 1e6).round() / 1e3;
         // Probes come every second for ever: they would drown what people look for.
-        if is_probe_route(route) && status < 500 {
+        if self.host.is_probe(route) && status < 500 {
             tracing::debug!(target: "mainstay_http::access", method, path, route, status, took_ms, "answered");
         } else {
             tracing::info!(target: "mainstay_http::access", method, path, route, status, took_ms, "answered");
@@ -61,11 +61,8 @@ impl Drop for Flight {
     }
 }
 
-pub(crate) fn is_probe(request: &Request) -> bool {
-    request.extensions().get().map(MatchedPath::as_str).is_some_and(is_probe_route)
-}
-
-fn is_probe_route(route: &str) -> bool {
+/// Whether requests to this route watch a service, in every service.
+pub(crate) fn is_probe(route: &str) -> bool {
     matches!(
         route,
         "/distributed/live"

@@ -3,7 +3,7 @@ use std::future::{Future, ready};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use axum::extract::Request;
+use axum::extract::{MatchedPath, Request};
 use axum::response::{IntoResponse, Response};
 use futures_util::future::{BoxFuture, Either};
 use http::{HeaderValue, Version, header};
@@ -12,7 +12,7 @@ use mainstay_core::telemetry::trace_context::Sampling;
 use tower::{Layer, Service};
 use tracing::Instrument;
 
-use super::flight::{self, Flight};
+use super::flight::Flight;
 use super::request_context::{RequestContext, X_REQUEST_ID};
 use super::{negotiate, security, span};
 use crate::{Host, Limits, Problem};
@@ -59,12 +59,14 @@ where
     fn call(&mut self, mut request: Request) -> Self::Future {
         let close = self.host.is_draining() && request.version() < Version::HTTP_2;
         let limits = self.host.limits.load_full();
-        let sampling = if flight::is_probe(&request) { Sampling::NONE } else { limits.sampling };
+        let route = request.extensions().get().map(MatchedPath::as_str);
+        let is_probe = route.is_some_and(|route| self.host.is_probe(route));
+        let sampling = if is_probe { Sampling::NONE } else { limits.sampling };
         let (context, caller) = RequestContext::of(request.headers(), sampling);
         let span = span::of(&context, caller.as_ref(), &request);
         let flight = Flight::start(Arc::clone(&self.host), &request, span.clone());
         request.extensions_mut().insert(context.clone());
-        let handled = match self.host.queue.admit(&request) {
+        let handled = match self.host.queue.admit(&request, is_probe) {
             Ok(()) => Either::Left(negotiate::call(&mut self.inner, request, &limits)),
             Err(shed) => Either::Right(ready(Ok(overloaded(shed)))),
         };

@@ -12,8 +12,8 @@ pub use listener::{BindError, Listening, Unfinished};
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -72,6 +72,7 @@ pub struct Host {
     pub(crate) queue: Queue,
     pub(crate) connections: AtomicUsize,
     draining: AtomicBool,
+    watched_at: OnceLock<Vec<String>>,
 }
 
 impl Host {
@@ -84,6 +85,7 @@ impl Host {
             metrics: HttpMetrics::new(metrics),
             connections: AtomicUsize::new(0),
             draining: AtomicBool::new(false),
+            watched_at: OnceLock::new(),
         })
     }
 
@@ -91,6 +93,17 @@ impl Host {
     pub fn update(&self, limits: Limits) {
         self.queue.set_target(limits.shed_target);
         self.limits.store(Arc::new(limits));
+    }
+
+    /// Says once by which routes the service is watched, beside `/health`, `/metrics` and those below `/distributed/`:
+    /// requests to them are never shed, begin no recorded trace, and are logged only if they fail.
+    pub fn watched_at(&self, routes: impl IntoIterator<Item = String>) {
+        self.watched_at.get_or_init(|| routes.into_iter().collect());
+    }
+
+    pub(crate) fn is_probe(&self, route: &str) -> bool {
+        let own = || self.watched_at.get().is_some_and(|routes| routes.iter().any(|own| own == route));
+        layer::is_probe(route) || own()
     }
 
     /// Watches how long work waits for a thread: nothing is shed unless somebody awaits this, which never ends.

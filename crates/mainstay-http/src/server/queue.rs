@@ -73,11 +73,11 @@ impl Queue {
     }
 
     /// Whether a request is served.
-    pub(crate) fn admit(&self, request: &Request) -> Result<(), Shed> {
+    pub(crate) fn admit(&self, request: &Request, is_probe: bool) -> Result<(), Shed> {
         if self.target.load(Relaxed) == 0 {
             return Ok(());
         }
-        self.shedder.admit(priority(request), self.delay())
+        self.shedder.admit(priority(request, is_probe), self.delay())
     }
 }
 
@@ -91,8 +91,8 @@ fn policy(target: Duration) -> Policy {
 
 /// What watches and mends the service comes first. What a client calls less urgent than usual (RFC 9218: `u=4` to
 /// `u=7`) comes last; nobody can make their own requests more important.
-fn priority(request: &Request) -> Priority {
-    if request.uri().path().starts_with("/distributed/") || crate::layer::is_probe(request) {
+fn priority(request: &Request, is_probe: bool) -> Priority {
+    if is_probe || request.uri().path().starts_with("/distributed/") {
         return Priority::Critical;
     }
     let asked = request.headers().get(PRIORITY).and_then(|value| value.to_str().ok()).unwrap_or_default();
@@ -112,12 +112,13 @@ mod tests {
             Some(header) => request.header("priority", header),
             None => request,
         };
-        priority(&request.body(Body::empty()).unwrap())
+        priority(&request.body(Body::empty()).unwrap(), path == "/up")
     }
 
     #[test]
     fn operations_come_first_and_what_is_not_urgent_last() {
         assert_eq!(of("/distributed/info", Some("u=7")), Priority::Critical);
+        assert_eq!(of("/up", Some("u=7")), Priority::Critical);
         assert_eq!(of("/api/users", None), Priority::Normal);
         for header in ["u=0", "u=3", "i", "u=9", "u=-1", "nonsense", ""] {
             assert_eq!(of("/api/users", Some(header)), Priority::Normal, "{header}");

@@ -44,13 +44,16 @@ async fn a_trace_is_continued_with_a_span_of_its_own_or_begun() {
 
 #[tokio::test]
 async fn sampling_marks_traces_that_begin_here_and_leaves_the_callers_decision_alone() {
-    let routes =
-        Router::new().route("/trace", get(async |context: RequestContext| context.trace.to_header()));
+    let trace = get(async |context: RequestContext| context.trace.to_header());
+    let routes = Router::new().route("/trace", trace.clone()).route("/up", trace);
     let mut limits = Limits::default();
     limits.sampling = Sampling::share(1.0);
     let server = TestHost::with_limits(routes, limits).await;
+    server.host.watched_at(["/up".to_owned()]);
     let begun = Request::get(server.addr(), "/trace").send().await.text();
     assert!(begun.ends_with("-01"), "{begun}");
+    let probe = Request::get(server.addr(), "/up").send().await.text();
+    assert!(probe.ends_with("-00"), "{probe}");
     let unsampled = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00";
     let continued =
         Request::get(server.addr(), "/trace").header("traceparent", unsampled).send().await.text();

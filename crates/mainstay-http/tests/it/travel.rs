@@ -98,11 +98,16 @@ async fn a_server_that_cannot_keep_up_refuses_at_once_but_never_operations() {
     #[expect(clippy::disallowed_methods, reason = "what is shown is a thread that is blocked")]
     let work = get(async || std::thread::sleep(Duration::from_millis(10)));
     let live = get(async || "alive");
-    let server = TestHost::start(Router::new().route("/work", work).route("/distributed/live", live)).await;
+    let routes =
+        Router::new().route("/work", work).route("/distributed/live", live.clone()).route("/up", live);
+    let server = TestHost::start(routes).await;
+    server.host.watched_at(["/up".to_owned()]);
     let host = Arc::clone(&server.host);
     let watching = tokio::spawn(async move { match host.watch_queue().await {} });
     let refused = loop {
-        let answers = join_all((0..32).map(|_| Request::get(server.addr(), "/work").send())).await;
+        let works = join_all((0..32).map(|_| Request::get(server.addr(), "/work").send()));
+        let (answers, up) = tokio::join!(works, Request::get(server.addr(), "/up").send());
+        assert_eq!(up.status, 200);
         let live = Request::get(server.addr(), "/distributed/live").send().await;
         assert_eq!(live.status, 200);
         if let Some(refused) = answers.into_iter().find(|answer| answer.status != 200) {
