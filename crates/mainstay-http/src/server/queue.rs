@@ -55,8 +55,9 @@ impl Queue {
         }
     }
 
-    /// Looks, for ever.
+    /// Looks, for ever. Dropped, it leaves no look behind that would be overdue from then on.
     pub(crate) async fn watch(&self) -> Infallible {
+        let _looking = Looking(self);
         loop {
             let due = self.clock.now() + PERIOD;
             self.due.store(due.as_micros(), Relaxed);
@@ -78,6 +79,15 @@ impl Queue {
             return Ok(());
         }
         self.shedder.admit(priority(request, is_probe), self.delay())
+    }
+}
+
+struct Looking<'a>(&'a Queue);
+
+impl Drop for Looking<'_> {
+    fn drop(&mut self) {
+        self.0.due.store(0, Relaxed);
+        self.0.late.store(0, Relaxed);
     }
 }
 
@@ -147,5 +157,8 @@ mod tests {
                 }
             } => {}
         }
+        #[expect(clippy::disallowed_methods, reason = "what is shown is time that passes unwatched")]
+        std::thread::sleep(Duration::from_millis(30));
+        assert!(queue.delay().is_zero(), "nobody looks any more: {:?}", queue.delay());
     }
 }
