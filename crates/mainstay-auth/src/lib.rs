@@ -7,6 +7,7 @@ mod authenticate;
 mod permission;
 mod principal;
 pub mod revocation;
+pub mod session;
 pub mod token;
 
 pub use authenticate::{Authenticate, Refused};

@@ -81,15 +81,16 @@ impl Revocations {
         let left = expires.duration_since(self.clock.wall());
         // What has expired is worth nothing already.
         let left = Duration::try_from(left).unwrap_or_default();
-        self.keep(&token_key(id), left).await
+        self.keep(&[token_key(id)], left).await
     }
 
-    /// Revokes all tokens of a session.
+    /// Revokes all tokens of these sessions.
     ///
     /// # Errors
-    /// What the cache says of a write.
-    pub async fn revoke_session(&self, session: &str) -> Result<(), cache::Error> {
-        self.keep(&session_key(session), self.longest).await
+    /// What the cache says of a write; some may be revoked then.
+    pub async fn revoke_sessions(&self, sessions: &[String]) -> Result<(), cache::Error> {
+        let keys: Vec<String> = sessions.iter().map(|session| session_key(session)).collect();
+        self.keep(&keys, self.longest).await
     }
 
     /// Revokes all tokens of a subject that were issued until now; those without `iat` too.
@@ -97,7 +98,7 @@ impl Revocations {
     /// # Errors
     /// What the cache says of a write.
     pub async fn revoke_subject(&self, subject: &str) -> Result<(), cache::Error> {
-        self.keep(&subject_key(subject), self.longest).await
+        self.keep(&[subject_key(subject)], self.longest).await
     }
 
     /// Whether this token was revoked. Asks the cache once.
@@ -124,9 +125,11 @@ impl Revocations {
     }
 
     /// Keeps the moment, until the last token has expired: not a moment less, and with no chance in it.
-    async fn keep(&self, key: &str, time: Duration) -> Result<(), cache::Error> {
+    async fn keep(&self, keys: &[String], time: Duration) -> Result<(), cache::Error> {
         let policy = Policy::new(time.saturating_add(MARGIN)).jitter(0.0);
-        self.cache.set(key, &self.clock.wall().as_microsecond(), policy).await
+        let now = self.clock.wall().as_microsecond();
+        let entries: Vec<_> = keys.iter().map(|key| (key.as_str(), now)).collect();
+        self.cache.set_many(&entries, policy).await
     }
 }
 

@@ -121,7 +121,7 @@ impl<'de> Deserialize<'de> for Date {
             return Err(wrong());
         }
         #[expect(clippy::cast_possible_truncation, reason = "below the year 10,000")]
-        let micros = (seconds * 1e6).floor() as i64;
+        let micros = (seconds * 1e6).round() as i64;
         Timestamp::from_microsecond(micros).map(Self).map_err(|_| wrong())
     }
 }

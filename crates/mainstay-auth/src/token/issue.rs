@@ -69,7 +69,7 @@ struct Body<'a> {
     aud: &'a str,
     sub: &'a str,
     jti: &'a str,
-    /// With milliseconds, so that a token issued in the same second as its subject's tokens were revoked, but
+    /// With microseconds, so that a token issued in the same second as its subject's tokens were revoked, but
     /// after, is not one of them.
     iat: f64,
     exp: i64,
@@ -119,7 +119,7 @@ impl Issuer {
             aud: &self.options.audience,
             sub: &claims.subject,
             jti: &id,
-            iat: now.as_millisecond() as f64 / 1e3,
+            iat: now.as_microsecond() as f64 / 1e6,
             exp: expires.as_second(),
             roles: &claims.roles,
             sid: claims.session.as_deref(),
