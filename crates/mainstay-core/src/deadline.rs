@@ -37,7 +37,8 @@
 use std::future::Future;
 use std::time::Duration;
 
-use futures_util::future::Either;
+use futures_util::FutureExt;
+use futures_util::future::{Either, lazy};
 use tokio::time::Instant;
 
 /// The HTTP header with the milliseconds that remain.
@@ -94,11 +95,16 @@ impl Deadline {
         self.remaining().is_zero()
     }
 
-    /// `future` with this deadline, or the one that holds here if that is earlier. It is told, not enforced:
-    /// for that see [`timeout`].
+    /// `future` with this deadline, or the one that holds here, or where it is awaited, if that is earlier. It is
+    /// told, not enforced: for that see [`timeout`].
     pub fn scope<F: Future>(self, future: F) -> impl Future<Output = F::Output> + use<F> {
-        let deadline = Self::current().map_or(self, |outer| outer.min(self));
-        CURRENT.scope(deadline, future)
+        let here = self.within();
+        // Unlike an async block, this has no room for the future twice.
+        lazy(move |_| CURRENT.scope(here.within(), future)).flatten()
+    }
+
+    fn within(self) -> Self {
+        Self::current().map_or(self, |outer| outer.min(self))
     }
 
     /// The deadline that a caller wrote into [`HEADER`]; at most [`MAX_HEADER`] away.

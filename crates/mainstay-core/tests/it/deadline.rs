@@ -3,6 +3,7 @@
 use std::future::{pending, ready};
 use std::time::Duration;
 
+use futures_util::future::lazy;
 use mainstay_core::deadline::{Deadline, Elapsed, MAX_HEADER, carried, timeout};
 use tokio::time::Instant;
 
@@ -25,6 +26,16 @@ async fn of_two_the_earlier_holds() {
     assert_eq!(near.scope(async { far.scope(remaining()).await }).await, Some(SECOND));
     let inner = far.scope(async { (near.scope(remaining()).await, remaining().await) });
     assert_eq!(inner.await, (Some(SECOND), Some(5 * SECOND)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_two_the_earlier_holds_wherever_the_inner_one_was_made() {
+    let (near, far) = (Deadline::after(SECOND), Deadline::after(5 * SECOND));
+    // As a layer does that wraps what a service returns, before anybody awaits it.
+    let inner = far.scope(remaining());
+    assert_eq!(near.scope(inner).await, Some(SECOND));
+    let made = near.scope(lazy(|_| far.scope(remaining()))).await;
+    assert_eq!(made.await, Some(SECOND), "and if it is awaited elsewhere");
 }
 
 #[tokio::test(start_paused = true)]
