@@ -13,7 +13,6 @@ use mainstay_core::pipeline::Pipeline;
 use mainstay_core::telemetry::trace_context::TraceContext;
 use rustls::crypto::ring;
 use rustls::{ClientConfig, RootCertStore};
-use tokio::time::Instant;
 use url::{Host, Url};
 
 use crate::balance::{self, Chosen, Endpoint};
@@ -126,9 +125,9 @@ impl HttpClient {
 
 impl Inner {
     async fn attempt(&self, endpoint: &Endpoint, request: &Request) -> Result<Response, Error> {
-        let started = Instant::now();
+        let under_way = self.instruments.begin(&request.method);
         let answer = self.exchange(endpoint, request).await;
-        self.instruments.answered(&request.method, &answer, started.elapsed());
+        under_way.answered(&answer);
         answer
     }
 

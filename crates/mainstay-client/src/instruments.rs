@@ -1,7 +1,6 @@
-use std::time::Duration;
-
 use http::Method;
 use mainstay_core::metrics::{Histogram, Metrics, Unit};
+use tokio::time::Instant;
 
 use crate::{Error, Response};
 
@@ -31,7 +30,28 @@ impl Instruments {
         Self { client: client.to_owned(), metrics: metrics.clone(), seconds }
     }
 
-    pub(crate) fn answered(&self, method: &Method, answer: &Result<Response, Error>, took: Duration) {
+    /// An attempt, counted however it ends.
+    pub(crate) fn begin<'a>(&'a self, method: &'a Method) -> UnderWay<'a> {
+        UnderWay { instruments: self, method, started: Instant::now(), is_answered: false }
+    }
+
+    fn count(&self, method: &Method, status: &str) {
+        let labels = [("client", &*self.client), ("method", known(method)), ("status", status)];
+        self.metrics.counter(REQUESTS).with(&labels).increment(1);
+    }
+}
+
+/// An attempt that has not ended; dropped without an answer when its time is over, or nobody waits any more.
+pub(crate) struct UnderWay<'a> {
+    instruments: &'a Instruments,
+    method: &'a Method,
+    started: Instant,
+    is_answered: bool,
+}
+
+impl UnderWay<'_> {
+    pub(crate) fn answered(mut self, answer: &Result<Response, Error>) {
+        self.is_answered = true;
         let status = match answer {
             Ok(response) => response.status().as_str().to_owned(),
             Err(Error::Connect(_)) => "connect".to_owned(),
@@ -39,9 +59,16 @@ impl Instruments {
             Err(Error::TooLarge { .. }) => "too_large".to_owned(),
             Err(_) => "error".to_owned(),
         };
-        let labels = [("client", &*self.client), ("method", known(method)), ("status", &*status)];
-        self.metrics.counter(REQUESTS).with(&labels).increment(1);
-        self.seconds.record(took.as_secs_f64());
+        self.instruments.count(self.method, &status);
+        self.instruments.seconds.record_duration(self.started.elapsed());
+    }
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        if !self.is_answered {
+            self.instruments.count(self.method, "dropped");
+        }
     }
 }
 

@@ -23,7 +23,8 @@
 //!
 //! # Metrics
 //! `http_client_requests_total{client, method, status}` for each attempt: the status, or `connect`, `out_of_reach`,
-//! `too_large`, `error`; `http_client_request_duration_seconds{client}`; and those of the pipeline.
+//! `too_large`, `error`, or `dropped` when its time was over, a hedge was faster or the caller left;
+//! `http_client_request_duration_seconds{client}` of those that were not dropped; and those of the pipeline.
 //!
 //! HTTP/1.1 and HTTP/2 by [reqwest](https://docs.rs/reqwest), TLS by rustls with the authorities that the system trusts.
 

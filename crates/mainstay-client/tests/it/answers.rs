@@ -1,11 +1,12 @@
-use mainstay_client::Error;
+use mainstay_client::{Error, HttpClient};
 use mainstay_core::breaker::State;
 use mainstay_core::deadline::Deadline;
 use mainstay_core::hedge;
+use mainstay_core::metrics::Metrics;
 use mainstay_core::telemetry::trace_context::TraceContext;
 
 use super::server::{Server, reply};
-use super::{client, millis, near, policy, try_client};
+use super::{client, guarded, millis, near, policy, try_client};
 
 #[tokio::test]
 async fn an_answer_comes_whole_with_status_and_headers() {
@@ -114,6 +115,19 @@ async fn a_service_that_hangs_costs_an_attempts_time_until_the_breaker_opens() {
     client.get("/").send().await.unwrap_err();
     assert!(matches!(client.get("/").send().await, Err(Error::Open { .. })));
     assert_eq!(server.seen().len(), 3);
+}
+
+#[tokio::test]
+async fn an_attempt_that_is_dropped_is_counted_like_the_others() {
+    let mut policy = policy();
+    (policy.attempt_timeout, policy.retry.attempts) = (millis(50), 2);
+    let server = Server::start(|_, _| None).await;
+    let (metrics, (breakers, pipeline)) = (Metrics::new(), guarded(policy));
+    let url = server.url().parse().unwrap();
+    let client = HttpClient::new(pipeline, &[url], near(), &breakers, &metrics).unwrap();
+    client.get("/").send().await.unwrap_err();
+    let labels = [("client", "peer"), ("method", "GET"), ("status", "dropped")];
+    assert_eq!(metrics.counter("http_client_requests_total").with(&labels).get(), 2);
 }
 
 #[tokio::test]
