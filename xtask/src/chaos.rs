@@ -2,9 +2,11 @@
 
 use crate::step::{self, Failure, cargo};
 
-/// A package, the random tests in it that count rounds, and how many times the rounds of an ordinary run.
+/// A package, the binary of random tests in it, those that count rounds (none named: all), and how many times the
+/// rounds of an ordinary run.
 struct Campaign {
     package: &'static str,
+    binary: &'static str,
     tests: &'static [&'static str],
     scale: &'static str,
 }
@@ -13,21 +15,27 @@ const CAMPAIGNS: &[Campaign] = &[
     // A million drops of locks, three million of loads, three million events, a million steps of breakers.
     Campaign {
         package: "mainstay-core",
+        binary: "it",
         tests: &["breaker::", "cache::", "event::", "lock::", "rate_limit::"],
         scale: "150",
     },
+    // A million callers of bulkheads, most of whom leave.
+    Campaign { package: "mainstay-core", binary: "it", tests: &["bulkhead::cancels"], scale: "10" },
+    // Every schedule of three threads at a breaker, not only those of two interruptions. Any number of rounds says so.
+    Campaign { package: "mainstay-core", binary: "loom", tests: &[], scale: "1" },
     // On real servers: 100,000 contended locks while the primary dies, a million steps of a history of versions.
     Campaign {
         package: "mainstay-redis",
+        binary: "it",
         tests: &["cache::history", "cache::processes", "lock::chaos", "lock::dropping"],
         scale: "50",
     },
     // Two outages of a minute.
-    Campaign { package: "mainstay-redis", tests: &["rate_limit::outage"], scale: "60" },
+    Campaign { package: "mainstay-redis", binary: "it", tests: &["rate_limit::outage"], scale: "60" },
     // 100,000 schedules of each kind of limit.
-    Campaign { package: "mainstay-redis", tests: &["rate_limit::schedules"], scale: "250" },
+    Campaign { package: "mainstay-redis", binary: "it", tests: &["rate_limit::schedules"], scale: "250" },
     // A million events of transactions, while whoever publishes, handles and carries them is killed.
-    Campaign { package: "mainstay", tests: &["event_chaos::"], scale: "1000" },
+    Campaign { package: "mainstay", binary: "it", tests: &["event_chaos::"], scale: "1000" },
 ];
 
 /// Optimized, because a million rounds are; `MAINSTAY_ROUNDS` and `MAINSTAY_SEED` are the test's own.
@@ -40,7 +48,7 @@ pub(crate) fn run(args: &[String]) -> Result<(), Failure> {
             "--package",
             campaign.package,
             "--test",
-            "it",
+            campaign.binary,
             "--",
             "--show-output",
         ]);
