@@ -248,6 +248,17 @@ impl Model {
         true
     }
 
+    /// Of an event that dies again, as it can where the queue was rewound, the last death counts.
+    fn forget_death(&mut self, queue: usize, at: usize) {
+        let items = self.queues.get_mut(&queue).expect("what stands in a queue has one");
+        let id = items[at].id;
+        for item in items.iter_mut().filter(|item| item.id == id) {
+            if matches!(item.state, State::Dead { .. }) {
+                item.state = State::Done;
+            }
+        }
+    }
+
     fn count(&self, queue: usize) -> [usize; 4] {
         let mut counts = [0; 4];
         for item in &self.queues[&queue] {
@@ -384,6 +395,10 @@ fn compare(steps: Vec<Step>) -> Result<(), TestCaseError> {
             Step::Settle(which, verdict) => {
                 let Some((queue, at, receipt)) = pick(&receipts, which) else { continue };
                 let (deaths, time) = (model.deaths, model.now);
+                let died = matches!(verdict, Verdict::Dead { .. });
+                if died && matches!(model.standing(queue, at, receipt.attempt), Some(Some(_))) {
+                    model.forget_death(queue, at);
+                }
                 let item = model.standing(queue, at, receipt.attempt).map(|item| match item {
                     None => Standing::Gone,
                     Some(item) => {
