@@ -242,6 +242,26 @@ fn no_schedule_lets_an_outcome_of_before_into_the_window_of_after() {
 }
 
 #[test]
+fn no_schedule_lets_an_outcome_of_before_take_one_from_the_window_of_after() {
+    every(|| {
+        let rig = Rig::new(policy(Window::Count(8), 1));
+        let late = rig.ticket().unwrap();
+        three(
+            &rig,
+            move |rig| {
+                rig.end(&late, Outcome::Success);
+            },
+            |_| {},
+            |rig| {
+                rig.gate.reset(&rig.clock);
+                rig.call(Outcome::Success);
+            },
+        );
+        assert_eq!(rig.gate.standing(&rig.clock).tally.calls, 1, "the one of after");
+    });
+}
+
+#[test]
 fn no_schedule_of_a_new_policy_leaves_it_stuck_or_lets_too_many_pass() {
     most(|| {
         let rig = Rig::new(policy(Window::Count(4), 1));

@@ -9,7 +9,8 @@
 //! **Which outcomes count.** The generation in the word changes with every state. An outcome of another
 //! generation takes no place. If the generation changed while a success took one, it sees that when it looks at the
 //! word again: a window begins with the sum of the stripes *after* the word changed, and as both are
-//! read-modify-writes of the stripe, who adds to it later has seen the new word. It then notes a place as void.
+//! read-modify-writes of the stripe, who adds to it later has seen the new word. It then notes a place as void, if what
+//! its stripe was says that the window holds it.
 //!
 //! **Who judges.** Every noted outcome does. A success cannot raise a rate, but for two cases: it makes the
 //! window reach `min_calls`, or an old success leaves a window of time in its place. `watch` is set while one
@@ -79,6 +80,15 @@ struct Books {
     round: Round,
     /// Openings since it was last closed.
     openings: u32,
+    /// What the stripes were when the window began.
+    began: Box<[u64]>,
+}
+
+/// A place that was taken, as its stripe knows it.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    stripe: usize,
+    number: u64,
 }
 
 /// The right to one call, and the duty to say how it ended.
@@ -166,6 +176,7 @@ impl Ticket {
 impl Gate {
     pub(super) fn new(policy: Policy, now: Moment, jitter: fn() -> f64) -> Self {
         let window = Ledger::new(policy.window, now, 0);
+        let places: Box<[_]> = (0..stripes()).map(|_| Line(AtomicU64::new(0))).collect();
         let books = Books {
             word: Word::new(&policy),
             until: Moment::default(),
@@ -175,6 +186,7 @@ impl Gate {
             round: Round::default(),
             openings: 0,
             policy,
+            began: places.iter().map(|_| 0).collect(),
         };
         Self {
             word: AtomicU64::new(books.word.bits()),
@@ -183,7 +195,7 @@ impl Gate {
             slow_call: AtomicU64::new(micros(books.policy.slow_call)),
             cancel_after: AtomicU64::new(cancel_after(&books.policy)),
             watch: AtomicBool::new(books.watch),
-            places: (0..stripes()).map(|_| Line(AtomicU64::new(0))).collect(),
+            places,
             books: Mutex::new(books),
             jitter,
         }
@@ -228,8 +240,9 @@ impl Gate {
     }
 
     #[inline]
-    fn take_place(&self) {
-        self.places[this_thread() & (self.places.len() - 1)].0.fetch_add(1, AcqRel);
+    fn take_place(&self) -> Place {
+        let stripe = this_thread() & (self.places.len() - 1);
+        Place { stripe, number: self.places[stripe].0.fetch_add(1, AcqRel) }
     }
 
     /// The place that is taken next: how many are. Read-modify-writes, so that who takes one later has seen all
@@ -316,7 +329,10 @@ impl Gate {
         let between = before.next(State::HalfOpen);
         self.set_until(books, Moment::default());
         self.set_word(books, between);
-        books.window = Ledger::new(books.policy.window, now, self.next_place());
+        for (began, stripe) in books.began.iter_mut().zip(&self.places) {
+            *began = stripe.0.fetch_add(0, AcqRel);
+        }
+        books.window = Ledger::new(books.policy.window, now, books.began.iter().sum());
         books.run.clear();
         books.openings = 0;
         self.turns_at.store(books.window.turns_at().as_micros(), Release);

@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use super::super::{Reason, State};
 use super::ledger::Mark;
-use super::{Books, Gate, Kind, Outcome, Record, Ticket};
+use super::{Books, Gate, Kind, Outcome, Place, Record, Ticket};
 use crate::time::{Clock, Moment, micros};
 
-/// Whether a success took a place before it turned out that the books have to know of it.
+/// The place that a success took before it turned out that the books have to know of it.
 #[derive(Debug, Clone, Copy, Default)]
-pub(in super::super) struct Unsettled(bool);
+pub(in super::super) struct Unsettled(Option<Place>);
 
 impl Gate {
     /// Takes back the ticket of a call that succeeded, if that needs no look into the books: one addition between
@@ -19,20 +19,20 @@ impl Gate {
     pub(in super::super) fn succeed(&self, ticket: &Ticket, clock: &Clock) -> Result<(), Unsettled> {
         let word = self.word();
         if ticket.kind != Kind::Call || word.generation() != ticket.generation {
-            return Err(Unsettled(false));
+            return Err(Unsettled(None));
         }
         if word.needs_clock() {
             let now = clock.now();
             if self.is_slow(ticket, now) {
-                return Err(Unsettled(false));
+                return Err(Unsettled(None));
             }
             self.turn_bucket(now);
         }
-        self.take_place();
+        let place = self.take_place();
         if self.word().generation() == ticket.generation && !self.watch.load(Acquire) {
             return Ok(());
         }
-        Err(Unsettled(true))
+        Err(Unsettled(Some(place)))
     }
 
     /// Takes back a ticket.
@@ -44,10 +44,10 @@ impl Gate {
         unsettled: Unsettled,
         clock: &Clock,
     ) -> Record {
-        if unsettled.0 {
-            return self.settle(ticket, clock.now());
+        match unsettled.0 {
+            Some(place) => self.settle(ticket, place, clock.now()),
+            None => self.record_other(ticket, outcome, clock),
         }
-        self.record_other(ticket, outcome, clock)
     }
 
     fn record_other(&self, ticket: &Ticket, outcome: Outcome, clock: &Clock) -> Record {
@@ -92,12 +92,14 @@ impl Gate {
     }
 
     /// Judges the window after a success that already took its place.
-    fn settle(&self, ticket: &Ticket, now: Moment) -> Record {
+    fn settle(&self, ticket: &Ticket, place: Place, now: Moment) -> Record {
         let mut books = self.lock();
         let books = &mut *books;
         let next = self.slide(books, now);
         if books.word.generation() != ticket.generation {
-            books.window.note(next - 1, Mark::Void);
+            if place.number >= books.began[place.stripe] {
+                books.window.note(next - 1, Mark::Void);
+            }
             return Record { late: true, ..Record::default() };
         }
         let turn = self.judge(books, next).map(|reason| self.turn(books, State::Open, reason, now, None));
