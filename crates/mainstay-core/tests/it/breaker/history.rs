@@ -318,13 +318,15 @@ fn history(rng: &mut Rng, window: Window) -> [u32; 3] {
                 let how = match rng.below(100) {
                     0..8 => End::Drop,
                     8..14 => End::Ignore,
-                    14 => End::For(Duration::from_millis(rng.below(500))),
+                    14 => End::For(Duration::from_millis(rng.below(500).saturating_sub(50))),
                     _ if rng.chance(failing) => End::Failure,
                     _ => End::Success,
                 };
                 what = format!("step {step}: {how:?}");
-                let wished = model.end(rig.hand.micros(), &one, how);
-                if let End::For(time) = how {
+                // Whoever asks for no time has failed and asked for nothing.
+                let meant = if matches!(how, End::For(Duration::ZERO)) { End::Failure } else { how };
+                let wished = model.end(rig.hand.micros(), &one, meant);
+                if let End::For(time) = meant {
                     asked = wished.then_some(time);
                 }
                 end(one.permit, how);
