@@ -109,8 +109,12 @@ impl Control {
         }
     }
 
+    /// A probe goes on within the new bounds: below the lowest limit it would never see the calls drained.
     pub(super) fn configure(&mut self, policy: &Policy) {
         self.move_to(policy, self.limit);
+        if let Phase::Draining { cut } | Phase::Measuring { cut, .. } = &mut self.phase {
+            *cut = cut.clamp(f64::from(policy.min), f64::from(policy.max));
+        }
     }
 
     fn steady(&mut self, policy: &Policy, sample: Sample) {

@@ -259,3 +259,24 @@ fn a_call_allocates_nothing() {
     let allocations = allocation_counter::measure(|| (0..100).for_each(|_| call()));
     assert_eq!(allocations.count_total, 0);
 }
+
+#[test]
+fn bounds_that_change_at_any_moment_do_not_hold_it_at_the_lowest() {
+    for before in 0..300 {
+        let hand = Hand::new();
+        let limit = limit(|policy| (policy.min, policy.initial, policy.max) = (2, 2, 2), hand.clock());
+        let mut slots = VecDeque::new();
+        // All there are, with the same latency however many.
+        let mut calls = |calls: usize| {
+            for _ in 0..calls {
+                slots.extend(std::iter::from_fn(|| limit.try_acquire().ok()));
+                hand.advance(Duration::from_millis(200) / u32::try_from(slots.len()).unwrap());
+                slots.pop_front().unwrap().success();
+            }
+        };
+        calls(before);
+        limit.configure(Policy::default()).unwrap();
+        calls(1_000);
+        assert!(limit.limit() > 4, "changed after {before} calls");
+    }
+}
