@@ -83,7 +83,11 @@ impl Gate {
         let now = clock.now();
         let mut books = self.lock();
         let books = &mut *books;
-        let next = self.slide(books, now);
+        let next = match books.word.state() {
+            State::Closed => self.slide(books, now),
+            // What opened it stays to be seen.
+            State::Open | State::HalfOpen => self.next_place(),
+        };
         Standing {
             state: books.word.state(),
             mode: books.word.mode(),

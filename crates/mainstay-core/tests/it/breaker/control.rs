@@ -164,6 +164,19 @@ fn a_forced_open_breaker_says_the_open_time_of_its_policy_when_that_changes_too(
 }
 
 #[test]
+fn what_opened_it_is_shown_for_as_long_as_it_is_open() {
+    let mut policy = Policy::default();
+    policy.window = Window::Time(Duration::from_secs(1));
+    let rig = Rig::new(policy);
+    rig.calls(10, true);
+    rig.calls(10, false);
+    assert_eq!(rig.breaker.state(), State::Open);
+    rig.hand.advance(Duration::from_secs(4));
+    let snapshot = rig.breaker.snapshot();
+    assert_eq!((snapshot.calls, snapshot.failures, snapshot.failure_rate), (20, 10, 0.5));
+}
+
+#[test]
 fn a_breaker_that_observes_refuses_nobody_and_tells_what_it_would_do() {
     let mut policy = last(5);
     (policy.probes, policy.probes_to_close) = (1, 1);
