@@ -54,10 +54,12 @@ impl HttpClient {
         breakers: &Breakers,
         metrics: &Metrics,
     ) -> Result<Self, Error> {
-        for endpoint in endpoints {
+        for (at, endpoint) in endpoints.iter().enumerate() {
             if !is_endpoint(endpoint) {
+                // By its number: it may hold a password.
                 return Err(Error::invalid(format!(
-                    "{endpoint} is no endpoint: http(s)://host[:port][/path]"
+                    "endpoint {} is not of the form http(s)://host[:port][/path]",
+                    at + 1
                 )));
             }
             literal_in_reach(endpoint, options.reach)?;
@@ -274,9 +276,17 @@ fn told(error: reqwest::Error, was_answered: bool) -> Error {
     }
 }
 
-/// Nothing that repeats what was sent, and nothing of one connection.
-pub(crate) const REFUSED_HEADERS: [HeaderName; 4] =
-    [header::HOST, header::CONTENT_LENGTH, header::TRANSFER_ENCODING, header::CONNECTION];
+/// Nothing that repeats what was sent, and nothing of one connection (RFC 9110, 7.6.1).
+pub(crate) const REFUSED_HEADERS: [HeaderName; 8] = [
+    header::HOST,
+    header::CONTENT_LENGTH,
+    header::TRANSFER_ENCODING,
+    header::CONNECTION,
+    header::TE,
+    header::UPGRADE,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+];
 
 pub(crate) const NOTHING: Bytes = Bytes::new();
 

@@ -29,8 +29,10 @@ impl Default for Options {
     }
 }
 
-/// Whether requests can be sent there: `http` or `https`, to a host, without a query or fragment.
+/// Whether requests can be sent there: `http` or `https`, to a host, without a query or fragment. Nor with a password,
+/// which would be shown wherever a setting is.
 pub(crate) fn is_endpoint(url: &Url) -> bool {
     let plain = url.query().is_none() && url.fragment().is_none();
-    matches!(url.scheme(), "http" | "https") && url.has_host() && plain
+    let anonymous = url.username().is_empty() && url.password().is_none();
+    matches!(url.scheme(), "http" | "https") && url.has_host() && plain && anonymous
 }

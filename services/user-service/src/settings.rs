@@ -61,7 +61,10 @@ impl Section for Avatar {
 }
 
 fn is_web_address(text: &str) -> bool {
-    text.parse::<Url>().is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
+    // A password in it would be shown with the settings.
+    let anonymous = |url: &Url| url.username().is_empty() && url.password().is_none();
+    text.parse::<Url>()
+        .is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host() && anonymous(&url))
 }
 
 #[cfg(test)]
@@ -69,6 +72,14 @@ mod tests {
     use mainstay::config::disagreements;
 
     use super::*;
+
+    #[test]
+    fn an_address_is_that_of_a_host_and_has_no_password() {
+        assert!(is_web_address("https://avatars.example.org/of"));
+        for wrong in ["avatars", "ftp://a/", "https://", "https://me@a/", "https://me:secret@a/"] {
+            assert!(!is_web_address(wrong), "{wrong}");
+        }
+    }
 
     #[test]
     fn the_table_fits_the_type() {
