@@ -146,7 +146,10 @@ impl Retry {
                 Ok(wait) => tokio::time::sleep(wait).await,
                 Err(reason) => {
                     reason.increment(1);
-                    watch::gave_up();
+                    // One that never tries again leaves that to its caller.
+                    if core.policy.load().attempts > 1 {
+                        watch::gave_up();
+                    }
                     return Err(error);
                 }
             }

@@ -144,6 +144,13 @@ async fn who_watches_learns_that_a_retry_gave_up() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_never_tries_again_forbids_it_to_nobody() {
+    let once = retry(|policy| policy.attempts = 1);
+    assert!(!watched(call(&once, 1, Retryable::Yes)).await.1);
+    assert!(watched(call(&once, 1, Retryable::Exhausted)).await.1, "others further on did");
+}
+
+#[tokio::test(start_paused = true)]
 async fn another_policy_holds_for_calls_under_way() {
     let retry = retry(|policy| policy.attempts = 1);
     let attempts = Cell::new(0);
