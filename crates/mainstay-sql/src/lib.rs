@@ -65,6 +65,7 @@ mod observe;
 mod options;
 pub mod outbox;
 mod row;
+pub mod session;
 mod sqlite;
 mod transaction;
 mod value;

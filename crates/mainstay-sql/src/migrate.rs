@@ -30,6 +30,7 @@ impl Migration {
 
 /// The first version that no service uses for its own.
 const EVENTS: i64 = 1_000_000_001;
+const SESSIONS: i64 = 1_000_000_101;
 
 /// The migrations of a binary.
 #[derive(Clone, Debug)]
@@ -52,6 +53,12 @@ impl Migrations {
             crate::outbox::migration(EVENTS + 1),
             crate::inbox::migration(EVENTS + 2),
         ]))
+    }
+
+    /// The same, with the table of [sessions](crate::session), under the version 1,000,000,101.
+    #[must_use]
+    pub fn with_sessions(self) -> Self {
+        Self::new(self.0.into_iter().chain([crate::session::migration(SESSIONS)]))
     }
 
     pub(crate) fn checked(&self) -> Result<&[Migration], Error> {

@@ -129,6 +129,12 @@ impl RemoteKeys {
         !self.shared.lock().failing
     }
 
+    /// The ids of the keys that are known.
+    #[must_use]
+    pub fn ids(&self) -> Vec<String> {
+        self.shared.lock().keys.iter().map(|key| key.id().to_owned()).collect()
+    }
+
     /// Ends a fetch that runs.
     ///
     /// # Errors

@@ -11,6 +11,7 @@ mod observation;
 mod options;
 mod pool;
 mod processes;
+mod session;
 mod support;
 mod transactions;
 mod values;

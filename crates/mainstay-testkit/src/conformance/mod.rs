@@ -8,6 +8,7 @@ pub mod cache;
 pub mod event;
 pub mod lock;
 pub mod rate_limit;
+pub mod session;
 
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
