@@ -4,6 +4,7 @@
 //! may do, its [`Permissions`] say. Without a permission the answer is no.
 
 mod authenticate;
+mod authenticator;
 mod permission;
 mod principal;
 pub mod revocation;
@@ -11,6 +12,7 @@ pub mod session;
 pub mod token;
 
 pub use authenticate::{Authenticate, Refused};
+pub use authenticator::{Authenticator, Grants};
 pub use permission::{InvalidPermission, Permission, Permissions};
 pub use principal::Principal;
 pub use revocation::Revocations;

@@ -2,5 +2,6 @@
 //! promise it proves.
 #![allow(missing_docs, clippy::unwrap_used)]
 mod keys;
+mod revocation;
 mod session;
 mod token;
