@@ -85,7 +85,11 @@ impl Builder {
     /// `[pipelines.<name>]`, `[breakers.<name>]` or their variables (`PIPELINE_<NAME>_*`, `BREAKER_<NAME>_*`) say
     /// otherwise: these may change while the service runs.
     ///
-    /// Names and policies are as for [`Builder::breaker`], which this includes.
+    /// Names and policies are as for [`Builder::breaker`], which this includes. What there is no setting for, such as the
+    /// budget's burst, stays as it is written here.
+    ///
+    /// # Panics
+    /// Not here but when the app starts, if such a part of the policy cannot be right.
     #[must_use]
     pub fn pipeline(self, name: &'static str, policy: &pipeline::Policy, guard: &breaker::Policy) -> Self {
         let mut this = self.breaker(name, guard);

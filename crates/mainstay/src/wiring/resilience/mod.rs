@@ -16,7 +16,7 @@ use mainstay_core::time::Clock;
 #[derive(Default)]
 pub(crate) struct Declared {
     breakers: Vec<&'static str>,
-    pipelines: Vec<&'static str>,
+    pipelines: HashMap<&'static str, Policy>,
 }
 
 /// What was declared, as it is configured.
@@ -48,7 +48,7 @@ impl Declared {
         name: &'static str,
         policy: &Policy,
     ) -> config::Builder {
-        self.pipelines.push(name);
+        self.pipelines.insert(name, policy.clone());
         let builder = builder.named_section::<config::Pipeline>(name);
         pipeline::settings(policy).into_iter().fold(builder, |builder, (field, value)| {
             builder.default_value(format!("pipelines.{name}.{field}"), value)
@@ -67,8 +67,8 @@ impl Resilience {
             let breaker = breakers.declare(name, breaker::policy(&settings)).expect(SOUND);
             breaker.force(breaker::mode(settings.mode));
         }
-        let open = |name: &&'static str| {
-            let policy = pipeline::policy(&config.get_named(name));
+        let open = |(name, policy): (&&'static str, &Policy)| {
+            let policy = pipeline::policy(&config.get_named(name), policy);
             let breaker = breakers.get(name).expect("it is declared with the pipeline");
             (*name, Pipeline::new(name, policy, breaker, metrics, clock.clone()).expect(SOUND))
         };
@@ -91,10 +91,10 @@ impl Resilience {
         }
         for (name, pipeline) in &self.pipelines {
             let mut changes = config.watch_named::<config::Pipeline>(name);
-            let pipeline = pipeline.clone();
+            let (pipeline, declared) = (pipeline.clone(), self.declared.pipelines[name].clone());
             tasks.spawn_until_cancelled("pipeline settings", async move {
                 while let Some(settings) = changes.changed().await {
-                    pipeline::configure(&pipeline, &settings);
+                    pipeline::configure(&pipeline, &settings, &declared);
                 }
             });
         }
@@ -112,9 +112,9 @@ fn belongs(breaker: &str, name: &str) -> bool {
 mod tests {
     use std::time::Duration;
 
-    use mainstay_core::adaptive;
     use mainstay_core::breaker::Window;
     use mainstay_core::pipeline::Limit;
+    use mainstay_core::{adaptive, hedge};
 
     use super::*;
 
@@ -144,11 +144,18 @@ mod tests {
         other.attempt_timeout = Duration::from_millis(300);
         other.retry.attempts = 1;
         other.budget.ratio = 0.05;
-        other.hedge = Some(Default::default());
-        other.limit = Limit::Adaptive(adaptive::Policy::default());
+        // Of these there are no settings.
+        (other.budget.burst, other.budget.per_second) = (2.0, 0.0);
+        other.retry.max_retry_after = Duration::ZERO;
+        let mut hedge = hedge::Policy::default();
+        hedge.min_delay = Duration::from_millis(20);
+        other.hedge = Some(hedge);
+        let mut limit = adaptive::Policy::default();
+        (limit.min, limit.tolerance) = (1, 2.0);
+        other.limit = Limit::Adaptive(limit);
         for policy in [Policy::default(), other] {
             let config = read(|declared, builder| declared.pipeline(builder, "billing", &policy));
-            let read = pipeline::policy(&config.get_named("billing"));
+            let read = pipeline::policy(&config.get_named("billing"), &policy);
             assert_eq!(format!("{read:?}"), format!("{policy:?}"));
         }
     }

@@ -4,16 +4,17 @@ use std::time::Duration;
 
 use mainstay_core::config::{self, Concurrency};
 use mainstay_core::pipeline::{Limit, Pipeline, Policy};
-use mainstay_core::{adaptive, bulkhead, hedge};
+use mainstay_core::{adaptive, bulkhead};
 
-pub(super) fn configure(pipeline: &Pipeline, settings: &config::Pipeline) {
-    if let Err(error) = pipeline.configure(policy(settings)) {
+pub(super) fn configure(pipeline: &Pipeline, settings: &config::Pipeline, declared: &Policy) {
+    if let Err(error) = pipeline.configure(policy(settings, declared)) {
         tracing::error!(%error, pipeline = pipeline.name(), "settings not applied");
     }
 }
 
-pub(super) fn policy(settings: &config::Pipeline) -> Policy {
-    let mut policy = Policy::default();
+/// What there are no settings for stays as it was declared.
+pub(super) fn policy(settings: &config::Pipeline, declared: &Policy) -> Policy {
+    let mut policy = declared.clone();
     policy.deadline = settings.deadline;
     policy.attempt_timeout = settings.attempt_timeout;
     policy.retry.attempts = settings.attempts;
@@ -22,7 +23,10 @@ pub(super) fn policy(settings: &config::Pipeline) -> Policy {
     policy.budget.ratio = f64::from(settings.retry_budget) / 100.0;
     policy.limit = match settings.concurrency {
         Concurrency::Adaptive => {
-            let mut limit = adaptive::Policy::default();
+            let mut limit = match &declared.limit {
+                Limit::Adaptive(limit) => limit.clone(),
+                Limit::Fixed(_) => adaptive::Policy::default(),
+            };
             limit.max = settings.max_concurrent;
             limit.min = limit.min.min(limit.max);
             limit.initial = limit.initial.min(limit.max);
@@ -37,7 +41,7 @@ pub(super) fn policy(settings: &config::Pipeline) -> Policy {
         }
     };
     policy.hedge = (settings.hedge > 0).then(|| {
-        let mut hedge = hedge::Policy::default();
+        let mut hedge = declared.hedge.clone().unwrap_or_default();
         hedge.percentile = f64::from(settings.hedge) / 100.0;
         hedge
     });
