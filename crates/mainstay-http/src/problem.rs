@@ -181,6 +181,11 @@ impl Problem {
             .header(header::RETRY_AFTER, HeaderValue::from(retry_after_seconds))
     }
 
+    /// 408: the client did not send its body in time.
+    pub(crate) fn request_timeout() -> Self {
+        Self::new(StatusCode::REQUEST_TIMEOUT, "request-timeout", "The body of the request came too slowly")
+    }
+
     /// 503: the request took longer than the server allows.
     #[must_use]
     pub fn timeout() -> Self {

@@ -97,7 +97,7 @@ impl TrustedProxies {
         client
     }
 
-    fn trusts(&self, address: IpAddr) -> bool {
+    pub(crate) fn trusts(&self, address: IpAddr) -> bool {
         self.0.iter().any(|network| network.contains(address))
     }
 }
@@ -120,15 +120,26 @@ impl Client {
     }
 }
 
+impl Client {
+    /// Who has this address, as limits count: all addresses of a /64 are one.
+    pub(crate) fn subscriber(address: IpAddr) -> Self {
+        Self(Some(match address.to_canonical() {
+            IpAddr::V6(address) => IpAddr::V6(subscriber(address)),
+            address @ IpAddr::V4(_) => address,
+        }))
+    }
+}
+
+fn subscriber(address: Ipv6Addr) -> Ipv6Addr {
+    Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX))
+}
+
 impl fmt::Display for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             None => f.write_str("unknown"),
             Some(IpAddr::V4(address)) => write!(f, "{address}"),
-            Some(IpAddr::V6(address)) => {
-                let subscriber = Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX));
-                write!(f, "{subscriber}/64")
-            }
+            Some(IpAddr::V6(address)) => write!(f, "{}/64", subscriber(address)),
         }
     }
 }

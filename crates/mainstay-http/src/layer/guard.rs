@@ -17,6 +17,7 @@ use mainstay_core::telemetry::trace_context::TraceContext;
 use tower::Service;
 
 use super::request_context::RequestContext;
+use crate::server::SlowBody;
 use crate::{Limits, Problem};
 
 /// The limit that the body of this request is held to, in bytes.
@@ -35,19 +36,27 @@ where
     S: Service<Request, Response = Response, Error = Infallible>,
     S::Future: Send,
 {
+    let slow = request.extensions().get::<SlowBody>().cloned();
     match limited(request, limits.body_limit) {
         Ok(request) => {
             let (deadline, trace) = (deadline(&request, limits.request_timeout), trace(&request));
             let handled = AssertUnwindSafe(inner.call(request)).catch_unwind();
             let handled = deadline.scope(trace.scope(watched(handled)));
-            Either::Left(tokio::time::timeout_at(deadline.instant(), handled).map(|outcome| match outcome {
-                Ok((Ok(response), gave_up)) => response.map(|response| refrain(response, gave_up)),
-                Ok((Err(panic), _)) => {
-                    tracing::error!(panic = panic_message(&*panic), "handler panicked");
-                    Ok(Problem::internal_opaque().into_response())
-                }
-                Err(_) => Ok(Problem::timeout().into_response()),
-            }))
+            Either::Left(tokio::time::timeout_at(deadline.instant(), handled).map(
+                move |outcome| match outcome {
+                    Ok((Ok(Ok(response)), _))
+                        if slow.is_some_and(|slow| slow.happened()) && is_error(&response) =>
+                    {
+                        Ok(Problem::request_timeout().into_response())
+                    }
+                    Ok((Ok(response), gave_up)) => response.map(|response| refrain(response, gave_up)),
+                    Ok((Err(panic), _)) => {
+                        tracing::error!(panic = panic_message(&*panic), "handler panicked");
+                        Ok(Problem::internal_opaque().into_response())
+                    }
+                    Err(_) => Ok(Problem::timeout().into_response()),
+                },
+            ))
         }
         Err(problem) => Either::Right(ready(Ok(problem.into_response()))),
     }
@@ -63,6 +72,10 @@ fn deadline(request: &Request, timeout: Duration) -> Deadline {
 fn trace(request: &Request) -> TraceContext {
     let context = request.extensions().get().map(|context: &RequestContext| context.trace.clone());
     context.unwrap_or_else(TraceContext::new_root)
+}
+
+fn is_error(response: &Response) -> bool {
+    response.status().is_client_error() || response.status().is_server_error()
 }
 
 /// A caller must not try again what was tried again here.

@@ -3,6 +3,8 @@ use std::time::Duration;
 use http::{Method, StatusCode};
 use mainstay_core::metrics::{Counter, Gauge, Metrics, Unit};
 
+use crate::server::{Reason, Refused};
+
 /// Rate, errors and duration of requests, by route template and never by path, so that clients cannot
 /// make series.
 #[derive(Debug)]
@@ -10,7 +12,8 @@ pub(crate) struct HttpMetrics {
     metrics: Metrics,
     in_flight: Gauge,
     connections: Gauge,
-    refused: Counter,
+    refused: [Counter; 2],
+    ended: [Counter; Reason::ALL.len()],
 }
 
 const DURATION_BUCKETS: &[f64] =
@@ -33,12 +36,21 @@ impl HttpMetrics {
         metrics.describe_counter(
             "http_connections_refused_total",
             Unit::None,
-            "Connections closed at once because the limit was reached.",
+            "Connections closed at once because the limit of all or of one client was reached.",
+        );
+        metrics.describe_counter(
+            "http_connections_ended_total",
+            Unit::None,
+            "Connections that the server ended, and why. After reason=body it ends with the answer, on HTTP/1.1.",
         );
         Self {
             in_flight: metrics.gauge("http_requests_in_flight").with(&[]),
             connections: metrics.gauge("http_connections").with(&[]),
-            refused: metrics.counter("http_connections_refused_total").with(&[]),
+            refused: [Refused::Total, Refused::Client]
+                .map(|by| metrics.counter("http_connections_refused_total").with(&[("limit", by.label())])),
+            ended: Reason::ALL.map(|reason| {
+                metrics.counter("http_connections_ended_total").with(&[("reason", reason.label())])
+            }),
             metrics: metrics.clone(),
         }
     }
@@ -76,8 +88,12 @@ impl HttpMetrics {
         self.connections.sub(1.0);
     }
 
-    pub(crate) fn connection_refused(&self) {
-        self.refused.increment(1);
+    pub(crate) fn connection_refused(&self, by: Refused) {
+        self.refused[by as usize].increment(1);
+    }
+
+    pub(crate) fn connection_ended(&self, reason: Reason) {
+        self.ended[reason as usize].increment(1);
     }
 }
 

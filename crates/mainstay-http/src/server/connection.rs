@@ -6,23 +6,36 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::Request;
 use axum::response::Response;
 use http::{HeaderValue, Version, header};
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
-use super::Host;
-use super::turns::Turns;
-use super::write_limit::WriteLimit;
+use super::activity::Activity;
+use super::stream::Watched;
+use super::{Host, Limits, Reason, upload};
 
 const MAX_HEADERS: usize = 100;
 /// Read buffer of a connection, which bounds the request head: 32 KiB, then `431`.
-const MAX_HEAD_BYTES: usize = 32 * 1024;
+const MAX_HEAD_BYTES: u32 = 32 * 1024;
+
+/// Requests of an HTTP/2 client that it took back before we looked at them; then `GOAWAY`.
+const MAX_PENDING_RESETS: usize = 20;
+/// Requests that we had to reset because the client broke the protocol (CVE-2025-8671); then `GOAWAY`.
+const MAX_ERROR_RESETS: usize = 100;
+/// What a client may send of one body, and of all, before somebody reads it.
+const STREAM_WINDOW: u32 = 128 * 1024;
+const CONNECTION_WINDOW: u32 = 256 * 1024;
+/// What is kept of an answer until the client takes it.
+const SEND_BUFFER: usize = 64 * 1024;
+/// A client that is gone without a word is found out within the sum of the two.
+const PING_INTERVAL: Duration = Duration::from_secs(20);
+const PING_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// How long a connection is kept when the drain begins and no request is in flight: one may be on its
 /// way, the first of a connection accepted just before or the next of one that is kept alive.
 const LAST_CALL: Duration = Duration::from_millis(500);
@@ -44,116 +57,111 @@ pub(super) struct Switches {
     pub(super) close: CancellationToken,
 }
 
-/// What the loop and the requests of one connection tell each other.
-#[derive(Default)]
-struct State {
-    /// The first request has come.
-    greeted: AtomicBool,
-    /// HTTP/1.1 clients are told to leave with the answer they get; HTTP/2 has `GOAWAY` for that.
-    draining: AtomicBool,
-    turns: Arc<Turns>,
-}
-
-/// Serves HTTP/1.1 and HTTP/2 (prior knowledge) until the client leaves or a switch is thrown.
-pub(super) async fn serve(
+/// Serves HTTP/1.1 and HTTP/2 until the client leaves, goes beyond a limit, or a switch is thrown.
+pub(super) async fn serve<S>(
     host: Arc<Host>,
-    stream: TcpStream,
+    stream: S,
     connection: Connection,
     routes: Router,
     switches: Switches,
-) {
-    // Responses are written whole; waiting for more would only add delay.
-    let _ = stream.set_nodelay(true);
-    let (header_timeout, request_timeout) = {
-        let limits = host.limits.load();
-        (limits.header_timeout, limits.request_timeout)
-    };
-    let state = Arc::new(State::default());
+) where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let limits = host.limits.load_full();
+    let activity = Activity::new();
+    // HTTP/1.1 clients are told to leave with the answer they get; HTTP/2 has `GOAWAY` for that.
+    let last_answer = Arc::new(AtomicBool::new(false));
     let service = {
-        let state = Arc::clone(&state);
+        let (host, activity, last_answer) =
+            (Arc::clone(&host), Arc::clone(&activity), Arc::clone(&last_answer));
+        let limits = Arc::clone(&limits);
         hyper::service::service_fn(move |mut request: hyper::Request<Incoming>| {
-            state.greeted.store(true, Ordering::Relaxed);
-            request.extensions_mut().insert(connection);
             let http2 = request.version() == Version::HTTP_2;
-            let turn = http2.then(|| state.turns.take());
-            let answer = routes.clone().oneshot(request.map(axum::body::Body::new) as Request);
-            let state = Arc::clone(&state);
+            let open = activity.request(http2);
+            request.extensions_mut().insert(connection);
+            let answer = routes.clone().oneshot(upload::paced(request, &host, &limits));
+            let last_answer = Arc::clone(&last_answer);
             async move {
                 let mut response: Response = answer.await.unwrap_or_else(|never| match never {});
-                if let Some(turn) = turn {
-                    response = response.map(|body| turn.answer(body));
-                } else if state.draining.load(Ordering::Relaxed) {
+                if !http2 && last_answer.load(Ordering::Relaxed) {
                     response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
                 }
-                Ok::<_, Infallible>(response)
+                Ok::<_, Infallible>(response.map(|body| open.answer(body)))
             }
         })
     };
-    let builder = builder(header_timeout);
-    let mut served =
-        pin!(builder.serve_connection(TokioIo::new(WriteLimit::new(stream, request_timeout)), service));
+    let builder = builder(&limits);
+    let io = TokioIo::new(Watched::new(stream, Arc::clone(&activity), &limits));
+    let mut served = pin!(builder.serve_connection(io, service));
 
-    // hyper's own header timer starts once it knows the protocol version, so a client that sends one
-    // byte and waits would be kept for ever: the first head has a deadline of its own.
-    let mut first_head = pin!(tokio::time::sleep(header_timeout));
-    let mut first_head_due = true;
+    let mut look = pin!(tokio::time::sleep(limits.shortest()));
     let mut last_call = pin!(tokio::time::sleep(LAST_CALL));
     let (mut draining, mut leaving) = (false, false);
-    let mut client_idle = pin!(tokio::time::sleep(request_timeout));
-    let mut seen = 0;
     loop {
-        tokio::select! {
+        let verdict = tokio::select! {
             result = served.as_mut() => {
                 if let Err(error) = result {
-                    tracing::debug!(peer = %connection.peer, error = %error, "connection ended early");
+                    let reason = activity.blame(&*error);
+                    reason.inspect(|reason| host.metrics.connection_ended(*reason));
+                    tracing::debug!(peer = %connection.peer, %error, ?reason, "connection ended early");
                 }
                 return;
             }
             () = switches.close.cancelled() => return,
-            () = first_head.as_mut(), if first_head_due => {
-                first_head_due = false;
-                if !state.greeted.load(Ordering::Relaxed) {
-                    tracing::debug!(peer = %connection.peer, "no request head in time; connection closed");
-                    return;
-                }
-            }
             () = switches.drain.cancelled(), if !draining => {
                 draining = true;
-                state.draining.store(true, Ordering::Relaxed);
+                last_answer.store(true, Ordering::Relaxed);
                 last_call.as_mut().reset(tokio::time::Instant::now() + LAST_CALL);
-            }
-            () = client_idle.as_mut() => {
-                client_idle.as_mut().reset(tokio::time::Instant::now() + request_timeout);
-                if state.turns.waited_for_client(&mut seen) {
-                    if leaving {
-                        return;
-                    }
-                    leaving = true;
-                    served.as_mut().graceful_shutdown();
-                }
+                continue;
             }
             () = last_call.as_mut(), if draining && !leaving => {
                 leaving = true;
                 served.as_mut().graceful_shutdown();
+                continue;
+            }
+            () = look.as_mut() => activity.judge(&limits),
+            () = activity.alarmed() => activity.judge(&limits),
+        };
+        match verdict {
+            Ok(next) => look.as_mut().reset(next),
+            // Between two requests nobody did wrong: the client is told, and gets as long again to go.
+            Err(Reason::Idle) if !leaving => {
+                host.metrics.connection_ended(Reason::Idle);
+                leaving = true;
+                served.as_mut().graceful_shutdown();
+                look.as_mut().reset(tokio::time::Instant::now() + limits.header_timeout);
+            }
+            Err(reason) => {
+                if !leaving {
+                    host.metrics.connection_ended(reason);
+                }
+                tracing::debug!(peer = %connection.peer, ?reason, "connection closed");
+                return;
             }
         }
     }
 }
 
-fn builder(header_timeout: Duration) -> Builder<TokioExecutor> {
+fn builder(limits: &Limits) -> Builder<TokioExecutor> {
     let mut builder = Builder::new(TokioExecutor::new());
     builder
         .http1()
         .timer(TokioTimer::new())
-        .header_read_timeout(header_timeout)
+        // [`Activity`] has the limits.
+        .header_read_timeout(None)
         .max_headers(MAX_HEADERS)
-        .max_buf_size(MAX_HEAD_BYTES);
+        .max_buf_size(MAX_HEAD_BYTES as usize);
     builder
         .http2()
         .timer(TokioTimer::new())
-        .max_concurrent_streams(128)
-        .max_header_list_size(32 * 1024)
-        .keep_alive_interval(Duration::from_secs(20))
-        .keep_alive_timeout(Duration::from_secs(10));
+        .max_concurrent_streams(limits.max_streams)
+        .max_header_list_size(MAX_HEAD_BYTES)
+        .max_pending_accept_reset_streams(MAX_PENDING_RESETS)
+        .max_local_error_reset_streams(MAX_ERROR_RESETS)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_send_buf_size(SEND_BUFFER)
+        .keep_alive_interval(PING_INTERVAL)
+        .keep_alive_timeout(PING_TIMEOUT);
     builder
 }

@@ -1,7 +1,6 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use axum::Router;
@@ -11,6 +10,7 @@ use tokio_util::task::TaskTracker;
 
 use super::Host;
 use super::connection::{self, Connection, Switches};
+use super::slots::Slot;
 
 /// An address could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -159,11 +159,13 @@ impl Acceptor {
     }
 
     fn admit(&self, stream: TcpStream, peer: SocketAddr) {
-        let limit = self.host.limits.load().max_connections;
-        let Some(slot) = Slot::take(&self.host, limit) else {
-            self.host.metrics.connection_refused();
-            refuse(&stream);
-            return;
+        let slot = match Slot::take(&self.host, peer.ip()) {
+            Ok(slot) => slot,
+            Err(refused) => {
+                self.host.metrics.connection_refused(refused);
+                refuse(&stream);
+                return;
+            }
         };
         let connection = Connection { peer, bound: self.bound };
         let served = connection::serve(
@@ -177,25 +179,6 @@ impl Acceptor {
             let _slot = slot;
             served.await;
         });
-    }
-}
-
-/// One of the connections the host may have open.
-struct Slot(Arc<Host>);
-
-impl Slot {
-    fn take(host: &Arc<Host>, limit: usize) -> Option<Self> {
-        let admit = |open: usize| (open < limit).then_some(open + 1);
-        host.connections.fetch_update(Ordering::Relaxed, Ordering::Relaxed, admit).ok()?;
-        host.metrics.connection_opened();
-        Some(Self(Arc::clone(host)))
-    }
-}
-
-impl Drop for Slot {
-    fn drop(&mut self) {
-        self.0.connections.fetch_sub(1, Ordering::Relaxed);
-        self.0.metrics.connection_closed();
     }
 }
 

@@ -1,68 +1,36 @@
 //! The listeners: an accept loop of our own on hyper, because `axum::serve` installs no timer, caps
 //! no connections and waits without end when it shuts down.
 
+mod activity;
 mod connection;
+mod limits;
 mod listener;
+mod pace;
 mod queue;
-mod turns;
-mod write_limit;
+mod reason;
+mod slots;
+mod stream;
+mod upload;
 
 pub use connection::Connection;
+pub use limits::Limits;
 pub use listener::{BindError, Listening, Unfinished};
+pub(crate) use reason::{Reason, Refused};
+pub(crate) use upload::SlowBody;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use axum::Router;
 use mainstay_core::metrics::Metrics;
-use mainstay_core::telemetry::trace_context::Sampling;
 use mainstay_core::time::Clock;
 
 use crate::layer::{self, HttpMetrics};
 use queue::Queue;
-
-/// Limits of the server. Every one can be changed while it runs ([`Host::update`]).
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Limits {
-    /// From the start of a request to the head of its response; then `503`. Also how long a client may
-    /// take nothing of a response that is sent to it, and about how long an HTTP/2 connection may be
-    /// idle; then the connection is closed. Default 30 s.
-    pub request_timeout: Duration,
-    /// For a client to send a whole request head, counted from when the server waits for it. It is
-    /// therefore also how long an idle connection is kept. Default 10 s.
-    pub header_timeout: Duration,
-    /// Bytes of a request body; then `413`. Default 1 MiB.
-    pub body_limit: usize,
-    /// Open connections; a further one is answered `503` and closed. Default 10,000.
-    pub max_connections: usize,
-    /// Origins that browsers may call from (`https://app.example`), or `*`. Default none.
-    pub cors_origins: Vec<String>,
-    /// How long work may wait for a thread, all the time, before requests are refused with `503`; zero refuses none.
-    /// Operations never are, requests with a `priority` of `u=4` to `u=7` first. Default 20 ms.
-    pub shed_target: Duration,
-    /// Which of the traces that begin here are marked as recorded; those of probes never are.
-    /// Default none.
-    pub sampling: Sampling,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            request_timeout: Duration::from_secs(30),
-            header_timeout: Duration::from_secs(10),
-            body_limit: 1 << 20,
-            max_connections: 10_000,
-            cors_origins: Vec::new(),
-            shed_target: Duration::from_millis(20),
-            sampling: Sampling::NONE,
-        }
-    }
-}
+use slots::Slots;
 
 /// What all listeners of one app share: limits, metrics, the draining flag.
 #[derive(Debug)]
@@ -70,7 +38,7 @@ pub struct Host {
     pub(crate) limits: ArcSwap<Limits>,
     pub(crate) metrics: HttpMetrics,
     pub(crate) queue: Queue,
-    pub(crate) connections: AtomicUsize,
+    slots: Slots,
     draining: AtomicBool,
     watched_at: OnceLock<Vec<String>>,
 }
@@ -83,7 +51,7 @@ impl Host {
             queue: Queue::new(metrics, Clock::system(), limits.shed_target),
             limits: ArcSwap::from_pointee(limits),
             metrics: HttpMetrics::new(metrics),
-            connections: AtomicUsize::new(0),
+            slots: Slots::default(),
             draining: AtomicBool::new(false),
             watched_at: OnceLock::new(),
         })

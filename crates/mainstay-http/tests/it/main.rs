@@ -1,5 +1,5 @@
 //! Black-box tests of `mainstay-http`, over real sockets. One module per subject: `server` (sockets,
-//! limits, drain), `layers` (what stands around a route), `extractors`, `endpoints`, `rate_limit`,
+//! limits, drain), `slow_clients` (what they may do and for how long), `layers` (what stands around a route), `extractors`, `endpoints`, `rate_limit`,
 //! `concurrency`, `response_cache`, `sse` (streams of events). A new test goes into the module of the
 //! promise it proves; helpers stand here.
 #![allow(missing_docs, clippy::unwrap_used)]
@@ -11,6 +11,7 @@ mod layers;
 mod rate_limit;
 mod response_cache;
 mod server;
+mod slow_clients;
 mod sse;
 mod travel;
 
@@ -39,6 +40,13 @@ impl TestHost {
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
         let listening = host.listen(any, host.wrap(routes)).await.unwrap();
         Self { host, metrics, listening }
+    }
+
+    /// The value of a series, by its name and labels as they are printed; 0 if there is none.
+    fn count(&self, series: &str) -> u64 {
+        let text = self.metrics.render(Default::default());
+        let value = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+        value.map_or(0, |value| value.parse().unwrap())
     }
 
     fn addr(&self) -> SocketAddr {

@@ -52,7 +52,7 @@ async fn a_client_that_never_finishes_its_head_is_closed_whatever_it_sent() {
 #[tokio::test]
 async fn an_idle_connection_is_closed_after_its_last_answer() {
     let server =
-        TestHost::with_limits(hello(), limits(|limits| limits.header_timeout = Duration::from_millis(200)))
+        TestHost::with_limits(hello(), limits(|limits| limits.idle_timeout = Duration::from_millis(200)))
             .await;
     let mut stream = TcpStream::connect(server.addr()).await.unwrap();
     stream.write_all(b"GET /hello HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
@@ -80,7 +80,8 @@ async fn a_client_that_does_not_read_its_answer_is_closed() {
 
 #[tokio::test]
 async fn good_clients_are_answered_beside_a_thousand_that_sent_one_byte() {
-    let server = TestHost::start(hello()).await;
+    let all_from_here = limits(|limits| limits.max_connections_per_client = 2_000);
+    let server = TestHost::with_limits(hello(), all_from_here).await;
     let slow = SlowClients::open(server.addr(), 1_000, b"G").await;
     for _ in 0..20 {
         let response = Request::get(server.addr(), "/hello").send().await;
@@ -273,9 +274,15 @@ async fn ask(client: &mut hyper::client::conn::http2::SendRequest<Body>) -> http
 #[tokio::test]
 async fn an_http2_client_that_does_nothing_more_is_closed() {
     let long = Router::new().route("/", get(async || vec![b'x'; 1 << 20]));
-    let server =
-        TestHost::with_limits(long, limits(|limits| limits.request_timeout = Duration::from_millis(200)))
-            .await;
+    let server = TestHost::with_limits(
+        long,
+        limits(|limits| {
+            limits.request_timeout = Duration::from_millis(200);
+            limits.idle_timeout = Duration::from_millis(200);
+            limits.header_timeout = Duration::from_millis(200);
+        }),
+    )
+    .await;
     let (mut idle, idle_closed) = http2(&server).await;
     assert_eq!(ask(&mut idle).await.into_body().collect().await.unwrap().to_bytes().len(), 1 << 20);
     let (mut stalling, stalling_closed) = http2(&server).await;

@@ -1,6 +1,6 @@
 use std::net::SocketAddr;
 
-use mainstay_core::config::{Config, Environment, Health, Metrics, Server};
+use mainstay_core::config::{Config, Environment, Health, Metrics, RateLimit, Server};
 use mainstay_http::Limits;
 use mainstay_http::access::Access;
 use mainstay_http::endpoint::Exposure;
@@ -14,8 +14,16 @@ pub(crate) fn limits(config: &Config) -> Limits {
     let mut limits = Limits::default();
     limits.request_timeout = server.request_timeout;
     limits.header_timeout = server.header_timeout;
+    limits.idle_timeout = server.idle_timeout;
+    limits.body_timeout = server.body_timeout;
+    limits.min_rate = server.min_rate;
     limits.body_limit = server.body_limit as usize;
     limits.max_connections = server.max_connections as usize;
+    limits.max_connections_per_client = server.max_connections_per_client as usize;
+    limits.trusted_proxies = super::primitives::trusted_proxies(&config.get::<RateLimit>());
+    limits.max_streams = server.max_streams;
+    limits.handshake_timeout = server.tls_handshake_timeout;
+    limits.hsts_max_age = server.hsts_max_age;
     limits.shed_target = server.shed_target;
     limits.cors_origins.clone_from(&server.cors_origin);
     limits.sampling = super::otlp::sampling(config);

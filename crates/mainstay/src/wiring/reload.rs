@@ -48,9 +48,17 @@ pub(crate) fn follow_settings(
 
 /// Carries changed limits to the HTTP host.
 pub(crate) fn follow_limits(tasks: &TaskGroup, config: &Config, host: &Arc<Host>) {
-    let (mut changes, config, host) = (config.watch::<config::Server>(), config.clone(), Arc::clone(host));
+    let (mut server, mut proxies) = (config.watch::<config::Server>(), config.watch::<config::RateLimit>());
+    let (config, host) = (config.clone(), Arc::clone(host));
     tasks.spawn_until_cancelled("http limits", async move {
-        while changes.changed().await.is_some() {
+        loop {
+            let changed = tokio::select! {
+                changed = server.changed() => changed.is_some(),
+                changed = proxies.changed() => changed.is_some(),
+            };
+            if !changed {
+                return;
+            }
             host.update(limits(&config));
         }
     });

@@ -1,13 +1,14 @@
 //! `[server]`
 
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::check;
 use crate::config::field::{Field, Kind};
-use crate::config::section::{Section, defaults};
+use crate::config::section::{Checks, Section, defaults};
 
 /// What the process runs as; it chooses the second file and a few defaults.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -58,10 +59,32 @@ pub struct Server {
     /// `HEADER_TIMEOUT`: longest time a client may take to send the head of a request.
     #[serde(with = "crate::config::millis")]
     pub header_timeout: Duration,
+    /// `IDLE_TIMEOUT`: how long a connection without a request is kept.
+    #[serde(with = "crate::config::millis")]
+    pub idle_timeout: Duration,
+    /// `BODY_TIMEOUT`: longest time a client may send nothing of a body.
+    #[serde(with = "crate::config::millis")]
+    pub body_timeout: Duration,
+    /// `MIN_RATE`: bytes per second a client has to send of a body or take of an answer; 0 asks for none.
+    pub min_rate: u32,
     /// `BODY_LIMIT`: largest request body, in bytes.
     pub body_limit: u32,
     /// `MAX_CONNECTIONS`: connections open at once.
     pub max_connections: u32,
+    /// `MAX_CONNECTIONS_PER_CLIENT`: of these from one address; those of `TRUSTED_PROXIES` are not counted.
+    pub max_connections_per_client: u32,
+    /// `MAX_STREAMS`: requests at once on one HTTP/2 connection.
+    pub max_streams: u32,
+    /// `TLS_CERT`: PEM file with the certificate and its chain; with `TLS_KEY` the service speaks TLS.
+    pub tls_cert: Option<PathBuf>,
+    /// `TLS_KEY`: PEM file with the private key of the certificate.
+    pub tls_key: Option<PathBuf>,
+    /// `TLS_HANDSHAKE_TIMEOUT`: longest time for a TLS handshake.
+    #[serde(with = "crate::config::millis")]
+    pub tls_handshake_timeout: Duration,
+    /// `HSTS_MAX_AGE`: how long browsers are told to come by TLS only; 0 tells them nothing.
+    #[serde(with = "crate::config::millis")]
+    pub hsts_max_age: Duration,
     /// `SHED_TARGET`: how long work may wait for a thread, all the time, before requests are refused; 0 refuses none.
     #[serde(with = "crate::config::millis")]
     pub shed_target: Duration,
@@ -103,6 +126,19 @@ impl Section for Server {
         )
         .env(&["HEADER_TIMEOUT"])
         .default("10s"),
+        Field::new("idle_timeout", Kind::PERIOD, "How long a connection without a request is kept")
+            .env(&["IDLE_TIMEOUT"])
+            .default("60s"),
+        Field::new("body_timeout", Kind::PERIOD, "Longest time a client may send nothing of a body")
+            .env(&["BODY_TIMEOUT"])
+            .default("10s"),
+        Field::new(
+            "min_rate",
+            Kind::Integer { min: 0, max: u32::MAX as i64 },
+            "Bytes per second a client has to send of a body or take of an answer; 0 asks for none",
+        )
+        .env(&["MIN_RATE"])
+        .default("1024"),
         Field::new(
             "body_limit",
             Kind::Integer { min: 1, max: u32::MAX as i64 },
@@ -120,7 +156,49 @@ impl Section for Server {
         Field::new("max_connections", Kind::Integer { min: 1, max: 1_000_000 }, "Connections open at once")
             .env(&["MAX_CONNECTIONS"])
             .default("10000"),
+        Field::new(
+            "max_connections_per_client",
+            Kind::Integer { min: 1, max: 1_000_000 },
+            "Of these from one IPv4 address or one /64 of IPv6; those of TRUSTED_PROXIES are not counted",
+        )
+        .env(&["MAX_CONNECTIONS_PER_CLIENT"])
+        .default("1000"),
+        Field::new(
+            "max_streams",
+            Kind::Integer { min: 1, max: 10_000 },
+            "Requests at once on one HTTP/2 connection",
+        )
+        .env(&["MAX_STREAMS"])
+        .default("128"),
+        Field::new(
+            "tls_cert",
+            Kind::Text,
+            "PEM file with the certificate and its chain, read again when it changes; with TLS_KEY the service speaks TLS",
+        )
+        .env(&["TLS_CERT"])
+        .restart_only(),
+        Field::new("tls_key", Kind::Text, "PEM file with the private key of the certificate")
+            .env(&["TLS_KEY"])
+            .restart_only(),
+        Field::new("tls_handshake_timeout", Kind::PERIOD, "Longest time for a TLS handshake")
+            .env(&["TLS_HANDSHAKE_TIMEOUT"])
+            .default("5s"),
+        Field::new(
+            "hsts_max_age",
+            Kind::DURATION,
+            "How long browsers are told to come by TLS only, where the service speaks TLS; 0 tells them nothing",
+        )
+        .env(&["HSTS_MAX_AGE"])
+        .default_by_environment("0ms", "365d"),
     ];
+
+    fn validate(&self, checks: &mut Checks<'_>) {
+        match (&self.tls_cert, &self.tls_key) {
+            (Some(_), None) => checks.refuse(&["tls_cert", "tls_key"], "needs its private key as well"),
+            (None, Some(_)) => checks.refuse(&["tls_key", "tls_cert"], "needs its certificate as well"),
+            _ => {}
+        }
+    }
 }
 
 impl Default for Server {

@@ -214,6 +214,14 @@ fn settings_that_contradict_each_other_are_refused_together() {
             "METRICS_PORT=\"3000\": must differ from the main port; leave it unset to use that (PORT=3000)",
         ),
         (
+            [("TLS_CERT", "a.pem"), ("PORT", "1")],
+            "TLS_CERT=\"a.pem\": needs its private key as well (TLS_KEY)",
+        ),
+        (
+            [("TLS_KEY", "a.pem"), ("PORT", "1")],
+            "TLS_KEY=\"a.pem\": needs its certificate as well (TLS_CERT)",
+        ),
+        (
             [("HEALTH_CHECK_PATH", "/x"), ("METRICS_PATH", "/x")],
             "HEALTH_CHECK_PATH=\"/x\": must differ from the path of the metrics (METRICS_PATH=/x)",
         ),

@@ -1,0 +1,124 @@
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::time::{Instant, Sleep, sleep_until};
+
+/// How slow the other end may be: it may do nothing for a while, but not again and again for next to nothing.
+///
+/// Only time in which we wait counts. A single wait may last `patience`; all waits together may last that and what
+/// the bytes that came would take at the least rate.
+#[derive(Debug)]
+pub(super) struct Pace {
+    patience: Duration,
+    /// Bytes per second; 0 asks for none.
+    rate: u32,
+    bytes: u64,
+    waited: Duration,
+    waiting: Option<Waiting>,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    since: Instant,
+    over: Pin<Box<Sleep>>,
+}
+
+impl Pace {
+    pub(super) fn new(patience: Duration, rate: u32) -> Self {
+        Self { patience, rate, bytes: 0, waited: Duration::ZERO, waiting: None }
+    }
+
+    /// So many bytes have come or gone: a wait is over.
+    pub(super) fn moved(&mut self, bytes: usize) {
+        self.bytes = self.bytes.saturating_add(bytes as u64);
+        if let Some(waiting) = self.waiting.take() {
+            self.waited = self.waited.saturating_add(waiting.since.elapsed());
+        }
+    }
+
+    /// We wait. Ready when that has lasted too long.
+    pub(super) fn poll_too_slow(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let allowed = self.allowed();
+        let waiting = self.waiting.get_or_insert_with(|| {
+            let since = Instant::now();
+            // A time that cannot be told is never.
+            let over = since.checked_add(allowed).unwrap_or(since + Duration::from_secs(86_400 * 365));
+            Waiting { since, over: Box::pin(sleep_until(over)) }
+        });
+        waiting.over.as_mut().poll(cx)
+    }
+
+    fn allowed(&self) -> Duration {
+        if self.rate == 0 {
+            return self.patience;
+        }
+        let earned =
+            Duration::try_from_secs_f64(self.bytes as f64 / f64::from(self.rate)).unwrap_or(Duration::MAX);
+        self.patience.min(self.patience.saturating_add(earned).saturating_sub(self.waited))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use super::*;
+
+    async fn waits(pace: &mut Pace, time: Duration) -> bool {
+        tokio::time::timeout(time, poll_fn(|cx| pace.poll_too_slow(cx))).await.is_err()
+    }
+
+    const fn ms(ms: u64) -> Duration {
+        Duration::from_millis(ms)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_single_wait_may_last_its_patience_and_no_longer() {
+        for rate in [0, 1, u32::MAX] {
+            let mut pace = Pace::new(ms(1_000), rate);
+            assert!(waits(&mut pace, ms(999)).await, "{rate}");
+            assert!(!waits(&mut pace, ms(2)).await, "{rate}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_who_sends_a_byte_now_and_then_is_too_slow_and_one_who_keeps_the_rate_is_not() {
+        let mut dribbling = Pace::new(ms(1_000), 1_000);
+        let mut steady = Pace::new(ms(1_000), 1_000);
+        let mut patient = Pace::new(ms(1_000), 0);
+        let mut cut_after = None;
+        for round in 0..100 {
+            assert!(waits(&mut steady, ms(500)).await, "{round}");
+            steady.moved(500);
+            assert!(waits(&mut patient, ms(500)).await, "{round}");
+            patient.moved(1);
+            if cut_after.is_none() && !waits(&mut dribbling, ms(500)).await {
+                cut_after = Some(round);
+            }
+            dribbling.moved(1);
+        }
+        assert_eq!(cut_after, Some(2), "a second of patience is used up in the third half second");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn time_in_which_nobody_waits_for_the_client_is_not_its_own() {
+        let mut pace = Pace::new(ms(100), 1);
+        for _ in 0..100 {
+            tokio::time::advance(ms(1_000)).await;
+            pace.moved(0);
+        }
+        assert!(waits(&mut pace, ms(99)).await);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn extremes_do_not_overflow() {
+        let mut pace = Pace::new(Duration::MAX, 1);
+        pace.moved(usize::MAX);
+        pace.moved(usize::MAX);
+        assert!(waits(&mut pace, ms(1)).await);
+        pace.moved(1);
+        assert!(waits(&mut pace, ms(1)).await);
+    }
+}
