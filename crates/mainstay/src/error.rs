@@ -1,5 +1,5 @@
 use mainstay_core::{config, container, telemetry};
-use mainstay_http::BindError;
+use mainstay_http::{BindError, TlsError};
 
 /// Why an app did not start. The text is for the person at the terminal and says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -38,6 +38,9 @@ pub enum ServeError {
     /// The address could not be opened.
     #[error("{0}")]
     Bind(#[from] BindError),
+    /// `TLS_CERT` and `TLS_KEY` cannot be used.
+    #[error("TLS: {0}")]
+    Tls(#[from] TlsError),
     /// `HEALTH_CHECK_PATH` or `METRICS_PATH` names a route that the service has itself.
     #[error("{path} is a route of the service: choose another HEALTH_CHECK_PATH or METRICS_PATH")]
     PathTaken {

@@ -13,7 +13,7 @@ use mainstay_core::lifecycle::{Step, signals};
 use mainstay_core::task::{TaskGroup, panic_message};
 use mainstay_http::access::Access;
 use mainstay_http::endpoint::{self, Distributed, Exposure};
-use mainstay_http::{Host, Listening, Unfinished};
+use mainstay_http::{BindError, Host, Listening, Tls, Unfinished};
 use utoipa::openapi::{InfoBuilder, OpenApi, OpenApiBuilder};
 use utoipa_axum::router::OpenApiRouter;
 
@@ -27,7 +27,7 @@ impl Mainstay {
     ///
     /// # Errors
     /// [`ServeError::PathTaken`] and [`ServeError::Routes`] when two routes clash, [`ServeError::Bind`] when
-    /// the address cannot be opened, [`ServeError::Start`] when a component does not start,
+    /// the address cannot be opened, [`ServeError::Tls`] when the certificate cannot be used, [`ServeError::Start`] when a component does not start,
     /// [`ServeError::Signals`] when signals cannot be caught, [`ServeError::Unclean`] when something had to be
     /// cut off at the end.
     pub async fn serve(&self, routes: impl Into<OpenApiRouter>) -> Result<(), ServeError> {
@@ -36,6 +36,8 @@ impl Mainstay {
         let routes = routes.into();
         let landing = landing(&routes);
         let routes = self.routes(&host, routes)?;
+        let main =
+            Main { host: Arc::clone(&host), routes, tls: wiring::tls(&parts.config, &parts.metrics).await? };
         parts.container.start().await?;
 
         // Owned here, so that dropping this future ends them.
@@ -43,9 +45,9 @@ impl Mainstay {
         let listeners = &listeners.0;
         // Watched from before it is used, so that no change is missed.
         let changes = parts.config.watch::<config::Server>();
-        let main = wiring::address(&changes.current());
+        let addr = wiring::address(&changes.current());
         let opened = async {
-            self.open(&host, main, &routes, listeners).await?;
+            self.open(&main, addr, listeners).await?;
             Ok::<_, ServeError>(signals(&parts.lifecycle)?)
         };
         match opened.await {
@@ -58,8 +60,11 @@ impl Mainstay {
         wiring::follow_limits(&tasks, &parts.config, &host);
         let watched = Arc::clone(&host);
         tasks.spawn_until_cancelled("server queue", async move { match watched.watch_queue().await {} });
+        if let Some(tls) = main.tls.clone() {
+            tasks.spawn_until_cancelled("TLS certificate", async move { match tls.watch().await {} });
+        }
         let mover = TaskGroup::child_of(&tasks.token());
-        let moves = follow(changes, main, Arc::clone(&host), routes, listeners.clone());
+        let moves = follow(changes, addr, main, listeners.clone());
         mover.spawn_until_cancelled("listener", moves);
         self.stop_with(&host, listeners, mover);
         parts.health.set_started(true);
@@ -112,20 +117,15 @@ impl Mainstay {
         })
     }
 
-    async fn open(
-        &self,
-        host: &Arc<Host>,
-        main: SocketAddr,
-        routes: &Router,
-        listeners: &Listeners,
-    ) -> Result<(), ServeError> {
+    async fn open(&self, main: &Main, addr: SocketAddr, listeners: &Listeners) -> Result<(), ServeError> {
         let config = &self.0.config;
-        listeners.add(host.listen(main, routes.clone()).await?);
+        listeners.add(main.listen(addr).await?);
         let metrics = config.get::<config::Metrics>();
         if let Some(port) = metrics.port.filter(|_| metrics.enabled) {
             let (access, exposure) = wiring::exposure(config);
             let routes = endpoint::metrics_api(access, &exposure).with_state(self.endpoints(access));
-            let addr = SocketAddr::new(main.ip(), port);
+            let addr = SocketAddr::new(addr.ip(), port);
+            let host = &main.host;
             listeners.add(host.listen(addr, host.wrap(routes)).await?);
         }
         Ok(())
@@ -184,6 +184,22 @@ pub(crate) fn document<S: Clone + Send + Sync + 'static>(
     document
 }
 
+/// What the main listener serves, wherever it is.
+struct Main {
+    host: Arc<Host>,
+    routes: Router,
+    tls: Option<Tls>,
+}
+
+impl Main {
+    async fn listen(&self, addr: SocketAddr) -> Result<Listening, BindError> {
+        match &self.tls {
+            Some(tls) => self.host.listen_tls(addr, self.routes.clone(), tls.clone()).await,
+            None => self.host.listen(addr, self.routes.clone()).await,
+        }
+    }
+}
+
 /// How long to wait before an address that could not be opened is tried again.
 const RETRY: Duration = Duration::from_secs(5);
 
@@ -193,8 +209,7 @@ const RETRY: Duration = Duration::from_secs(5);
 async fn follow(
     mut changes: Watch<config::Server>,
     mut current: SocketAddr,
-    host: Arc<Host>,
-    routes: Router,
+    main: Main,
     listeners: Listeners,
 ) {
     let mut refused = None;
@@ -211,7 +226,7 @@ async fn follow(
             refused = None;
             continue;
         }
-        match host.listen(wanted, routes.clone()).await {
+        match main.listen(wanted).await {
             Ok(opened) => {
                 tracing::info!(address = %opened.addr(), "listening on a new address");
                 (current, refused) = (wanted, None);

@@ -2,6 +2,7 @@ use std::convert::Infallible;
 use std::future::{Future, ready};
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use axum::extract::{MatchedPath, Request};
 use axum::response::{IntoResponse, Response};
@@ -15,6 +16,7 @@ use tracing::Instrument;
 use super::flight::Flight;
 use super::request_context::{RequestContext, X_REQUEST_ID};
 use super::{negotiate, security, span};
+use crate::server::Encrypted;
 use crate::{Host, Limits, Problem};
 
 /// See the [module](super).
@@ -59,6 +61,8 @@ where
     fn call(&mut self, mut request: Request) -> Self::Future {
         let close = self.host.is_draining() && request.version() < Version::HTTP_2;
         let limits = self.host.limits.load_full();
+        let encrypted = request.extensions().get::<Encrypted>().is_some();
+        let hsts = Some(limits.hsts_max_age).filter(|max_age| encrypted && !max_age.is_zero());
         let route = request.extensions().get().map(MatchedPath::as_str);
         let is_probe = route.is_some_and(|route| self.host.is_probe(route));
         let sampling = if is_probe { Sampling::NONE } else { limits.sampling };
@@ -70,7 +74,7 @@ where
             Ok(()) => Either::Left(negotiate::call(&mut self.inner, request, &limits)),
             Err(shed) => Either::Right(ready(Ok(overloaded(shed)))),
         };
-        Box::pin(finish(handled, context, limits, close, flight).instrument(span))
+        Box::pin(finish(handled, context, limits, Ends { close, hsts }, flight).instrument(span))
     }
 }
 
@@ -80,11 +84,17 @@ fn overloaded(shed: Shed) -> Response {
     Problem::unavailable(seconds).detail("The service is overloaded. Nothing was done.").into_response()
 }
 
+/// What an answer says of the connection.
+struct Ends {
+    close: bool,
+    hsts: Option<Duration>,
+}
+
 async fn finish(
     handled: impl Future<Output = Result<Response, Infallible>> + Send,
     context: RequestContext,
     limits: Arc<Limits>,
-    close: bool,
+    ends: Ends,
     mut flight: Flight,
 ) -> Result<Response, Infallible> {
     let mut response = handled.await?;
@@ -99,7 +109,10 @@ async fn finish(
     if let Ok(id) = HeaderValue::from_str(id) {
         headers.insert(X_REQUEST_ID, id);
     }
-    if close {
+    if let Some(max_age) = ends.hsts {
+        security::bind_to_tls(headers, max_age);
+    }
+    if ends.close {
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     flight.land(response.status());

@@ -11,12 +11,15 @@ use http::{HeaderValue, Version, header};
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio_rustls::server::TlsStream;
+use tokio_util::either::Either;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 use super::activity::Activity;
 use super::stream::Watched;
+use super::tls::{Encrypted, Tls};
 use super::{Host, Limits, Reason, upload};
 
 const MAX_HEADERS: usize = 100;
@@ -57,16 +60,44 @@ pub(super) struct Switches {
     pub(super) close: CancellationToken,
 }
 
-/// Serves HTTP/1.1 and HTTP/2 until the client leaves, goes beyond a limit, or a switch is thrown.
-pub(super) async fn serve<S>(
+/// Takes a connection in, and serves it until it ends.
+pub(super) async fn accept(
     host: Arc<Host>,
-    stream: S,
+    stream: TcpStream,
+    tls: Option<Tls>,
     connection: Connection,
     routes: Router,
     switches: Switches,
-) where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
+) {
+    // Responses are written whole; waiting for more would only add delay.
+    let _ = stream.set_nodelay(true);
+    let Some(tls) = tls else {
+        return serve(host, Either::Left(stream), connection, routes, switches).await;
+    };
+    let handshake = tokio::time::timeout(host.limits.load().handshake_timeout, tls.accept(stream));
+    let shaken = tokio::select! {
+        shaken = handshake => shaken.map_err(|_| "it took too long".to_owned()),
+        () = switches.close.cancelled() => return,
+        () = async {
+            switches.drain.cancelled().await;
+            tokio::time::sleep(LAST_CALL).await;
+        } => return,
+    };
+    match shaken.and_then(|shaken| shaken.map_err(|error| error.to_string())) {
+        Ok(stream) => serve(host, Either::Right(Box::new(stream)), connection, routes, switches).await,
+        Err(error) => {
+            host.metrics.connection_ended(Reason::Handshake);
+            tracing::debug!(peer = %connection.peer, %error, "no TLS handshake");
+        }
+    }
+}
+
+/// Boxed, because it is several times as large as a socket.
+type Stream = Either<TcpStream, Box<TlsStream<TcpStream>>>;
+
+/// Serves HTTP/1.1 and HTTP/2 until the client leaves, goes beyond a limit, or a switch is thrown.
+async fn serve(host: Arc<Host>, stream: Stream, connection: Connection, routes: Router, switches: Switches) {
+    let encrypted = matches!(stream, Either::Right(_));
     let limits = host.limits.load_full();
     let activity = Activity::new();
     // HTTP/1.1 clients are told to leave with the answer they get; HTTP/2 has `GOAWAY` for that.
@@ -79,6 +110,9 @@ pub(super) async fn serve<S>(
             let http2 = request.version() == Version::HTTP_2;
             let open = activity.request(http2);
             request.extensions_mut().insert(connection);
+            if encrypted {
+                request.extensions_mut().insert(Encrypted);
+            }
             let answer = routes.clone().oneshot(upload::paced(request, &host, &limits));
             let last_answer = Arc::clone(&last_answer);
             async move {

@@ -11,6 +11,7 @@ use tokio_util::task::TaskTracker;
 use super::Host;
 use super::connection::{self, Connection, Switches};
 use super::slots::Slot;
+use super::tls::Tls;
 
 /// An address could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -45,7 +46,12 @@ pub struct Listening {
 }
 
 impl Listening {
-    pub(super) async fn open(host: Arc<Host>, addr: SocketAddr, routes: Router) -> Result<Self, BindError> {
+    pub(super) async fn open(
+        host: Arc<Host>,
+        addr: SocketAddr,
+        routes: Router,
+        tls: Option<Tls>,
+    ) -> Result<Self, BindError> {
         let bind = async {
             let listener = TcpListener::bind(addr).await?;
             let addr = listener.local_addr()?;
@@ -59,6 +65,7 @@ impl Listening {
             _released: released.clone().drop_guard(),
             host,
             routes,
+            tls,
             bound: addr,
             connections: connections.clone(),
             switches: switches.clone(),
@@ -116,6 +123,7 @@ pub struct Unfinished {
 struct Acceptor {
     host: Arc<Host>,
     routes: Router,
+    tls: Option<Tls>,
     bound: SocketAddr,
     connections: TaskTracker,
     switches: Switches,
@@ -163,14 +171,17 @@ impl Acceptor {
             Ok(slot) => slot,
             Err(refused) => {
                 self.host.metrics.connection_refused(refused);
-                refuse(&stream);
+                if self.tls.is_none() {
+                    refuse(&stream);
+                }
                 return;
             }
         };
         let connection = Connection { peer, bound: self.bound };
-        let served = connection::serve(
+        let served = connection::accept(
             Arc::clone(&self.host),
             stream,
+            self.tls.clone(),
             connection,
             self.routes.clone(),
             self.switches.clone(),

@@ -10,12 +10,15 @@ mod queue;
 mod reason;
 mod slots;
 mod stream;
+mod tls;
 mod upload;
 
 pub use connection::Connection;
 pub use limits::Limits;
 pub use listener::{BindError, Listening, Unfinished};
 pub(crate) use reason::{Reason, Refused};
+pub(crate) use tls::Encrypted;
+pub use tls::{Tls, TlsError};
 pub(crate) use upload::SlowBody;
 
 use std::convert::Infallible;
@@ -104,6 +107,19 @@ impl Host {
     /// # Errors
     /// [`BindError`] says which address could not be opened and why.
     pub async fn listen(self: &Arc<Self>, addr: SocketAddr, routes: Router) -> Result<Listening, BindError> {
-        Listening::open(Arc::clone(self), addr, routes).await
+        Listening::open(Arc::clone(self), addr, routes, None).await
+    }
+
+    /// As [`listen`](Self::listen), and every connection is encrypted.
+    ///
+    /// # Errors
+    /// [`BindError`] as there. A client whose handshake fails is only counted.
+    pub async fn listen_tls(
+        self: &Arc<Self>,
+        addr: SocketAddr,
+        routes: Router,
+        tls: Tls,
+    ) -> Result<Listening, BindError> {
+        Listening::open(Arc::clone(self), addr, routes, Some(tls)).await
     }
 }

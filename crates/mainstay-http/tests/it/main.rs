@@ -1,5 +1,6 @@
 //! Black-box tests of `mainstay-http`, over real sockets. One module per subject: `server` (sockets,
-//! limits, drain), `slow_clients` (what they may do and for how long), `layers` (what stands around a route), `extractors`, `endpoints`, `rate_limit`,
+//! limits, drain), `slow_clients` (what they may do and for how long), `tls`,
+//! `layers` (what stands around a route), `extractors`, `endpoints`, `rate_limit`,
 //! `concurrency`, `response_cache`, `sse` (streams of events). A new test goes into the module of the
 //! promise it proves; helpers stand here.
 #![allow(missing_docs, clippy::unwrap_used)]
@@ -13,6 +14,7 @@ mod response_cache;
 mod server;
 mod slow_clients;
 mod sse;
+mod tls;
 mod travel;
 
 use std::net::SocketAddr;

@@ -11,7 +11,7 @@ use std::time::Duration;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use mainstay_core::config::Server;
 use mainstay_core::metrics::Metrics;
-use mainstay_http::probe;
+use mainstay_http::probe_own;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::{Builder, Mainstay, StartError};
@@ -156,8 +156,8 @@ async fn health(builder: Builder) -> Done {
         IpAddr::V6(Ipv6Addr::UNSPECIFIED) => Ipv6Addr::LOCALHOST.into(),
         host => host,
     };
-    let url = format!("http://{}/distributed/ready", SocketAddr::new(host, server.port));
-    probe(&url, Duration::from_secs(5)).await?;
+    let addr = SocketAddr::new(host, server.port);
+    probe_own(addr, server.tls_cert.is_some(), "/distributed/ready", Duration::from_secs(5)).await?;
     println!("ready");
     Ok(())
 }

@@ -9,8 +9,9 @@ use crate::app::Parts;
 /// (JSON logs) one event with the same facts.
 pub(crate) fn banner(parts: &Parts, addrs: &[SocketAddr], landing: Option<&str>) {
     let Some(main) = addrs.first() else { return };
-    let url = format!("http://{main}");
-    let environment = parts.config.get::<Server>().env.as_str();
+    let server = parts.config.get::<Server>();
+    let url = format!("{}://{main}", if server.tls_cert.is_some() { "https" } else { "http" });
+    let environment = server.env.as_str();
     let data = parts.storage.as_ref().map_or("none", |storage| &storage.location);
     let status = parts.primitives.redis.as_ref().map(|redis| redis.status());
     let mode = status.as_ref().map_or("embedded", |status| status.mode);

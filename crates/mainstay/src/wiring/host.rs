@@ -1,9 +1,9 @@
 use std::net::SocketAddr;
 
 use mainstay_core::config::{Config, Environment, Health, Metrics, RateLimit, Server};
-use mainstay_http::Limits;
 use mainstay_http::access::Access;
 use mainstay_http::endpoint::Exposure;
+use mainstay_http::{Limits, Tls, TlsError};
 
 pub(crate) fn address(server: &Server) -> SocketAddr {
     SocketAddr::new(server.host, server.port)
@@ -28,6 +28,18 @@ pub(crate) fn limits(config: &Config) -> Limits {
     limits.cors_origins.clone_from(&server.cors_origin);
     limits.sampling = super::otlp::sampling(config);
     limits
+}
+
+/// What encrypts connections, if the configuration has a certificate.
+pub(crate) async fn tls(
+    config: &Config,
+    metrics: &mainstay_core::metrics::Metrics,
+) -> Result<Option<Tls>, TlsError> {
+    let server = config.get::<Server>();
+    match (&server.tls_cert, &server.tls_key) {
+        (Some(certificate), Some(key)) => Tls::open(certificate, key, metrics).await.map(Some),
+        _ => Ok(None),
+    }
 }
 
 /// Who may see the sensitive endpoints, and which endpoints exist.
