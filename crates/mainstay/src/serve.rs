@@ -37,7 +37,7 @@ impl Mainstay {
         let landing = landing(&routes);
         let routes = self.routes(&host, routes)?;
         let main =
-            Main { host: Arc::clone(&host), routes, tls: wiring::tls(&parts.config, &parts.metrics).await? };
+            Site { host: Arc::clone(&host), routes, tls: wiring::tls(&parts.config, &parts.metrics).await? };
         parts.container.start().await?;
 
         // Owned here, so that dropping this future ends them.
@@ -117,16 +117,20 @@ impl Mainstay {
         })
     }
 
-    async fn open(&self, main: &Main, addr: SocketAddr, listeners: &Listeners) -> Result<(), ServeError> {
+    async fn open(&self, main: &Site, addr: SocketAddr, listeners: &Listeners) -> Result<(), ServeError> {
         let config = &self.0.config;
         listeners.add(main.listen(addr).await?);
-        let metrics = config.get::<config::Metrics>();
-        if let Some(port) = metrics.port.filter(|_| metrics.enabled) {
-            let (access, exposure) = wiring::exposure(config);
-            let routes = endpoint::metrics_api(access, &exposure).with_state(self.endpoints(access));
-            let addr = SocketAddr::new(addr.ip(), port);
-            let host = &main.host;
-            listeners.add(host.listen(addr, host.wrap(routes)).await?);
+        if let Some(addr) = wiring::admin(config) {
+            let (access, mut exposure) = wiring::exposure(config);
+            exposure.sensitive = true;
+            let routes = endpoint::api(access, &exposure).with_state(self.endpoints(access));
+            let admin = Site {
+                host: Arc::clone(&main.host),
+                routes: main.host.wrap(routes.into()),
+                // What stays on this machine needs none, and the certificate would not name it.
+                tls: main.tls.clone().filter(|_| !addr.ip().is_loopback()),
+            };
+            listeners.add(admin.listen(addr).await?);
         }
         Ok(())
     }
@@ -184,14 +188,14 @@ pub(crate) fn document<S: Clone + Send + Sync + 'static>(
     document
 }
 
-/// What the main listener serves, wherever it is.
-struct Main {
+/// What a listener serves, wherever it is.
+struct Site {
     host: Arc<Host>,
     routes: Router,
     tls: Option<Tls>,
 }
 
-impl Main {
+impl Site {
     async fn listen(&self, addr: SocketAddr) -> Result<Listening, BindError> {
         match &self.tls {
             Some(tls) => self.host.listen_tls(addr, self.routes.clone(), tls.clone()).await,
@@ -209,7 +213,7 @@ const RETRY: Duration = Duration::from_secs(5);
 async fn follow(
     mut changes: Watch<config::Server>,
     mut current: SocketAddr,
-    main: Main,
+    main: Site,
     listeners: Listeners,
 ) {
     let mut refused = None;

@@ -3,6 +3,8 @@
 //! `live`, `ready` and the status of `health` are open, because orchestrators and load balancers ask
 //! them; everything else follows [`crate::access`].
 //!
+//! A service with a second listener (`METRICS_PORT`) has those only there ([`Exposure::sensitive`]).
+//!
 //! Those of a primitive (`cache`, `lock`, `rate-limit`, `breakers`, `events`) have rules in common. Times are whole
 //! milliseconds. A name in the path is any text, percent-encoded; one that is not UTF-8 is `400`, one that
 //! the primitive refuses `422`. `503` says that the store is away and nothing has happened, `504` that it did
@@ -32,7 +34,6 @@ pub use redis::StoreStatus;
 
 use std::sync::Arc;
 
-use axum::Router;
 use axum::extract::{Request, State};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
@@ -88,13 +89,15 @@ pub struct Exposure {
     pub health: Option<String>,
     /// Path of `metrics` beside `/distributed/metrics`; `None` leaves the endpoints out.
     pub metrics: Option<String>,
+    /// Whether there are those that are not open to everybody.
+    pub sensitive: bool,
 }
 
 impl Exposure {
     /// All endpoints, with the usual aliases.
     #[must_use]
     pub fn all() -> Self {
-        Self { health: Some("/health".to_owned()), metrics: Some("/metrics".to_owned()) }
+        Self { health: Some("/health".to_owned()), metrics: Some("/metrics".to_owned()), sensitive: true }
     }
 }
 
@@ -106,6 +109,9 @@ pub fn api(access: Access, exposure: &Exposure) -> OpenApiRouter<Arc<Distributed
         if !alias.starts_with("/distributed/") {
             open = open.route(alias, get(health::health));
         }
+    }
+    if !exposure.sensitive {
+        return open;
     }
     let mut sensitive = OpenApiRouter::new()
         .routes(routes!(config::config))
@@ -125,17 +131,6 @@ pub fn api(access: Access, exposure: &Exposure) -> OpenApiRouter<Arc<Distributed
         }
     }
     open.merge(sensitive.route_layer(from_fn_with_state(access, guard)))
-}
-
-/// Only the metrics, for a listener of their own (`METRICS_PORT`).
-pub fn metrics_api(access: Access, exposure: &Exposure) -> Router<Arc<Distributed>> {
-    let mut routes = Router::new()
-        .route("/distributed/metrics", get(metrics::text))
-        .route("/distributed/metrics/json", get(metrics::json));
-    if let Some(alias) = exposure.metrics.as_deref().filter(|alias| !alias.starts_with("/distributed/")) {
-        routes = routes.route(alias, get(metrics::text));
-    }
-    routes.route_layer(from_fn_with_state(access, guard))
 }
 
 async fn guard(State(access): State<Access>, request: Request, next: Next) -> Response {

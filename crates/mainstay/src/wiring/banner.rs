@@ -27,9 +27,12 @@ pub(crate) fn banner(parts: &Parts, addrs: &[SocketAddr], landing: Option<&str>)
     }
     let (health, metrics) = (parts.config.get::<Health>(), parts.config.get::<Metrics>());
     let health = if health.enabled { "/distributed/health" } else { "/distributed/ready" };
-    let metrics = if metrics.enabled { &metrics.path } else { "/openapi.json" };
-    let open: Vec<String> =
-        landing.into_iter().chain([health, metrics]).map(|path| format!("{url}{path}")).collect();
+    let mut open: Vec<String> =
+        landing.into_iter().chain([health]).map(|path| format!("{url}{path}")).collect();
+    open.push(match addrs.get(1).filter(|_| metrics.enabled) {
+        Some(admin) => format!("{admin}{} and all else below /distributed/", metrics.path),
+        None => format!("{url}{}", if metrics.enabled { &metrics.path } else { "/openapi.json" }),
+    });
     #[expect(clippy::print_stdout, reason = "the banner is for the person at the terminal")]
     {
         println!(

@@ -42,11 +42,18 @@ pub(crate) async fn tls(
     }
 }
 
-/// Who may see the sensitive endpoints, and which endpoints exist.
+/// The second listener, which takes the sensitive endpoints from the main one.
+pub(crate) fn admin(config: &Config) -> Option<SocketAddr> {
+    let metrics = config.get::<Metrics>();
+    metrics.port.filter(|_| metrics.enabled).map(|port| SocketAddr::new(metrics.host, port))
+}
+
+/// Who may see the sensitive endpoints, and which endpoints exist on the main listener.
 pub(crate) fn exposure(config: &Config) -> (Access, Exposure) {
     let (health, metrics) = (config.get::<Health>(), config.get::<Metrics>());
     let mut exposure = Exposure::all();
     exposure.health = health.enabled.then(|| health.path.clone());
     exposure.metrics = metrics.enabled.then(|| metrics.path.clone());
+    exposure.sensitive = admin(config).is_none();
     (Access::new(config.get::<Server>().env == Environment::Development), exposure)
 }

@@ -25,7 +25,7 @@ pub(crate) use components::info;
 pub(crate) use database::{Storage, open, open_migrated};
 pub(crate) use events::Lent;
 pub(crate) use health::{identity, options, register_checks};
-pub(crate) use host::{address, exposure, limits, tls};
+pub(crate) use host::{address, admin, exposure, limits, tls};
 pub(crate) use metrics::{export_health, metrics};
 pub(crate) use notices::notices;
 pub(crate) use otlp::{Traces, section};

@@ -93,17 +93,46 @@ async fn a_storm_of_port_changes_ends_at_the_last_one() {
 }
 
 #[tokio::test]
-async fn a_metrics_port_is_a_second_listener_with_the_metrics_only() {
+async fn a_metrics_port_takes_from_the_main_port_what_is_not_for_everybody() {
     let metrics = free_addr();
     let port = metrics.port().to_string();
     let running = Running::start(builder(&[("METRICS_PORT", &port)]), hello()).await;
     assert_eq!(status(running.addr, "/hello").await, 200);
-    assert!(Request::get(metrics, "/metrics").send().await.text().contains("http_requests_total"));
-    assert_eq!(status(metrics, "/distributed/metrics/json").await, 200);
     assert_eq!(status(metrics, "/hello").await, 404);
-    assert_eq!(status(metrics, "/distributed/config").await, 404);
+    assert!(Request::get(metrics, "/metrics").send().await.text().contains("http_requests_total"));
+    for path in ["live", "ready", "health"] {
+        for addr in [running.addr, metrics] {
+            assert_eq!(status(addr, &format!("/distributed/{path}")).await, 200, "{addr} {path}");
+        }
+    }
+    assert_eq!(status(running.addr, "/metrics").await, 404);
+    for path in ["metrics", "metrics/json", "config", "info", "redis/status", "rate-limit/test", "events"] {
+        assert_eq!(status(running.addr, &format!("/distributed/{path}")).await, 404, "{path}");
+        assert_ne!(status(metrics, &format!("/distributed/{path}")).await, 404, "{path}");
+    }
+    for (method, path) in
+        [("POST", "cache/a"), ("DELETE", "cache/a"), ("POST", "lock/a"), ("POST", "events/a")]
+    {
+        let asked = Request::new(method, running.addr, format!("/distributed/{path}")).send().await;
+        assert_eq!(asked.status, 404, "{method} {path}");
+    }
+    let document = Request::get(running.addr, "/openapi.json").send().await.text();
+    assert!(!document.contains("/distributed/config") && document.contains("/distributed/live"));
     running.stop().await.unwrap();
     closed(metrics).await;
+}
+
+#[tokio::test]
+async fn the_second_listener_is_on_loopback_wherever_the_main_one_is() {
+    let metrics = free_addr();
+    let port = metrics.port().to_string();
+    let variables = [("METRICS_PORT", port.as_str()), ("HOST", "0.0.0.0")];
+    let running = Running::start(builder(&variables), hello()).await;
+    let elsewhere = |addr: SocketAddr| SocketAddr::from(([127, 0, 0, 2], addr.port()));
+    assert_eq!(status(elsewhere(running.addr), "/hello").await, 200);
+    assert_eq!(status(metrics, "/distributed/live").await, 200);
+    assert!(TcpStream::connect(elsewhere(metrics)).await.is_err());
+    running.stop().await.unwrap();
 }
 
 #[tokio::test]

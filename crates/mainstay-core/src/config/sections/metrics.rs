@@ -1,5 +1,6 @@
 //! `[metrics]`
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -14,8 +15,11 @@ use crate::config::section::{Checks, Section, defaults};
 pub struct Metrics {
     /// `METRICS_ENABLED`
     pub enabled: bool,
-    /// `METRICS_PORT`: a second listener for metrics; unset means the main port only.
+    /// `METRICS_PORT`: a second listener, for the metrics and all else below `/distributed/` that is not open to
+    /// everybody; the main port then has none of it. Unset means the main port only.
     pub port: Option<u16>,
+    /// `METRICS_HOST`: the address of that listener.
+    pub host: IpAddr,
     /// `METRICS_PATH`: short alias of `/distributed/metrics`.
     pub path: String,
     /// `METRICS_COLLECT_INTERVAL`: how often process and runtime figures are taken.
@@ -30,8 +34,17 @@ impl Section for Metrics {
             .env(&["METRICS_ENABLED"])
             .default("true")
             .restart_only(),
-        Field::new("port", Kind::PORT, "Second listener for metrics; unset means the main port only")
-            .env(&["METRICS_PORT"])
+        Field::new(
+            "port",
+            Kind::PORT,
+            "Second listener, for the metrics and everything else below `/distributed/` but live, ready and health, which the main port then is without; unset means the main port only",
+        )
+        .env(&["METRICS_PORT"])
+        .restart_only(),
+        Field::new("host", Kind::Text, "Address of the second listener; encrypted as the main one unless it is loopback")
+            .env(&["METRICS_HOST"])
+            .default("127.0.0.1")
+            .check("an IP address", check::ip)
             .restart_only(),
         Field::new("path", Kind::Text, "Short alias of `/distributed/metrics`")
             .env(&["METRICS_PATH"])

@@ -134,6 +134,7 @@ fn surface() -> Vec<(&'static str, &'static str, Value, &'static str, Value)> {
         ("DB_SLOW_QUERY", "database.slow_query", json!(200), "1s", json!(1_000)),
         ("METRICS_ENABLED", "metrics.enabled", json!(true), "no", json!(false)),
         ("METRICS_PORT", "metrics.port", null.clone(), "9090", json!(9090)),
+        ("METRICS_HOST", "metrics.host", json!("127.0.0.1"), "::1", json!("::1")),
         ("METRICS_PATH", "metrics.path", json!("/metrics"), "/m", json!("/m")),
         ("METRICS_COLLECT_INTERVAL", "metrics.collect_interval", json!(60_000), "5s", json!(5_000)),
         ("HEALTH_CHECK_ENABLED", "health.enabled", json!(true), "off", json!(false)),
