@@ -4,8 +4,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+use mainstay::ServeError;
 use mainstay::axum::Router;
 use mainstay::axum::routing::get;
+use mainstay_http::probe_own;
 use mainstay_testkit::eventually_async;
 use mainstay_testkit::http::Request;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -144,4 +146,37 @@ async fn dropping_the_serve_future_closes_the_listeners() {
     closed(running.addr).await;
     closed(metrics).await;
     drop(running.app);
+}
+
+#[tokio::test]
+async fn a_certificate_encrypts_the_main_listener_and_not_the_second_one_on_loopback() {
+    let issued = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let file = |name: &str, content: String| {
+        let path = directory.path().join(name);
+        std::fs::write(&path, content).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let (certificate, key) =
+        (file("crt", issued.cert.pem()), file("key", issued.signing_key.serialize_pem()));
+    let (addr, metrics) = (free_addr(), free_addr());
+    let ports = [addr.port().to_string(), metrics.port().to_string()];
+    let variables = [
+        ("PORT", ports[0].as_str()),
+        ("METRICS_PORT", &ports[1]),
+        ("TLS_CERT", &certificate),
+        ("TLS_KEY", &key),
+    ];
+    let app = builder(&variables).start().await.unwrap();
+    let serving = app.clone();
+    let served = tokio::spawn(async move { serving.serve(hello()).await });
+    ready(metrics).await;
+    assert_eq!(probe_own(addr, true, "/hello", PATIENCE).await.unwrap(), b"hello");
+    assert!(probe_own(addr, false, "/hello", PATIENCE).await.is_err(), "nothing is served in the clear");
+    app.lifecycle().request_shutdown("the test is over");
+    served.await.unwrap().unwrap();
+
+    std::fs::write(&key, "").unwrap();
+    let refused = builder(&variables).start().await.unwrap().serve(hello()).await.unwrap_err();
+    assert!(matches!(&refused, ServeError::Tls(_)) && refused.to_string().contains(&key), "{refused}");
 }
