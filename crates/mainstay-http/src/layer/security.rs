@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
 /// Headers that take abilities away from whoever embeds or sniffs an answer. A handler that sets one
 /// itself (a page that needs scripts, say) keeps its own.
@@ -8,12 +8,22 @@ const DEFAULTS: [(HeaderName, HeaderValue); 4] = [
     (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
     (header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY")),
     (header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
-    (header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'")),
+    (
+        header::CONTENT_SECURITY_POLICY,
+        HeaderValue::from_static(
+            "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+        ),
+    ),
 ];
 
-pub(super) fn add_defaults(headers: &mut HeaderMap) {
+pub(super) fn add_defaults(status: StatusCode, headers: &mut HeaderMap) {
     for (name, value) in DEFAULTS {
         headers.entry(name).or_insert(value);
+    }
+    // Some errors may be kept by any cache if nobody says otherwise (RFC 9111, section 4.2.2): the next one who
+    // asks may be let in, and it has the id of somebody's request.
+    if status.is_client_error() || status.is_server_error() {
+        headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     }
 }
 

@@ -103,9 +103,10 @@ async fn finish(
     if let Some(problem) = problem {
         response = with_request_id(response, problem, id);
     }
+    let status = response.status();
     let headers = response.headers_mut();
     negotiate::vary(headers, &limits);
-    security::add_defaults(headers);
+    security::add_defaults(status, headers);
     if let Ok(id) = HeaderValue::from_str(id) {
         headers.insert(X_REQUEST_ID, id);
     }
@@ -115,7 +116,7 @@ async fn finish(
     if ends.close {
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
-    flight.land(response.status());
+    flight.land(status);
     Ok(response)
 }
 

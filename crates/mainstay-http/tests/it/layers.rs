@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::routing::{get, post};
+use futures_util::FutureExt;
 use mainstay_core::telemetry::trace_context::Sampling;
 use mainstay_http::{Json, Limits, Problem, RequestContext};
 use mainstay_testkit::eventually_async;
@@ -195,7 +196,12 @@ async fn every_answer_carries_the_security_headers() {
         let response = Request::get(server.addr(), path).send().await;
         assert_eq!(response.header("x-content-type-options"), Some("nosniff"), "{path}");
         assert_eq!(response.header("x-frame-options"), Some("DENY"), "{path}");
-        assert!(response.header("content-security-policy").unwrap().contains("default-src 'none'"), "{path}");
+        assert_eq!(response.header("referrer-policy"), Some("no-referrer"), "{path}");
+        let policy = response.header("content-security-policy").unwrap();
+        for rule in ["default-src 'none'", "frame-ancestors 'none'", "base-uri 'none'", "form-action 'none'"]
+        {
+            assert!(policy.contains(rule), "{path}: {policy}");
+        }
     }
 }
 
@@ -263,6 +269,104 @@ async fn browsers_of_configured_origins_may_call_and_others_may_not() {
         .await;
     assert_eq!(preflight.status, 200);
     assert!(preflight.header("access-control-allow-methods").unwrap().contains("PATCH"));
+}
+
+#[tokio::test]
+async fn only_an_origin_that_is_the_same_to_the_last_byte_may_read_an_answer() {
+    let mut limits = Limits::default();
+    limits.cors_origins = vec!["https://app.example".to_owned(), "http://localhost:5173".to_owned()];
+    let server = TestHost::with_limits(Router::new().route("/a", get(async || "a")), limits).await;
+    for stranger in [
+        "https://app.example.evil.example",
+        "https://evil.example/https://app.example",
+        "https://APP.example",
+        "https://app.example:443",
+        "https://app.example:8443",
+        "http://app.example",
+        "https://app.exampl",
+        "https://sub.app.example",
+        "https://app.example,http://localhost:5173",
+        "*",
+        "null",
+        "",
+    ] {
+        let answer = Request::get(server.addr(), "/a").header("origin", stranger).send().await;
+        assert_eq!(
+            (answer.status, answer.header("access-control-allow-origin")),
+            (200, None),
+            "{stranger:?}"
+        );
+        assert_eq!(answer.header("access-control-allow-credentials"), None, "{stranger:?}");
+    }
+    for asked in [Some("https://app.example"), Some("https://evil.example"), None] {
+        let request = Request::get(server.addr(), "/a");
+        let request = if let Some(origin) = asked { request.header("origin", origin) } else { request };
+        let answer = request.send().await;
+        let vary = answer.headers.iter().filter(|(name, _)| name == "vary").map(|(_, value)| value.as_str());
+        let vary: Vec<_> = vary.flat_map(|value| value.split(',')).map(str::trim).collect();
+        assert!(vary.contains(&"origin"), "a cache keeps them apart, {asked:?}: {vary:?}");
+    }
+}
+
+#[tokio::test]
+async fn any_origin_never_comes_with_credentials() {
+    let mut limits = Limits::default();
+    limits.cors_origins = vec!["*".to_owned()];
+    let server = TestHost::with_limits(Router::new().route("/a", get(async || "a")), limits).await;
+    for method in ["GET", "OPTIONS"] {
+        let answer = Request::new(method, server.addr(), "/a")
+            .header("origin", "https://anywhere.example")
+            .header("access-control-request-method", "GET")
+            .send()
+            .await;
+        assert!(answer.header("access-control-allow-origin").is_some());
+        assert_eq!(answer.header("access-control-allow-credentials"), None);
+    }
+}
+
+#[tokio::test]
+async fn a_preflight_is_answered_from_a_fixed_list_and_reaches_no_handler() {
+    let mut limits = Limits::default();
+    limits.cors_origins = vec!["https://app.example".to_owned()];
+    let reached = || async { panic!("a preflight reached the handler") };
+    let routes = Router::new().route("/a", axum::routing::any(move || reached().map(|()| "a")));
+    let server = TestHost::with_limits(routes, limits).await;
+    let asked = format!("authorization,x-evil,{}", "x".repeat(8_000));
+    for origin in ["https://app.example", "https://evil.example"] {
+        let answer = Request::new("OPTIONS", server.addr(), "/a")
+            .header("origin", origin)
+            .header("access-control-request-method", "TRACE")
+            .header("access-control-request-headers", &asked)
+            .send()
+            .await;
+        let allowed = answer.header("access-control-allow-origin");
+        assert_eq!(allowed.is_some(), origin == "https://app.example");
+        let headers = answer.header("access-control-allow-headers").unwrap();
+        assert!(headers.contains("authorization") && !headers.contains("x-evil"), "{headers}");
+        assert!(!answer.header("access-control-allow-methods").unwrap().contains("TRACE"));
+        assert!(answer.header("access-control-max-age").unwrap().parse::<u32>().unwrap() <= 600);
+    }
+}
+
+#[tokio::test]
+async fn no_cache_keeps_an_error_unless_its_handler_says_so() {
+    let own = async || (http::StatusCode::GONE, [("cache-control", "max-age=60")], axum::Json(json!({})));
+    let routes = Router::new()
+        .route("/ok", get(async || "ok"))
+        .route("/forbidden", get(async || http::StatusCode::FORBIDDEN))
+        .route("/busy", get(async || Problem::unavailable(1)))
+        .route("/own", get(own));
+    let server = TestHost::start(routes).await;
+    for (path, kept) in [
+        ("/ok", None),
+        ("/forbidden", Some("no-store")),
+        ("/busy", Some("no-store")),
+        ("/missing", Some("no-store")),
+        ("/own", Some("max-age=60")),
+    ] {
+        let answer = Request::get(server.addr(), path).send().await;
+        assert_eq!(answer.header("cache-control"), kept, "{path}");
+    }
 }
 
 #[tokio::test]

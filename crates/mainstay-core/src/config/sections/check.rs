@@ -29,10 +29,11 @@ pub(super) fn name(text: &str) -> bool {
     text.len() <= 128 && !text.starts_with('.') && text.bytes().all(plain)
 }
 
-/// `*`, or an origin as a browser sends it: scheme, host and perhaps a port.
+/// `*`, or an origin as a browser sends it: scheme, host and perhaps a port, in small letters.
 pub(super) fn origin(text: &str) -> bool {
     let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
-    let plain = |byte: u8| byte.is_ascii_graphic() && !b"/?#@,\"".contains(&byte);
+    let plain =
+        |byte: u8| byte.is_ascii_graphic() && !byte.is_ascii_uppercase() && !b"/?#@,\"*".contains(&byte);
     text == "*" || host.is_some_and(|host| !host.is_empty() && host.bytes().all(plain))
 }
 
@@ -108,7 +109,15 @@ mod tests {
         split(
             origin,
             &["*", "https://a.example", "http://localhost:5173"],
-            &["a.example", "https://", "https://a/b", "https://a\n"],
+            &[
+                "a.example",
+                "https://",
+                "https://a/b",
+                "https://a\n",
+                "https://A.example",
+                "https://*.example",
+                "null",
+            ],
         );
         split(http_url, &["https://a/jwks.json"], &["ftp://a", "https://", "https://a b"]);
         split(
