@@ -5,6 +5,7 @@
 //! promise it proves; helpers stand here.
 #![allow(missing_docs, clippy::unwrap_used)]
 
+mod attack;
 mod concurrency;
 mod endpoints;
 mod extractors;
