@@ -80,20 +80,19 @@ async fn good_clients_are_answered_while_slow_ones_of_every_kind_are_ended() {
     for at in 0..count {
         attacks.spawn(attack(server.addr(), KINDS[at % KINDS.len()], Arc::clone(&opened)));
     }
-    let (mut answers, mut most) = (0, 0);
+    let mut answers = 0;
     while opened.load(Relaxed) < count || connections(&server) > 0 {
         assert!(begun.elapsed() < PROMISE, "{} are still there", connections(&server));
-        most = most.max(connections(&server));
         let answer = Request::get(server.addr(), "/hello").send().await;
         assert_eq!(answer.status, 200);
         answers += 1;
     }
     assert!(answers > 0);
-    assert!(most > count as u64 / 4, "they were there at once, {most}");
     assert_eq!(server.count("http_requests_in_flight"), 0);
-    for reason in ["first_byte", "header", "body", "write", "idle"] {
-        assert!(ended(&server, reason) > 0, "{reason}");
-    }
+    // All but those that close half of themselves, which are ended for that.
+    let reasons = ["first_byte", "header", "body", "write", "idle"].map(|reason| ended(&server, reason));
+    assert!(reasons.iter().all(|ended| *ended >= count as u64 / 12), "{reasons:?}");
+    assert!(reasons.iter().sum::<u64>() >= count as u64 * 9 / 11, "{reasons:?}");
 }
 
 #[tokio::test]
