@@ -10,9 +10,11 @@ mod principal;
 pub mod revocation;
 pub mod session;
 pub mod token;
+pub mod role;
 
 pub use authenticate::{Authenticate, Refused};
 pub use authenticator::{Authenticator, Grants};
 pub use permission::{InvalidPermission, Permission, Permissions};
 pub use principal::Principal;
 pub use revocation::Revocations;
+pub use role::{RoleError, Roles};
