@@ -5,6 +5,7 @@
 
 mod authenticate;
 mod authenticator;
+pub mod password;
 mod permission;
 mod principal;
 pub mod revocation;
@@ -14,6 +15,7 @@ pub mod role;
 
 pub use authenticate::{Authenticate, Refused};
 pub use authenticator::{Authenticator, Grants};
+pub use password::Passwords;
 pub use permission::{InvalidPermission, Permission, Permissions};
 pub use principal::Principal;
 pub use revocation::Revocations;
