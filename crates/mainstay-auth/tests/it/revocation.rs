@@ -5,24 +5,25 @@ use jiff::{SignedDuration, Timestamp};
 use mainstay_auth::session::{Error, MemorySessions, SessionOptions, Sessions};
 use mainstay_auth::token::{IssueOptions, Issued, Issuer, Keys, NewClaims, Verifier, VerifyOptions};
 use mainstay_auth::{Authenticate, Authenticator, Grants, Permission, Permissions, Refused, Revocations};
-use mainstay_core::cache::{self, Cache};
+use mainstay_core::cache;
 use mainstay_core::config::{JwtAlgorithm, RevocationOutage};
 use mainstay_core::metrics::{Format, Metrics};
 use mainstay_testkit::TestClock;
-use mainstay_testkit::faulty::{Fault, FaultyCache};
+use mainstay_testkit::faulty::cache::FaultyStore;
+use mainstay_testkit::faulty::{Fault, Faults};
 
 use crate::keys;
 
 const LIFETIME: Duration = Duration::from_secs(900);
 
-/// Two processes with one cache: what is revoked in one is checked in the other.
+/// Two processes with one store: what is revoked in one is checked in the other.
 struct Rig {
     time: TestClock,
     metrics: Metrics,
     issuer: Issuer,
     revocations: Revocations,
     authenticator: Authenticator,
-    store: Arc<FaultyCache>,
+    faults: Faults,
 }
 
 /// Each role permits `<role>:act`, and no other is known than these.
@@ -38,13 +39,12 @@ impl Grants for Roles {
 impl Rig {
     fn new(outage: RevocationOutage) -> Self {
         let (time, metrics) = (TestClock::new(), Metrics::new());
-        let options = cache::Options::default();
-        let memory = cache::Memory::new(&options, time.clock());
-        let store = Arc::new(FaultyCache::new(Arc::new(memory)));
+        let faults = Faults::none();
+        let memory: Arc<dyn cache::Store> =
+            Arc::new(cache::Memory::new(&cache::Options::default(), time.clock()));
         let revocations = || {
-            let store = Arc::clone(&store) as Arc<dyn cache::Store>;
-            let cache = Cache::new(store, options.clone(), &metrics, time.clock());
-            Revocations::new(cache, outage, LIFETIME, &metrics, time.clock())
+            let store = Arc::new(FaultyStore::new(Arc::clone(&memory), faults.clone()));
+            Revocations::new(store, outage, LIFETIME, &metrics, time.clock())
         };
         let keys = Keys::signing(keys::key(JwtAlgorithm::EdDSA)).unwrap();
         let (issuer, audience) = ("issuer".to_owned(), "audience".to_owned());
@@ -54,7 +54,7 @@ impl Rig {
         let verifier = Verifier::new(keys, options, &metrics, time.clock()).unwrap();
         let authenticator = Authenticator::new(verifier, Roles(&["user", "editor"]), Some(revocations()));
         let revocations = revocations();
-        Self { time, metrics, issuer, revocations, authenticator, store }
+        Self { time, metrics, issuer, revocations, authenticator, faults }
     }
 
     fn issue(&self, subject: &str, session: Option<&str>) -> Issued {
@@ -164,11 +164,11 @@ async fn while_the_list_does_not_answer_the_declared_rule_holds() {
         let (revoked, other) = (rig.issue("ada", None), rig.issue("ada", None));
         rig.revocations.revoke_token(&revoked.id, revoked.expires).await.unwrap();
         assert_eq!(rig.passes(&revoked).await, Err(Refused::Invalid));
-        rig.store.fail(Fault::Unavailable);
+        rig.faults.always(Fault::Unavailable);
         assert_eq!(rig.passes(&other).await, verdict);
         assert!(rig.revocations.revoke_token(&other.id, other.expires).await.is_err());
         assert_eq!(rig.authenticator.authenticate("nonsense").await, Err(Refused::Invalid));
-        rig.store.heal();
+        rig.faults.mend();
         assert_eq!(rig.passes(&revoked).await, Err(Refused::Invalid));
         let text = rig.metrics.render(Format::Prometheus);
         assert!(text.contains("auth_revocation_checks_total{result=\"unavailable\"} 1\n"), "{text}");
@@ -177,14 +177,41 @@ async fn while_the_list_does_not_answer_the_declared_rule_holds() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_revocation_that_fails_takes_no_earlier_one_away() {
+    for fault in [Fault::Unavailable, Fault::LostRequest, Fault::LostReply, Fault::Hang] {
+        let rig = Rig::new(RevocationOutage::Refuse);
+        let (token, adas) = (rig.issue("bob", None), rig.issue("ada", None));
+        tokio::time::advance(Duration::from_millis(1)).await;
+        rig.revocations.revoke_token(&token.id, token.expires).await.unwrap();
+        rig.revocations.revoke_subject("ada").await.unwrap();
+        rig.faults.always(fault);
+        assert!(rig.revocations.revoke_token(&token.id, token.expires).await.is_err());
+        assert!(rig.revocations.revoke_subject("ada").await.is_err());
+        rig.faults.mend();
+        tokio::time::advance(Duration::from_secs(5)).await;
+        assert_eq!(rig.passes(&token).await, Err(Refused::Invalid), "{fault:?}");
+        assert_eq!(rig.passes(&adas).await, Err(Refused::Invalid), "{fault:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn names_that_no_store_takes_are_refused() {
+    let rig = Rig::new(RevocationOutage::Refuse);
+    let long = "x".repeat(3_000);
+    assert!(rig.revocations.revoke_token(&long, Timestamp::MAX).await.is_err());
+    assert!(rig.revocations.revoke_sessions(std::slice::from_ref(&long)).await.is_err());
+    assert!(rig.revocations.revoke_subject(&long).await.is_err());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_session_ends_even_if_its_access_tokens_cannot_be_revoked_and_that_is_said() {
     let rig = Rig::new(RevocationOutage::Allow);
     let sessions = rig.sessions();
     let opened = sessions.open("ada", "").await.unwrap();
-    rig.store.fail(Fault::Unavailable);
+    rig.faults.always(Fault::Unavailable);
     assert_eq!(sessions.revoke(&opened.session_id).await, Err(Error::AccessRemains));
     assert_eq!(sessions.refresh(opened.refresh.expose()).await.unwrap_err(), Error::Invalid);
-    rig.store.heal();
+    rig.faults.mend();
     let access = rig.issue("ada", Some(&opened.session_id));
     assert_eq!(sessions.revoke(&opened.session_id).await, Ok(false), "repeated, it revokes what remained");
     assert_eq!(rig.passes(&access).await, Err(Refused::Invalid));
