@@ -3,18 +3,56 @@
 use std::io::IsTerminal;
 use std::process::Command;
 
-use crate::step::{Failure, find_program, step};
+use crate::step::{Failure, find_program, root, step};
 
 /// Program → Debian package. A test that runs a new program gets a line here.
 const NEEDED: &[(&str, &str)] = &[
+    ("node", "nodejs"),
+    ("npm", "npm"),
     ("openssl", "openssl"),
     ("promtool", "prometheus"),
     ("redis-sentinel", "redis-sentinel"),
     ("redis-server", "redis-server"),
 ];
 
-/// Installs the packages of missing programs; with `allowed` unset it only names them.
+/// Packages of npm that tests run against, and where they go: not into the repository.
+const NPM: &[(&str, &str)] = &[("jsonwebtoken", "9.0.2")];
+const NPM_DIRECTORY: &str = "target/npm";
+
+/// Installs what tests need and is missing; with `allowed` unset it only names it.
 pub(crate) fn install_missing(allowed: bool) -> Result<(), Failure> {
+    install_programs(allowed)?;
+    install_npm_packages(allowed)
+}
+
+fn install_npm_packages(allowed: bool) -> Result<(), Failure> {
+    let directory = root().join(NPM_DIRECTORY);
+    let modules = directory.join("node_modules");
+    let missing = NPM.iter().filter(|(name, _)| !modules.join(name).join("package.json").is_file());
+    let packages: Vec<String> = missing.map(|(name, version)| format!("{name}@{version}")).collect();
+    if packages.is_empty() {
+        return Ok(());
+    }
+    let by_hand = format!("npm install --no-save --prefix {NPM_DIRECTORY} {}", packages.join(" "));
+    if !allowed {
+        println!("==> missing, and tests that need it will fail: `{by_hand}` installs it");
+        return Ok(());
+    }
+    step(&by_hand, || {
+        let failed = |why: &dyn std::fmt::Display| Failure::Failed(format!("`{by_hand}`: {why}"));
+        std::fs::create_dir_all(&directory).map_err(|error| failed(&error))?;
+        let mut npm = Command::new("npm");
+        npm.args(["install", "--no-save", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix"]);
+        match npm.arg(&directory).args(&packages).status() {
+            Ok(status) if status.success() => Ok(()),
+            Ok(status) => Err(failed(&status)),
+            Err(error) => Err(failed(&error)),
+        }
+    })
+}
+
+/// Installs the packages of missing programs.
+fn install_programs(allowed: bool) -> Result<(), Failure> {
     let packages: Vec<&str> =
         NEEDED.iter().filter(|(program, _)| !find_program(program)).map(|(_, package)| *package).collect();
     if packages.is_empty() {

@@ -9,6 +9,7 @@ mod case;
 mod issue;
 mod keys;
 mod matrix;
+mod npm;
 mod oracle;
 mod remote;
 mod witness;
