@@ -1,17 +1,8 @@
-use std::fmt;
-use std::sync::Arc;
-
 use async_trait::async_trait;
 
 use crate::revocation::{Check, Revocations};
 use crate::token::{Error, Verifier};
-use crate::{Authenticate, Permissions, Principal, Refused};
-
-/// What roles permit.
-pub trait Grants: Send + Sync {
-    /// What somebody in these roles may do. A role that is not known permits nothing.
-    fn permissions(&self, roles: &[String]) -> Permissions;
-}
+use crate::{Authenticate, Principal, Refused, Roles};
 
 /// Recognises callers by tokens: they are verified, looked for among the revoked ones, and their roles say what is
 /// permitted. Cheap to clone.
@@ -19,18 +10,18 @@ pub trait Grants: Send + Sync {
 /// A caller is refused with [`Refused::Invalid`] whatever is wrong with the token, and with [`Refused::Unavailable`] if
 /// that cannot be told: the keys are elsewhere and not known, or the revocations do not answer and the rule is to
 /// refuse then.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct Authenticator {
     verifier: Verifier,
-    roles: Arc<dyn Grants>,
+    roles: Roles,
     revocations: Option<Revocations>,
 }
 
 impl Authenticator {
     /// One that takes what `verifier` lets pass and `revocations` do not take away.
     #[must_use]
-    pub fn new(verifier: Verifier, roles: impl Grants + 'static, revocations: Option<Revocations>) -> Self {
-        Self { verifier, roles: Arc::new(roles), revocations }
+    pub fn new(verifier: Verifier, roles: Roles, revocations: Option<Revocations>) -> Self {
+        Self { verifier, roles, revocations }
     }
 }
 
@@ -48,7 +39,7 @@ impl Authenticate for Authenticator {
                 Check::Unavailable => return Err(Refused::Unavailable),
             }
         }
-        let permissions = self.roles.permissions(&claims.roles);
+        let permissions = self.roles.permissions(claims.roles.iter().map(String::as_str));
         let mut principal =
             Principal::new(&claims.subject).with_roles(claims.roles).with_permissions(permissions);
         if let Some(session) = &claims.session {
@@ -58,11 +49,5 @@ impl Authenticate for Authenticator {
             principal = principal.with_token(id, claims.expires);
         }
         Ok(principal)
-    }
-}
-
-impl fmt::Debug for Authenticator {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Authenticator").field("verifier", &self.verifier).finish_non_exhaustive()
     }
 }

@@ -9,13 +9,14 @@ pub mod password;
 mod permission;
 mod principal;
 pub mod revocation;
+pub mod role;
 pub mod session;
 pub mod token;
-pub mod role;
 
 pub use authenticate::{Authenticate, Refused};
 pub use authenticator::{Authenticator, Grants};
 pub use password::Passwords;
+pub use authenticator::Authenticator;
 pub use permission::{InvalidPermission, Permission, Permissions};
 pub use principal::Principal;
 pub use revocation::Revocations;

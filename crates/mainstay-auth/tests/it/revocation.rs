@@ -4,7 +4,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use mainstay_auth::session::{Error, MemorySessions, SessionOptions, Sessions};
 use mainstay_auth::token::{IssueOptions, Issued, Issuer, Keys, NewClaims, Verifier, VerifyOptions};
-use mainstay_auth::{Authenticate, Authenticator, Grants, Permission, Permissions, Refused, Revocations};
+use mainstay_auth::{Authenticate, Authenticator, Refused, Revocations, Roles};
 use mainstay_core::cache;
 use mainstay_core::config::{JwtAlgorithm, RevocationOutage};
 use mainstay_core::metrics::{Format, Metrics};
@@ -26,16 +26,6 @@ struct Rig {
     faults: Faults,
 }
 
-/// Each role permits `<role>:act`, and no other is known than these.
-struct Roles(&'static [&'static str]);
-
-impl Grants for Roles {
-    fn permissions(&self, roles: &[String]) -> Permissions {
-        let known = roles.iter().filter(|role| self.0.contains(&role.as_str()));
-        known.map(|role| format!("{role}:act").parse::<Permission>().unwrap()).collect()
-    }
-}
-
 impl Rig {
     fn new(outage: RevocationOutage) -> Self {
         let (time, metrics) = (TestClock::new(), Metrics::new());
@@ -52,7 +42,9 @@ impl Rig {
         let issuer = Issuer::new(&keys, options, time.clock()).unwrap();
         let options = VerifyOptions::new("issuer", "audience");
         let verifier = Verifier::new(keys, options, &metrics, time.clock()).unwrap();
-        let authenticator = Authenticator::new(verifier, Roles(&["user", "editor"]), Some(revocations()));
+        let roles =
+            Roles::builder().role("user", ["things:read"]).role("editor", ["things:write"]).build().unwrap();
+        let authenticator = Authenticator::new(verifier, roles, Some(revocations()));
         let revocations = revocations();
         Self { time, metrics, issuer, revocations, authenticator, faults }
     }
@@ -81,7 +73,7 @@ async fn a_caller_is_what_the_token_says_and_may_what_its_roles_permit() {
     let ada = rig.authenticator.authenticate(issued.token.expose()).await.unwrap();
     assert_eq!(ada.subject(), "ada");
     assert_eq!(ada.roles(), ["user", "nobody"]);
-    assert!(ada.may("user:act") && !ada.may("editor:act") && !ada.may("nobody:act"));
+    assert!(ada.may("things:read") && !ada.may("things:write"));
     assert_eq!((ada.session(), ada.token()), (Some("session-1"), Some(issued.id.as_str())));
     assert_eq!(ada.expires(), Some(issued.expires));
     assert_eq!(rig.authenticator.authenticate("nonsense").await, Err(Refused::Invalid));
