@@ -61,6 +61,11 @@ impl Breaker {
         Ok(Self { shared: Arc::new(shared) })
     }
 
+    #[inline]
+    pub(super) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
     /// Its name.
     #[must_use]
     pub fn name(&self) -> &str {
@@ -164,14 +169,20 @@ impl Breaker {
 impl Shared {
     #[inline]
     fn admit(&self) -> Result<Ticket, Open> {
-        match self.gate.pass(&self.clock) {
+        match self.pass() {
             Some(ticket) => Ok(ticket),
             None => self.admit_open(),
         }
     }
 
+    /// The way of nearly all calls.
+    #[inline]
+    pub(super) fn pass(&self) -> Option<Ticket> {
+        self.gate.pass(&self.clock)
+    }
+
     #[cold]
-    fn admit_open(&self) -> Result<Ticket, Open> {
+    pub(super) fn admit_open(&self) -> Result<Ticket, Open> {
         let admission = self.gate.admit(&self.clock);
         if admission.shadow || admission.ticket.is_err() {
             self.instruments.not_permitted.increment(1);

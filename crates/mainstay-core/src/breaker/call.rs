@@ -2,8 +2,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::Duration;
 
 use super::Breaker;
-use super::error::Error;
-use super::permit::Permit;
+use super::breaker::Shared;
+use super::error::{Error, Open};
+use super::gate::{Outcome, Ticket};
 
 /// What a result says about the dependency.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,12 +31,9 @@ impl Breaker {
     where
         F: Future<Output = Result<T, E>>,
     {
-        let permit = self.try_acquire()?;
+        let mut call = Call::begin(self.shared())?;
         let result = operation().await;
-        match &result {
-            Ok(_) => permit.success(),
-            Err(_) => permit.failure(),
-        }
+        call.end(if result.is_ok() { Verdict::Success } else { Verdict::Failure });
         result.map_err(Error::Inner)
     }
 
@@ -52,9 +50,15 @@ impl Breaker {
     where
         F: Future<Output = Result<T, E>>,
     {
-        let permit = self.try_acquire()?;
+        let mut call = Call::begin(self.shared())?;
         let result = operation().await;
-        permit.judged(|| classify(&result));
+        match catch_unwind(AssertUnwindSafe(|| classify(&result))) {
+            Ok(verdict) => call.end(verdict),
+            Err(panic) => {
+                call.end(Verdict::Failure);
+                resume_unwind(panic);
+            }
+        }
         result.map_err(Error::Inner)
     }
 
@@ -63,24 +67,58 @@ impl Breaker {
     /// # Errors
     /// As [`Breaker::call`].
     pub fn call_blocking<T, E>(&self, operation: impl FnOnce() -> Result<T, E>) -> Result<T, Error<E>> {
-        let permit = self.try_acquire()?;
+        let mut call = Call::begin(self.shared())?;
         let result = operation();
-        match &result {
-            Ok(_) => permit.success(),
-            Err(_) => permit.failure(),
-        }
+        call.end(if result.is_ok() { Verdict::Success } else { Verdict::Failure });
         result.map_err(Error::Inner)
     }
 }
 
-impl Permit<'_> {
-    fn judged(self, classify: impl FnOnce() -> Verdict) {
-        match catch_unwind(AssertUnwindSafe(classify)) {
-            Ok(verdict) => self.end_as(verdict),
-            Err(panic) => {
-                self.failure();
-                resume_unwind(panic);
-            }
+impl Verdict {
+    pub(super) const fn outcome(self) -> Outcome {
+        match self {
+            Self::Success => Outcome::Success,
+            // For no time at all it is a failure like others.
+            Self::Failure | Self::FailureFor(Duration::ZERO) => Outcome::Failure,
+            Self::Ignore => Outcome::Ignored,
+            Self::FailureFor(time) => Outcome::FailureFor(time),
+        }
+    }
+}
+
+/// What a [`Permit`](super::Permit) is to others, but it stays where it is: to move one in and out of a future costs as
+/// much as all the rest of a call.
+struct Call<'a> {
+    breaker: &'a Shared,
+    ticket: Ticket,
+    is_over: bool,
+}
+
+impl<'a> Call<'a> {
+    #[inline]
+    fn begin(breaker: &'a Shared) -> Result<Self, Open> {
+        let ticket = match breaker.pass() {
+            Some(ticket) => ticket,
+            None => breaker.admit_open()?,
+        };
+        Ok(Self { breaker, ticket, is_over: false })
+    }
+
+    #[inline]
+    fn end(&mut self, verdict: Verdict) {
+        self.is_over = true;
+        match verdict.outcome() {
+            Outcome::Success => self.breaker.succeed(&self.ticket),
+            outcome => self.breaker.end(&self.ticket, outcome),
+        }
+    }
+}
+
+impl Drop for Call<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        if !self.is_over {
+            self.breaker.end(&self.ticket, Outcome::Cancelled);
         }
     }
 }

@@ -62,16 +62,14 @@ impl<'a> Permit<'a> {
     /// for that long, at most [`Policy::open_max`](super::Policy::open_max), whatever the rates are. For no time at
     /// all it is a failure like others.
     pub fn open_for(self, time: Duration) {
-        self.end(if time.is_zero() { Outcome::Failure } else { Outcome::FailureFor(time) });
+        self.end_as(Verdict::FailureFor(time));
     }
 
     /// As this verdict says.
     pub(crate) fn end_as(self, verdict: Verdict) {
-        match verdict {
-            Verdict::Success => self.success(),
-            Verdict::Failure => self.failure(),
-            Verdict::Ignore => self.ignore(),
-            Verdict::FailureFor(time) => self.open_for(time),
+        match verdict.outcome() {
+            Outcome::Success => self.success(),
+            outcome => self.end(outcome),
         }
     }
 
