@@ -40,6 +40,7 @@ mod filter;
 mod json;
 mod line;
 mod options;
+mod panics;
 mod pretty;
 mod request_id;
 mod text;
@@ -56,6 +57,7 @@ use tracing_subscriber::registry::LookupSpan;
 pub use error::Error;
 pub use filter::CATEGORIES;
 pub use options::{ExtraLayer, Format, Level, Options};
+pub use panics::log_panics;
 pub use request_id::RequestId;
 
 /// Installs the subscriber for the whole process: the one thing that two applications in a process

@@ -1,7 +1,7 @@
 //! Black-box tests of `mainstay-http`, over real sockets. One module per subject: `server` (sockets,
 //! limits, drain), `slow_clients` (what they may do and for how long), `tls`,
 //! `layers` (what stands around a route), `extractors`, `endpoints`, `rate_limit`,
-//! `concurrency`, `response_cache`, `sse` (streams of events). A new test goes into the module of the
+//! `concurrency`, `logs` (what clients can write into them), `response_cache`, `sse` (streams of events). A new test goes into the module of the
 //! promise it proves; helpers stand here.
 #![allow(missing_docs, clippy::unwrap_used)]
 
@@ -10,6 +10,7 @@ mod concurrency;
 mod endpoints;
 mod extractors;
 mod layers;
+mod logs;
 mod rate_limit;
 mod response_cache;
 mod server;

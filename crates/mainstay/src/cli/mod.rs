@@ -11,6 +11,7 @@ use std::time::Duration;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use mainstay_core::config::Server;
 use mainstay_core::metrics::Metrics;
+use mainstay_core::telemetry;
 use mainstay_http::probe_own;
 use utoipa_axum::router::OpenApiRouter;
 
@@ -113,6 +114,7 @@ async fn serve<S: Clone + Send + Sync + 'static>(
     ready: fn(OpenApiRouter<S>, &Mainstay) -> Result<OpenApiRouter, StartError>,
 ) -> Done {
     let app = builder.start().await?;
+    telemetry::log_panics();
     let routes = ready(api(), &app)?;
     Ok(app.serve(routes).await?)
 }

@@ -229,3 +229,31 @@ fn a_value_that_logs_while_it_is_printed_does_not_deadlock() {
     );
     assert!(log.json().iter().any(|line| line["message"] == "done" && line["value"] == "chatty"));
 }
+
+#[test]
+fn a_panic_is_one_line_whatever_it_says() {
+    let before = std::panic::take_hook();
+    let logs = [Format::Pretty, Format::Json].map(|format| {
+        logged(
+            format,
+            |_| (),
+            |_| {
+                telemetry::log_panics();
+                let _request = tracing::info_span!("request", request_id = "r-1").entered();
+                let said = "\n{\"level\":\"INFO\"}\u{1b}[2J\u{2028}\u{200f}".to_owned();
+                std::panic::catch_unwind(|| panic!("of the client: {said}")).unwrap_err();
+            },
+        )
+    });
+    std::panic::set_hook(before);
+    for log in &logs {
+        let text = log.text();
+        // Others may panic meanwhile, but not in this thread.
+        let text = text.trim_end_matches('\n');
+        assert!(!text.contains(|c: char| c.is_control() || "\u{2028}\u{200f}".contains(c)), "{text:?}");
+        assert!(
+            text.contains("r-1") && text.contains("of the client") && text.contains("lines.rs"),
+            "{text}"
+        );
+    }
+}
