@@ -258,13 +258,13 @@ fn listing(suite: Suite<Backend>) -> Suite<Backend> {
             assert_eq!(b.list(&subject, at(8)).await, [kept]);
         })
         .case("sessions are listed from the last used on, without those that are over", async |b: Backend| {
-            for (id, opened) in [("old", 0), ("a", 600), ("b", 700), ("c", 600)] {
+            for (id, opened) in [("old", 0), ("a", 600), ("d", 700), ("b", 700), ("c", 600)] {
                 b.open(session(id, "ada", seconds(opened))).await;
             }
             b.open(session("bob's", "bob", seconds(600))).await;
             b.rotate("a", "first", "x", seconds(800)).await;
-            assert_eq!(b.ids("ada", seconds(900)).await, ["a", "b", "c", "old"]);
-            assert_eq!(b.ids("ada", seconds(1_001)).await, ["a", "b", "c"]);
+            assert_eq!(b.ids("ada", seconds(900)).await, ["a", "b", "d", "c", "old"]);
+            assert_eq!(b.ids("ada", seconds(1_001)).await, ["a", "b", "d", "c"]);
             assert!(b.ids("nobody", seconds(900)).await.is_empty());
         })
 }

@@ -12,6 +12,7 @@ use mainstay_auth::token::{
 use mainstay_core::config::JwtAlgorithm::{self, ES256, EdDSA, HS256, RS256};
 use mainstay_core::metrics::Metrics;
 use mainstay_testkit::TestClock;
+use proptest::prelude::*;
 
 use super::{issuing, reason, verifying};
 use crate::keys::{self, base64url};
@@ -350,4 +351,17 @@ async fn a_fetched_key_never_checks_an_hmac() {
         assert_eq!(reason(rig.verifier.verify(&forged).await), Some(Reason::Algorithm));
     }
     assert!(rig.judge(HS256).await.is_some());
+}
+
+proptest! {
+    #[test]
+    fn no_bytes_panic_the_reader_of_sets(
+        changes in proptest::collection::vec((0..RFC_7638.len(), any::<char>()), 0..5),
+        anything in any::<String>(),
+    ) {
+        let mut set: Vec<char> = RFC_7638.chars().collect();
+        changes.into_iter().for_each(|(at, char)| set[at] = char);
+        prop_assert!(read(&set.into_iter().collect::<String>()).len() <= 1);
+        prop_assert!(read(&anything).is_empty());
+    }
 }

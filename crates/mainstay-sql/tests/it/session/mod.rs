@@ -16,6 +16,8 @@ use tempfile::TempDir;
 
 use crate::support::options;
 
+mod bugs;
+
 async fn migrated(options: Options) -> Database {
     let db = Database::connect(options).await.unwrap();
     db.migrate(&Migrations::new([]).with_sessions()).await.unwrap();
