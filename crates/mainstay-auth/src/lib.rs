@@ -14,9 +14,8 @@ pub mod session;
 pub mod token;
 
 pub use authenticate::{Authenticate, Refused};
-pub use authenticator::{Authenticator, Grants};
-pub use password::Passwords;
 pub use authenticator::Authenticator;
+pub use password::Passwords;
 pub use permission::{InvalidPermission, Permission, Permissions};
 pub use principal::Principal;
 pub use revocation::Revocations;
