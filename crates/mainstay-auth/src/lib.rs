@@ -12,6 +12,7 @@ pub mod revocation;
 pub mod role;
 pub mod session;
 pub mod token;
+pub mod seal;
 
 pub use authenticate::{Authenticate, Refused};
 pub use authenticator::Authenticator;
@@ -20,3 +21,4 @@ pub use permission::{InvalidPermission, Permission, Permissions};
 pub use principal::Principal;
 pub use revocation::Revocations;
 pub use role::{RoleError, Roles};
+pub use seal::Sealer;
