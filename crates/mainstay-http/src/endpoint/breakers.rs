@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 
 use super::Distributed;
 use super::name::Name;
-use crate::{Json, Problem};
+use crate::{FieldError, Json, Problem};
 
 /// How a circuit breaker stands.
 #[derive(Debug, Serialize, ToSchema)]
@@ -93,6 +93,9 @@ pub(super) async fn force(
     Json(force): Json<Force>,
 ) -> Result<Json<Standing>, Problem> {
     let breaker = state.breakers.get(&name).ok_or_else(|| absent(&state))?;
+    if force.mode.is_none() && !force.reset {
+        return Err(Problem::validation([FieldError::new("mode", "required", "needs a mode, or reset")]));
+    }
     apply(&breaker, &force);
     Ok(Json(breaker.snapshot().into()))
 }

@@ -46,6 +46,16 @@ async fn resetting_closes_a_breaker_and_empties_its_window() {
 }
 
 #[tokio::test]
+async fn a_request_that_says_nothing_to_do_is_refused() {
+    let endpoints = endpoints_with(true, |state| drop(state.breakers.named("billing"))).await;
+    for nothing in ["{}", r#"{"mode":null,"reset":false}"#] {
+        let refused = endpoints.send("POST", "/distributed/breakers/billing", Some(nothing)).await;
+        assert_eq!(refused.status, 422, "{nothing}: {}", refused.text());
+        assert!(refused.text().contains("mode"), "{}", refused.text());
+    }
+}
+
+#[tokio::test]
 async fn an_unknown_breaker_and_an_unknown_mode_are_named() {
     let endpoints = endpoints_with(true, |state| drop(state.breakers.named("billing"))).await;
     let absent = endpoints.send("POST", "/distributed/breakers/biling", Some("{}")).await;
