@@ -1,0 +1,198 @@
+//! What a good client notices of an attack: its times to an answer beside 5,000 connections that dribble a head, and
+//! beside HTTP/2 clients that take every request back, each as a ratio to its own times before and after. The limits
+//! are those of production; an attacker that is cut off comes again.
+//!
+//! `cargo bench -p mainstay-http --bench slow_clients`
+#![allow(missing_docs)]
+#![allow(clippy::print_stdout, reason = "the table is the result")]
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
+
+use axum::Router;
+use axum::routing::get;
+use mainstay_core::metrics::Metrics;
+use mainstay_http::{Host, Limits};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::runtime::{Builder, Runtime};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
+
+const SLOW: usize = 5_000;
+const RESETTING: usize = 16;
+const LENGTH: Duration = Duration::from_secs(10);
+const ROUNDS: usize = 3;
+
+struct Server {
+    address: SocketAddr,
+    metrics: Metrics,
+    _runtime: Runtime,
+}
+
+impl Server {
+    fn start() -> Self {
+        let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
+        let (tell, told) = mpsc::channel();
+        runtime.spawn(async move {
+            let metrics = Metrics::new();
+            let mut limits = Limits::default();
+            // All come from this machine.
+            limits.max_connections_per_client = limits.max_connections;
+            let host = Host::new(&metrics, limits);
+            let routes = host.wrap(Router::new().route("/hello", get(async || "hello")));
+            let listening = host.listen(([127, 0, 0, 1], 0).into(), routes).await.expect("a port");
+            tell.send((listening.addr(), metrics)).expect("somebody waits");
+            match host.watch_queue().await {}
+        });
+        let (address, metrics) = told.recv().expect("it started");
+        Self { address, metrics, _runtime: runtime }
+    }
+
+    fn count(&self, series: &str) -> String {
+        let text = self.metrics.render(Default::default());
+        let value = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+        value.unwrap_or("0").to_owned()
+    }
+}
+
+/// A line of a head per second, on one connection after the other.
+async fn dribble(address: SocketAddr, open: Arc<AtomicUsize>) {
+    loop {
+        let Ok(mut stream) = TcpStream::connect(address).await else { continue };
+        open.fetch_add(1, Relaxed);
+        let mut sent = stream.write_all(b"GET /hello HTTP/1.1\r\n").await;
+        while sent.is_ok() {
+            sleep(Duration::from_secs(1)).await;
+            sent = stream.write_all(b"x-more: y\r\n").await;
+        }
+        open.fetch_sub(1, Relaxed);
+    }
+}
+
+/// Requests that are taken back a moment later, on one connection after the other.
+async fn take_back(address: SocketAddr) {
+    loop {
+        let Ok(mut stream) = TcpStream::connect(address).await else { continue };
+        let mut sent = stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await;
+        for id in (1_u32..).step_by(2) {
+            if sent.is_err() {
+                break;
+            }
+            let id = id.to_be_bytes();
+            let request = [b"\0\0\x06\x01\x05".as_slice(), &id, b"\x82\x86\x84\x41\x01x"].concat();
+            sent = stream.write_all(&request).await;
+            tokio::task::yield_now().await;
+            let reset = [b"\0\0\x04\x03\0".as_slice(), &id, b"\0\0\0\x08"].concat();
+            sent = sent.and(stream.write_all(&reset).await);
+        }
+    }
+}
+
+async fn ask(stream: &mut TcpStream) {
+    stream.write_all(b"GET /hello HTTP/1.1\r\nhost: bench\r\n\r\n").await.expect("it is taken");
+    let (mut answer, mut length) = ([0; 2048], 0);
+    while !answer[..length].ends_with(b"hello") {
+        let read = stream.read(&mut answer[length..]).await.expect("it answers");
+        assert!(read > 0, "a good client was cut off");
+        length += read;
+    }
+}
+
+/// Microseconds to each answer: on a kept connection, and on a new one each.
+#[derive(Default)]
+struct Times {
+    kept: Vec<f64>,
+    new: Vec<f64>,
+}
+
+async fn good_client(address: SocketAddr) -> Times {
+    let mut times = Times::default();
+    let mut kept = TcpStream::connect(address).await.expect("it listens");
+    kept.set_nodelay(true).expect("a socket");
+    let mut ticks = interval(Duration::from_millis(5));
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let begun = Instant::now();
+    while begun.elapsed() < LENGTH {
+        ticks.tick().await;
+        let asked = Instant::now();
+        ask(&mut kept).await;
+        times.kept.push(asked.elapsed().as_secs_f64() * 1e6);
+        let asked = Instant::now();
+        ask(&mut TcpStream::connect(address).await.expect("it listens")).await;
+        times.new.push(asked.elapsed().as_secs_f64() * 1e6);
+    }
+    times
+}
+
+fn at(times: &mut [f64], percent: usize) -> f64 {
+    times.sort_by(f64::total_cmp);
+    times[times.len() * percent / 100]
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Attack {
+    None,
+    Dribbling,
+    TakingBack,
+    Both,
+}
+
+fn main() {
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).expect("5,000 connections need files");
+    let good = Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let kinds = [Attack::None, Attack::Dribbling, Attack::TakingBack, Attack::Both];
+    let mut all: [Times; 4] = Default::default();
+    // In turns, so that what else the machine does falls on all of them alike.
+    for round in 1..=ROUNDS {
+        for (kind, times) in kinds.into_iter().zip(&mut all) {
+            let server = Server::start();
+            let bad = Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
+            let open = Arc::new(AtomicUsize::new(0));
+            if matches!(kind, Attack::Dribbling | Attack::Both) {
+                for _ in 0..SLOW {
+                    bad.spawn(dribble(server.address, Arc::clone(&open)));
+                }
+                good.block_on(async {
+                    while open.load(Relaxed) < SLOW {
+                        sleep(Duration::from_millis(10)).await;
+                    }
+                });
+            }
+            if matches!(kind, Attack::TakingBack | Attack::Both) {
+                for _ in 0..RESETTING {
+                    bad.spawn(take_back(server.address));
+                }
+            }
+            let measured = good.block_on(good_client(server.address));
+            times.kept.extend(measured.kept);
+            times.new.extend(measured.new);
+            println!(
+                "round {round}, {kind:?}: {} connections, ended by header {}, by resets {}",
+                server.count("http_connections"),
+                server.count(r#"http_connections_ended_total{reason="header"}"#),
+                server.count(r#"http_connections_ended_total{reason="resets"}"#),
+            );
+            bad.shutdown_background();
+        }
+    }
+    println!("\n{:<12} {:>10} {:>10} {:>10} {:>8}", "attack", "answers", "p50 us", "p99 us", "ratio");
+    for what in ["kept", "new"] {
+        let mut base = None;
+        for (kind, times) in kinds.iter().zip(&mut all) {
+            let times = if what == "kept" { &mut times.kept } else { &mut times.new };
+            let p99 = at(times, 99);
+            let base = *base.get_or_insert(p99);
+            println!(
+                "{:<12} {:>10} {:>10.0} {p99:>10.0} {:>8.2}",
+                format!("{kind:?}, {what}"),
+                times.len(),
+                at(times, 50),
+                p99 / base
+            );
+        }
+    }
+}
