@@ -7,9 +7,12 @@ use crate::step::{Failure, find_program, root, step};
 
 /// Program → Debian package. A test that runs a new program gets a line here.
 const NEEDED: &[(&str, &str)] = &[
+    ("mariadbd", "mariadb-server"),
     ("node", "nodejs"),
     ("npm", "npm"),
     ("openssl", "openssl"),
+    // The server's own programs are in a directory that is not searched; this one comes with them.
+    ("pg_ctlcluster", "postgresql"),
     ("promtool", "prometheus"),
     ("redis-sentinel", "redis-sentinel"),
     ("redis-server", "redis-server"),

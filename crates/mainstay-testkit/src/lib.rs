@@ -5,6 +5,7 @@
 //! - [`eventually`] and [`eventually_async`] wait for a condition: the only waiting a test needs.
 //! - [`conformance`] is the contracts as cases; [`faulty`] and [`mutants`] are the stores they must see through.
 //! - [`redis`] runs real Redis servers that a test kills, freezes and cuts off.
+//! - [`sql`] runs real PostgreSQL and MariaDB servers, with the same faults.
 //! - [`worker`] runs a part of a test in further processes.
 //! - [`TestClock`] is a clock a test holds in its hand.
 //! - [`Port`] is a free port, for what cannot listen on port 0.
@@ -22,6 +23,7 @@ mod clock;
 pub mod conformance;
 pub mod faulty;
 mod freeze;
+mod guard;
 pub mod http;
 pub mod mutants;
 mod port;
@@ -30,6 +32,7 @@ mod promtool;
 pub mod redis;
 mod seed;
 mod service;
+pub mod sql;
 mod wait;
 pub mod worker;
 

@@ -14,7 +14,6 @@
 mod builder;
 mod clock_shim;
 mod cluster;
-mod guard;
 mod process;
 mod proxy;
 mod resp;

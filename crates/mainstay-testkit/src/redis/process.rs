@@ -9,8 +9,8 @@ use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use super::clock_shim::ClockShim;
-use super::guard::Guard;
 use crate::freeze::freeze;
+use crate::guard::Guard;
 
 /// A program with a configuration file, in a directory of its own. Dropping it kills the process.
 #[derive(Debug)]

@@ -5,5 +5,6 @@ mod program;
 mod redis;
 mod seed;
 mod service;
+mod sql;
 mod wait;
 mod worker;

@@ -12,10 +12,10 @@ const SCRIPT: &str = r#"read -r never; kill -9 "$1"; rm -rf -- "$2""#;
 /// A shell that kills a server and removes its directory once this process is gone: an aborted or
 /// killed test drops nothing, nor does a `static` at the end. Dropping the guard calls it off.
 #[derive(Debug)]
-pub(super) struct Guard(Child);
+pub(crate) struct Guard(Child);
 
 impl Guard {
-    pub(super) fn of(server: &Child, dir: &Path) -> Self {
+    pub(crate) fn of(server: &Child, dir: &Path) -> Self {
         let shell = Command::new(program("sh", "dash"))
             .args(["-c", SCRIPT, "sh", &server.id().to_string()])
             .arg(dir)
