@@ -6,7 +6,7 @@ use async_trait::async_trait;
 
 use crate::backend::{Backend, Statement, TransactionBackend};
 use crate::migrate::{Applied, Migration, RecordedMigration};
-use crate::{Error, PoolStats, Row};
+use crate::{Dialect, Error, PoolStats, Row};
 
 /// From the text of a statement to the one that is run in its place.
 pub(crate) type Alter = Arc<dyn Fn(&'static str) -> &'static str + Send + Sync>;
@@ -24,6 +24,10 @@ impl<B> Altered<B> {
 
 #[async_trait]
 impl Backend for Altered<Arc<dyn Backend>> {
+    fn dialect(&self) -> Dialect {
+        self.inner.dialect()
+    }
+
     async fn execute(&self, statement: Statement) -> Result<u64, Error> {
         self.inner.execute(self.statement(statement)).await
     }

@@ -4,7 +4,7 @@
 use async_trait::async_trait;
 
 use crate::migrate::{Applied, Migration, RecordedMigration};
-use crate::{Error, PoolStats, Row, Value};
+use crate::{Dialect, Error, PoolStats, Row, Value};
 
 /// SQL text with `?` placeholders and its values, in order. A backend whose placeholders differ rewrites
 /// the text; all text is `&'static`, so the rewritten form can be cached by address.
@@ -24,6 +24,8 @@ impl Statement {
 
 #[async_trait]
 pub(crate) trait Backend: Send + Sync {
+    /// Whose SQL it takes.
+    fn dialect(&self) -> Dialect;
     /// Runs a statement on a connection that may write; answers the number of rows it changed.
     async fn execute(&self, statement: Statement) -> Result<u64, Error>;
     /// Runs a statement on a connection that may be read-only.

@@ -7,9 +7,13 @@ use crate::altered::Altered;
 use crate::backend::{Backend, Statement};
 use crate::event::Carrier;
 use crate::migrate::{self, Applied, MigrationStatus, Migrations};
+#[cfg(feature = "mysql")]
+use crate::mysql;
 use crate::options::Location;
-use crate::sqlite::Sqlite;
-use crate::{Error, Options, PoolStats, Row, Transaction, Value};
+#[cfg(feature = "postgres")]
+use crate::postgres;
+use crate::sqlite;
+use crate::{Dialect, Error, Options, PoolStats, Row, Transaction, Value};
 
 /// A database. Clones share the same pools; the last one dropped closes them.
 #[derive(Clone)]
@@ -26,11 +30,24 @@ impl Database {
     /// [`Error::ReadOnly`], [`Error::Corrupt`], [`Error::Full`] or [`Error::Unavailable`], with the path
     /// and the remedy. Bounded by the acquire timeout; dropping the future leaves nothing open.
     pub async fn connect(options: Options) -> Result<Self, Error> {
-        let backend = match options.location.clone() {
-            Location::SqliteFile(path) => Sqlite::open_file(&path, &options).await?,
-            Location::SqliteMemory => Sqlite::open_memory(&options).await?,
+        let backend: Arc<dyn Backend> = match options.location.clone() {
+            Location::SqliteFile(path) => Arc::new(sqlite::open_file(&path, &options).await?),
+            Location::SqliteMemory => Arc::new(sqlite::open_memory(&options).await?),
+            #[cfg(feature = "postgres")]
+            Location::Postgres(server) => Arc::new(postgres::open(&server, &options).await?),
+            #[cfg(feature = "mysql")]
+            Location::Mysql(server) => Arc::new(mysql::open(&server, &options).await?),
+            #[cfg(not(feature = "postgres"))]
+            Location::Postgres(_) => return Err(not_built_in(Dialect::Postgres, "postgres")),
+            #[cfg(not(feature = "mysql"))]
+            Location::Mysql(_) => return Err(not_built_in(Dialect::Mysql, "mysql")),
         };
-        Ok(Self { backend: Arc::new(backend), carrier: Arc::default() })
+        Ok(Self { backend, carrier: Arc::default() })
+    }
+
+    /// Whose SQL it takes, for the statements that differ.
+    pub fn dialect(&self) -> Dialect {
+        self.backend.dialect()
     }
 
     /// The same database, which runs other statements than it is given: to seed bugs in tests.
@@ -91,7 +108,8 @@ impl Database {
     /// # Errors
     /// What kept the database from answering.
     pub async fn migration_status(&self, migrations: &Migrations) -> Result<Vec<MigrationStatus>, Error> {
-        Ok(migrate::compare(migrations.checked()?, self.backend.recorded_migrations().await?))
+        let recorded = self.backend.recorded_migrations().await?;
+        Ok(migrate::compare(migrations.checked()?, recorded, self.dialect()))
     }
 
     /// Waits for borrowed connections, at most the acquire timeout, then closes all of them. Later calls
@@ -184,6 +202,12 @@ impl<'a> Query<'a> {
     pub async fn fetch_one(self) -> Result<Row, Error> {
         self.fetch_optional().await?.ok_or(Error::NotFound)
     }
+}
+
+#[cfg(not(all(feature = "postgres", feature = "mysql")))]
+fn not_built_in(dialect: Dialect, feature: &str) -> Error {
+    let reason = format!("{dialect} is not in this build; build with the cargo feature `{feature}`");
+    Error::Options { reason }
 }
 
 fn check(statement: &Statement) -> Result<(), Error> {

@@ -1,6 +1,5 @@
 //! What can go wrong, by what the caller would do about it.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 type Source = Box<dyn std::error::Error + Send + Sync>;
@@ -22,7 +21,8 @@ pub enum Error {
         /// What was tried and, for an exhausted pool, its size, use and queue.
         reason: String,
     },
-    /// Another process kept the write lock for longer than the busy timeout. Try again.
+    /// Another process kept the write lock for longer than the busy timeout, or the server undid this for the sake of
+    /// another transaction (a deadlock, a lost race). Try again, the whole transaction.
     #[error("database busy: {reason}")]
     Busy {
         /// The store's own words.
@@ -41,33 +41,31 @@ pub enum Error {
         /// The violated columns as `table.column[, table.column]`, or the constraint's name.
         constraint: String,
     },
-    /// The file or its directory cannot be written.
-    #[error(
-        "{} cannot be written: {reason}; make the file and its directory writable for this user, or point DATABASE_URL at a writable directory",
-        path.display()
-    )]
+    /// The file or its directory cannot be written; the server takes no writes.
+    #[error("{place} cannot be written: {reason}; {remedy}")]
     ReadOnly {
-        /// The database file.
-        path: PathBuf,
+        /// The database file or server.
+        place: String,
         /// The operating system's or the store's own words.
         reason: String,
+        /// What to do about it.
+        remedy: &'static str,
     },
     /// The file is not a database or is damaged.
     #[error(
-        "{} is damaged or not a database ({reason}); restore it from a backup, or move it away to start empty",
-        path.display()
+        "{place} is damaged or not a database ({reason}); restore it from a backup, or move it away to start empty"
     )]
     Corrupt {
-        /// The database file.
-        path: PathBuf,
+        /// The database file or server.
+        place: String,
         /// The store's own words.
         reason: String,
     },
     /// No space left for the database.
-    #[error("no space left for {}; free some space, nothing was written", path.display())]
+    #[error("no space left for {place}; free some space, nothing was written")]
     Full {
-        /// The database file.
-        path: PathBuf,
+        /// The database file or server.
+        place: String,
     },
     /// [`fetch_one`](crate::Query::fetch_one) found no row.
     #[error("no row found")]
@@ -156,6 +154,18 @@ pub enum MigrationError {
         /// The store's own words.
         reason: String,
     },
+    /// A migration's SQL failed on a store that cannot roll back schema changes (MySQL).
+    #[error(
+        "migration {version} `{name}` failed half-way: {reason}; what it did before is kept: repair the schema by hand, then delete its row from `_sqlx_migrations`"
+    )]
+    Partial {
+        /// Version of the migration.
+        version: i64,
+        /// Its name in this binary.
+        name: &'static str,
+        /// The store's own words.
+        reason: String,
+    },
     /// Two migrations in this binary share a version.
     #[error(
         "migrations `{first}` and `{second}` both have version {version}; give one of them the next free number"
@@ -169,14 +179,11 @@ pub enum MigrationError {
         second: &'static str,
     },
     /// Another process held the migration lock for too long.
-    #[error(
-        "waited {waited:?} for another process to finish migrating (lock file {}); look for a hung process",
-        lock.display()
-    )]
+    #[error("waited {waited:?} for another process to finish migrating ({lock}); look for a hung process")]
     Locked {
         /// How long this process waited.
         waited: Duration,
-        /// The lock file.
-        lock: PathBuf,
+        /// What is held.
+        lock: String,
     },
 }

@@ -55,26 +55,36 @@ mod altered;
 mod backend;
 pub mod cached;
 mod database;
+mod dialect;
 mod error;
 pub mod event;
 pub mod fence;
 pub mod idempotency;
 pub mod inbox;
 mod migrate;
+#[cfg(feature = "mysql")]
+mod mysql;
 mod observe;
 mod options;
 pub mod outbox;
+mod pool;
+mod pooled;
+#[cfg(feature = "postgres")]
+mod postgres;
 mod row;
 pub mod session;
+mod server;
 mod sqlite;
 mod transaction;
 mod value;
 
 pub use database::{Database, Query};
+pub use dialect::Dialect;
 pub use error::{Error, MigrationError};
 pub use migrate::{Applied, Migration, MigrationState, MigrationStatus, Migrations};
 pub use observe::{Observer, PoolStats};
 pub use options::{Options, Synchronous};
 pub use row::Row;
+pub use server::Tls;
 pub use transaction::Transaction;
 pub use value::{FromValue, Value};

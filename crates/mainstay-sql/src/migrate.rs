@@ -3,27 +3,61 @@
 use std::fmt;
 
 use sqlx::SqlSafeStr;
-use sqlx::migrate::MigrationType;
+use sqlx::migrate::{Migrate, MigrateError, MigrationType};
 
-use crate::{Error, MigrationError};
+use crate::backend::Statement;
+use crate::pool::{Connection, Lease};
+use crate::{Dialect, Error, MigrationError};
+
+/// The driver's own table, so that its command-line tool reads the same history.
+const TABLE: &str = "_sqlx_migrations";
 
 /// One step of the schema. Its version, name and text must never change once it has shipped.
 #[derive(Clone, Debug)]
 pub struct Migration {
     pub(crate) version: i64,
     pub(crate) name: &'static str,
-    pub(crate) sql: &'static str,
+    sql: &'static str,
+    postgres: Option<&'static str>,
+    mysql: Option<&'static str>,
 }
 
 impl Migration {
     /// A script of one or more statements, usually `include_str!("../migrations/0001_users.sql")`.
     pub const fn sql(version: i64, name: &'static str, sql: &'static str) -> Self {
-        Self { version, name, sql }
+        Self { version, name, sql, postgres: None, mysql: None }
+    }
+
+    /// Another script for one dialect, where the common one does not do.
+    ///
+    /// ```
+    /// use mainstay_sql::{Dialect, Migration};
+    /// let files = Migration::sql(1, "files", "CREATE TABLE files (body BLOB)")
+    ///     .on(Dialect::Postgres, "CREATE TABLE files (body BYTEA)")
+    ///     .on(Dialect::Mysql, "CREATE TABLE files (body LONGBLOB)");
+    /// ```
+    #[must_use]
+    pub const fn on(mut self, dialect: Dialect, sql: &'static str) -> Self {
+        match dialect {
+            Dialect::Sqlite => self.sql = sql,
+            Dialect::Postgres => self.postgres = Some(sql),
+            Dialect::Mysql => self.mysql = Some(sql),
+        }
+        self
+    }
+
+    fn text(&self, dialect: Dialect) -> &'static str {
+        let own = match dialect {
+            Dialect::Sqlite => None,
+            Dialect::Postgres => self.postgres,
+            Dialect::Mysql => self.mysql,
+        };
+        own.unwrap_or(self.sql)
     }
 
     /// The driver's form, which carries the checksum that all of the driver's tools agree on.
-    pub(crate) fn for_driver(&self) -> sqlx::migrate::Migration {
-        let sql = self.sql.into_sql_str();
+    fn for_driver(&self, dialect: Dialect) -> sqlx::migrate::Migration {
+        let sql = self.text(dialect).into_sql_str();
         sqlx::migrate::Migration::new(self.version, self.name.into(), MigrationType::Simple, sql, false)
     }
 }
@@ -129,18 +163,22 @@ pub(crate) struct RecordedMigration {
 }
 
 impl RecordedMigration {
-    fn state(&self, known: Option<&Migration>) -> MigrationState {
+    fn state(&self, known: Option<&Migration>, dialect: Dialect) -> MigrationState {
         match known {
             _ if !self.success => MigrationState::Dirty,
             None => MigrationState::Missing,
-            Some(known) if *known.for_driver().checksum != self.checksum => MigrationState::Changed,
+            Some(known) if *known.for_driver(dialect).checksum != self.checksum => MigrationState::Changed,
             Some(_) => MigrationState::Applied,
         }
     }
 }
 
 /// Merges both sides, in order of version.
-pub(crate) fn compare(known: &[Migration], recorded: Vec<RecordedMigration>) -> Vec<MigrationStatus> {
+pub(crate) fn compare(
+    known: &[Migration],
+    recorded: Vec<RecordedMigration>,
+    dialect: Dialect,
+) -> Vec<MigrationStatus> {
     let pending =
         known.iter().filter(|migration| recorded.iter().all(|row| row.version != migration.version));
     let mut all: Vec<_> = pending
@@ -151,7 +189,7 @@ pub(crate) fn compare(known: &[Migration], recorded: Vec<RecordedMigration>) -> 
         })
         .collect();
     all.extend(recorded.into_iter().map(|row| {
-        let state = row.state(known.iter().find(|migration| migration.version == row.version));
+        let state = row.state(known.iter().find(|migration| migration.version == row.version), dialect);
         MigrationStatus { version: row.version, name: row.name, state }
     }));
     all.sort_by_key(|status| status.version);
@@ -159,11 +197,11 @@ pub(crate) fn compare(known: &[Migration], recorded: Vec<RecordedMigration>) -> 
 }
 
 /// The first reason, in order of version, not to migrate at all.
-pub(crate) fn refusal(known: &[Migration], recorded: &[RecordedMigration]) -> Option<MigrationError> {
+fn refusal(known: &[Migration], recorded: &[RecordedMigration], dialect: Dialect) -> Option<MigrationError> {
     recorded.iter().find_map(|row| {
         let migration = known.iter().find(|migration| migration.version == row.version);
         let (version, name) = (row.version, row.name.clone());
-        match row.state(migration) {
+        match row.state(migration, dialect) {
             MigrationState::Dirty => Some(MigrationError::Dirty { version, name }),
             MigrationState::Missing => {
                 let newest_known = known.last().map_or(0, |newest| newest.version);
@@ -175,4 +213,73 @@ pub(crate) fn refusal(known: &[Migration], recorded: &[RecordedMigration]) -> Op
             MigrationState::Applied | MigrationState::Pending => None,
         }
     })
+}
+
+/// Applies what is missing; to be called under the lock of the store. Input is sorted and checked.
+pub(crate) async fn apply_missing<C: Connection>(
+    lease: &mut Lease<C>,
+    migrations: &[Migration],
+) -> Result<Applied, Error> {
+    let before = recorded(lease).await?;
+    if let Some(refusal) = refusal(migrations, &before, C::DIALECT) {
+        return Err(refusal.into());
+    }
+    let pending: Vec<_> =
+        migrations.iter().filter(|known| before.iter().all(|row| row.version != known.version)).collect();
+    if !pending.is_empty() {
+        let prepared = lease.driver(async |raw| raw.ensure_migrations_table(TABLE).await).await;
+        prepared.map_err(|error| explain(lease, error))?;
+    }
+    for migration in &pending {
+        apply(lease, migration).await?;
+        tracing::info!(target: "mainstay_sql", version = migration.version, name = migration.name, "migrated");
+    }
+    Ok(Applied { versions: pending.iter().map(|migration| migration.version).collect() })
+}
+
+async fn apply<C: Connection>(lease: &mut Lease<C>, migration: &Migration) -> Result<(), Error> {
+    let script = migration.for_driver(C::DIALECT);
+    let applied = lease.driver(async |raw| raw.apply(TABLE, &script).await).await;
+    let Err(error) = applied else { return Ok(()) };
+    let (version, name) = (migration.version, migration.name);
+    let of_script = matches!(error, MigrateError::ExecuteMigration(..));
+    match explain(lease, error) {
+        Error::Query { reason, .. } | Error::Conflict { constraint: reason } if of_script => {
+            // Where a change of the schema ends the transaction, the note that it was begun is kept.
+            let begun = recorded(lease).await.is_ok_and(|all| all.iter().any(|row| row.version == version));
+            Err(if begun {
+                MigrationError::Partial { version, name, reason }.into()
+            } else {
+                MigrationError::Failed { version, name, reason }.into()
+            })
+        }
+        other => Err(other),
+    }
+}
+
+/// What the database says was applied; empty if nothing ever was.
+pub(crate) async fn recorded<C: Connection>(lease: &mut Lease<C>) -> Result<Vec<RecordedMigration>, Error> {
+    if lease.fetch_optional(&Statement::new(C::FIND_HISTORY)).await?.is_none() {
+        return Ok(Vec::new());
+    }
+    let all = "SELECT version, description, checksum, success FROM _sqlx_migrations ORDER BY version";
+    let rows = lease.fetch_all(&Statement::new(all)).await?;
+    let row = |row: &crate::Row| {
+        Ok(RecordedMigration {
+            version: row.get("version")?,
+            name: row.get("description")?,
+            checksum: row.get("checksum")?,
+            success: row.get("success")?,
+        })
+    };
+    rows.iter().map(row).collect()
+}
+
+fn explain<C: Connection>(lease: &Lease<C>, error: MigrateError) -> Error {
+    match error {
+        MigrateError::ExecuteMigration(error, _) | MigrateError::Execute(error) => {
+            C::translate(error, lease.target())
+        }
+        other => Error::Query { reason: other.to_string(), source: Some(Box::new(other)) },
+    }
 }

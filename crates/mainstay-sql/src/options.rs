@@ -5,13 +5,21 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use mainstay_core::secret::Secret;
+
+use crate::server::{Server, Tls};
 use crate::{Error, Observer};
 
+const POSTGRES_PORT: u16 = 5432;
+const MYSQL_PORT: u16 = 3306;
+
 /// Where the database is.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(crate) enum Location {
     SqliteFile(PathBuf),
     SqliteMemory,
+    Postgres(Server),
+    Mysql(Server),
 }
 
 /// How hard SQLite pushes a commit to the disk.
@@ -31,6 +39,8 @@ pub enum Synchronous {
 /// use std::time::Duration;
 /// use mainstay_sql::Options;
 /// let options = Options::from_url("sqlite://data/users.db")?.pool_max(4).acquire_timeout(Duration::from_secs(2));
+/// let options = Options::from_url("postgres://app:secret@db.example.org/users?sslmode=verify-full")?;
+/// assert!(!format!("{options:?}").contains("secret"));
 /// assert!(Options::from_url("oracle://db").is_err());
 /// # Ok::<(), mainstay_sql::Error>(())
 /// ```
@@ -72,44 +82,99 @@ impl Options {
         Self::at(Location::SqliteMemory)
     }
 
+    /// A PostgreSQL server (from 13 on) at its usual port; needs the feature `postgres`.
+    pub fn postgres(host: impl Into<String>, database: impl Into<String>) -> Self {
+        Self::at(Location::Postgres(Server::new(host.into(), POSTGRES_PORT, database.into())))
+    }
+
+    /// A MySQL (from 8 on) or MariaDB server at its usual port; needs the feature `mysql`.
+    pub fn mysql(host: impl Into<String>, database: impl Into<String>) -> Self {
+        Self::at(Location::Mysql(Server::new(host.into(), MYSQL_PORT, database.into())))
+    }
+
     /// Reads a `DATABASE_URL`: `sqlite://data/x.db` (relative to the working directory),
-    /// `sqlite:///var/lib/x.db` (absolute) or `sqlite::memory:`. The path is taken as it is written,
-    /// without percent-decoding.
+    /// `sqlite:///var/lib/x.db` (absolute) or `sqlite::memory:`, whose path is taken as it is written;
+    /// `postgres://user:password@host:port/name`, `mysql://…` or `mariadb://…`, percent-encoded, with
+    /// `?sslmode=` (see [`Tls`]) and `&sslrootcert=` (a PEM file) if needed.
     ///
     /// # Errors
-    /// [`Error::Options`] for another scheme, an empty path or query parameters. The text never repeats
-    /// the URL, which may hold a password.
+    /// [`Error::Options`] for another scheme, a missing part or parameters that are not understood. The text
+    /// never repeats the URL, which may hold a password.
     pub fn from_url(url: &str) -> Result<Self, Error> {
-        let refuse = |reason: String| Err(Error::Options { reason });
+        let refuse = |reason: &str| Err(Error::Options { reason: reason.to_owned() });
         let (scheme, rest) = url.split_once(':').unwrap_or(("", url));
         match scheme {
             "sqlite" => {}
-            "postgres" | "postgresql" | "mysql" | "mariadb" => {
-                return refuse(format!("{scheme}:// is not in this build yet; use sqlite://path/to/file.db"));
+            "postgres" | "postgresql" => {
+                return Ok(Self::at(Location::Postgres(Server::parse(url, POSTGRES_PORT)?)));
             }
-            _ => return refuse("expected a URL such as sqlite://data/app.db or sqlite::memory:".to_owned()),
+            "mysql" | "mariadb" => return Ok(Self::at(Location::Mysql(Server::parse(url, MYSQL_PORT)?))),
+            _ => {
+                return refuse(
+                    "expected a URL such as sqlite://data/app.db, sqlite::memory:, postgres://user@host/name \
+                     or mysql://user@host/name",
+                );
+            }
         }
         let path = rest.strip_prefix("//").unwrap_or(rest);
         if path == ":memory:" {
             return Ok(Self::sqlite_in_memory());
         }
         if path.is_empty() {
-            return refuse("sqlite:// needs a path, as in sqlite://data/app.db".to_owned());
+            return refuse("sqlite:// needs a path, as in sqlite://data/app.db");
         }
         if path.contains('?') {
-            return refuse("parameters after ? are not understood; use the DB_* settings".to_owned());
+            return refuse("parameters after ? are not understood; use the DB_* settings");
         }
         Ok(Self::sqlite(path))
     }
 
-    /// Most connections for reading (`DB_POOL_MAX`, default 10, at least 1). SQLite adds one writer.
+    /// The server's port (`DB_PORT`). Nothing to SQLite, as the other settings of a server.
+    #[must_use]
+    pub fn port(self, port: u16) -> Self {
+        self.server(|server| server.port = port)
+    }
+
+    /// Who we are at the server (`DB_USER`).
+    #[must_use]
+    pub fn user(self, user: impl Into<String>) -> Self {
+        self.server(|server| server.user = Some(user.into()))
+    }
+
+    /// How we prove it (`DB_PASSWORD`).
+    #[must_use]
+    pub fn password(self, password: Secret<String>) -> Self {
+        self.server(|server| server.password = Some(password))
+    }
+
+    /// How the way to the server is secured (default [`Tls::Prefer`]).
+    #[must_use]
+    pub fn tls(self, tls: Tls) -> Self {
+        self.server(|server| server.tls = tls)
+    }
+
+    /// A PEM file of the authorities that [`Tls::VerifyCa`] and [`Tls::VerifyFull`] trust.
+    #[must_use]
+    pub fn root_certificate(self, file: impl Into<PathBuf>) -> Self {
+        self.server(|server| server.root_certificate = Some(file.into()))
+    }
+
+    fn server(mut self, change: impl FnOnce(&mut Server)) -> Self {
+        match &mut self.location {
+            Location::Postgres(server) | Location::Mysql(server) => change(server),
+            Location::SqliteFile(_) | Location::SqliteMemory => {}
+        }
+        self
+    }
+
+    /// Most connections (`DB_POOL_MAX`, default 10, at least 1); on SQLite for reading, beside its one writer.
     #[must_use]
     pub fn pool_max(mut self, connections: usize) -> Self {
         self.pool_max = connections.max(1);
         self
     }
 
-    /// Read connections kept open when idle (`DB_POOL_MIN`, default 0).
+    /// Connections kept open when idle (`DB_POOL_MIN`, default 0).
     #[must_use]
     pub fn pool_min(mut self, connections: usize) -> Self {
         self.pool_min = connections;
@@ -123,7 +188,7 @@ impl Options {
         self
     }
 
-    /// A read connection idle for longer is closed at the next use of the pool (`DB_POOL_IDLE`, 10 s).
+    /// A connection idle for longer is closed at the next use of the pool (`DB_POOL_IDLE`, 10 s).
     #[must_use]
     pub fn idle_timeout(mut self, timeout: Duration) -> Self {
         self.idle_timeout = timeout;

@@ -190,7 +190,7 @@ mod tests {
             assert!(matches!(at_commit(&error), StoreError::Unknown { .. }), "{error}");
             assert!(matches!(before(&error), StoreError::Unavailable { .. }), "{error}");
         }
-        for error in [Error::Full { path: "a.db".into() }, Error::Busy { reason: "locked".to_owned() }] {
+        for error in [Error::Full { place: "a.db".into() }, Error::Busy { reason: "locked".to_owned() }] {
             assert!(matches!(at_commit(&error), StoreError::Unavailable { .. }), "{error}");
         }
     }

@@ -6,6 +6,10 @@ use sqlx::error::DatabaseError;
 
 use crate::Error;
 
+/// What to do about a file that cannot be written.
+pub(super) const WRITABLE: &str =
+    "make the file and its directory writable for this user, or point DATABASE_URL at a writable directory";
+
 const UNIQUE_PREFIX: &str = "UNIQUE constraint failed: ";
 
 pub(super) fn translate(error: sqlx::Error, path: &Path) -> Error {
@@ -23,14 +27,14 @@ pub(super) fn translate(error: sqlx::Error, path: &Path) -> Error {
 fn from_code(error: Box<dyn DatabaseError>, path: &Path) -> Error {
     let code: i32 = error.code().and_then(|code| code.parse().ok()).unwrap_or_default();
     let reason = error.message().to_owned();
-    let path = path.to_owned();
+    let place = path.display().to_string();
     // The low byte is the primary code, the rest refines it.
     match code & 0xff {
         5 | 6 => Error::Busy { reason },
-        8 => Error::ReadOnly { path, reason },
+        8 => Error::ReadOnly { place, reason, remedy: WRITABLE },
         10 | 14 => Error::unavailable(format!("{}: {reason} (code {code})", path.display())),
-        11 | 26 => Error::Corrupt { path, reason },
-        13 => Error::Full { path },
+        11 | 26 => Error::Corrupt { place, reason },
+        13 => Error::Full { place },
         19 if error.is_unique_violation() => {
             Error::Conflict { constraint: reason.strip_prefix(UNIQUE_PREFIX).unwrap_or(&reason).to_owned() }
         }

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Access, CWD, FileType, Mode, access, mknodat};
 use rustix::io::Errno;
 
+use super::error::WRITABLE;
 use crate::Error;
 
 /// Answers the absolute path. The directory is created 0700 and the file 0600 if they are missing.
@@ -52,11 +53,12 @@ fn create_private(path: &Path) -> Result<(), Errno> {
 }
 
 fn refused(path: &Path, error: &io::Error) -> Error {
+    let place = path.display().to_string();
     match error.kind() {
         io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
-            Error::ReadOnly { path: path.to_owned(), reason: error.to_string() }
+            Error::ReadOnly { place, reason: error.to_string(), remedy: WRITABLE }
         }
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Error::Full { path: path.to_owned() },
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Error::Full { place },
         _ => Error::unavailable(format!("cannot create {}: {error}", path.display())),
     }
 }

@@ -16,8 +16,15 @@ fn a_sqlite_url_names_a_relative_path_an_absolute_path_or_memory() {
 #[test]
 fn other_urls_are_refused_with_the_reason_and_without_repeating_a_password() {
     for (url, expected) in [
-        ("postgres://user:hunter2@host/db", "postgres:// is not in this build yet"),
-        ("mysql://user:hunter2@host/db", "mysql:// is not in this build yet"),
+        ("postgres://user:hunter2@host", "names no database"),
+        ("postgres://user:hunter2@host/", "names no database"),
+        ("postgres://user:hunter2@host/a/b", "names no database"),
+        ("postgres:hunter2", "names no host"),
+        ("postgres:///hunter2", "names no host"),
+        ("mysql://user:hunter2@host:port/db", "not a URL: invalid port number"),
+        ("mariadb://user:hunter2%FF@host/db", "the password is not UTF-8"),
+        ("postgres://user@host/db?sslmode=hunter2", "sslmode is one of disable, prefer"),
+        ("mysql://user@host/db?hunter2=1", "a parameter after ? is not understood"),
         ("oracle://user:hunter2@host/db", "expected a URL such as sqlite://"),
         ("hunter2", "expected a URL such as sqlite://"),
         ("sqlite://", "needs a path"),

@@ -1,0 +1,119 @@
+//! The backend over a driver's pools: who reads where, and what a transaction is.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use crate::backend::{Backend, Statement, TransactionBackend};
+use crate::migrate::{self, Applied, Migration, RecordedMigration};
+use crate::observe::Recorder;
+use crate::pool::{Connection, Lease, Pool};
+use crate::{Dialect, Error, Options, PoolStats, Row};
+
+pub(crate) struct Pooled<C: Connection> {
+    writer: Arc<Pool<C>>,
+    /// The writer itself where one pool serves both.
+    reader: Arc<Pool<C>>,
+    recorder: Arc<Recorder>,
+}
+
+impl<C: Connection> Pooled<C> {
+    pub(crate) fn new(writer: Arc<Pool<C>>, reader: Arc<Pool<C>>, options: &Options) -> Self {
+        let recorder = Recorder {
+            observer: options.observer.clone(),
+            slow_query: options.slow_query,
+            statement_timeout: options.statement_timeout,
+        };
+        Self { writer, reader, recorder: Arc::new(recorder) }
+    }
+}
+
+#[async_trait]
+impl<C: Connection> Backend for Pooled<C> {
+    fn dialect(&self) -> Dialect {
+        C::DIALECT
+    }
+
+    async fn execute(&self, statement: Statement) -> Result<u64, Error> {
+        let mut lease = self.writer.acquire().await?;
+        self.recorder.statement(&statement, lease.execute(&statement)).await
+    }
+
+    async fn fetch_all(&self, statement: Statement) -> Result<Vec<Row>, Error> {
+        let mut lease = self.reader.acquire().await?;
+        self.recorder.statement(&statement, lease.fetch_all(&statement)).await
+    }
+
+    async fn fetch_optional(&self, statement: Statement) -> Result<Option<Row>, Error> {
+        let mut lease = self.reader.acquire().await?;
+        self.recorder.statement(&statement, lease.fetch_optional(&statement)).await
+    }
+
+    async fn begin(&self) -> Result<Box<dyn TransactionBackend>, Error> {
+        let mut lease = self.writer.acquire().await?;
+        let begin = Statement::new(C::BEGIN);
+        self.recorder.statement(&begin, lease.control(C::BEGIN, true)).await?;
+        Ok(Box::new(PooledTransaction { lease, recorder: Arc::clone(&self.recorder) }))
+    }
+
+    async fn ping(&self) -> Result<(), Error> {
+        self.fetch_optional(Statement::new(C::PING)).await.map(|_| ())
+    }
+
+    fn stats(&self) -> Vec<PoolStats> {
+        let mut stats = vec![self.writer.stats()];
+        if !Arc::ptr_eq(&self.writer, &self.reader) {
+            stats.push(self.reader.stats());
+        }
+        stats
+    }
+
+    async fn migrate(&self, migrations: &[Migration]) -> Result<Applied, Error> {
+        C::migrate(&self.writer, migrations).await
+    }
+
+    async fn recorded_migrations(&self) -> Result<Vec<RecordedMigration>, Error> {
+        migrate::recorded(&mut self.writer.acquire().await?).await
+    }
+
+    async fn close(&self) {
+        // Readers first: the last connection to leave a SQLite file folds the log back into it.
+        self.reader.close().await;
+        self.writer.close().await;
+    }
+}
+
+struct PooledTransaction<C: Connection> {
+    lease: Lease<C>,
+    recorder: Arc<Recorder>,
+}
+
+impl<C: Connection> PooledTransaction<C> {
+    async fn end(mut self, sql: &'static str) -> Result<(), Error> {
+        let end = Statement::new(sql);
+        self.recorder.statement(&end, self.lease.control(sql, false)).await
+    }
+}
+
+#[async_trait]
+impl<C: Connection> TransactionBackend for PooledTransaction<C> {
+    async fn execute(&mut self, statement: Statement) -> Result<u64, Error> {
+        self.recorder.statement(&statement, self.lease.execute(&statement)).await
+    }
+
+    async fn fetch_all(&mut self, statement: Statement) -> Result<Vec<Row>, Error> {
+        self.recorder.statement(&statement, self.lease.fetch_all(&statement)).await
+    }
+
+    async fn fetch_optional(&mut self, statement: Statement) -> Result<Option<Row>, Error> {
+        self.recorder.statement(&statement, self.lease.fetch_optional(&statement)).await
+    }
+
+    async fn commit(self: Box<Self>) -> Result<(), Error> {
+        self.end("COMMIT").await
+    }
+
+    async fn rollback(self: Box<Self>) -> Result<(), Error> {
+        self.end("ROLLBACK").await
+    }
+}
