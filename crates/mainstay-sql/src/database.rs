@@ -72,7 +72,7 @@ impl Database {
     /// longer than the acquire timeout.
     pub async fn begin(&self) -> Result<Transaction, Error> {
         let carrier = self.carrier.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        Ok(Transaction::new(self.backend.begin().await?, carrier))
+        Ok(Transaction::new(self.backend.begin().await?, self.dialect(), carrier))
     }
 
     /// From now on events that are published in transactions go there.
@@ -171,12 +171,26 @@ impl<'a> Query<'a> {
         }
     }
 
+    /// A read connection of SQLite cannot write; where one pool serves both, this stands in for it.
+    fn reads(&self) -> Result<(), Error> {
+        check(&self.statement)?;
+        let verb = self.statement.sql.split_whitespace().next().unwrap_or_default();
+        let writes =
+            ["INSERT", "UPDATE", "DELETE", "REPLACE", "MERGE"].iter().any(|w| verb.eq_ignore_ascii_case(w));
+        if writes && matches!(self.target, Target::Database(_)) {
+            return Err(Error::query(
+                "a read outside a transaction cannot write; begin one to fetch what was written",
+            ));
+        }
+        Ok(())
+    }
+
     /// All rows. They are held in memory: put a `LIMIT` into the statement.
     ///
     /// # Errors
     /// See [`Error`].
     pub async fn fetch_all(self) -> Result<Vec<Row>, Error> {
-        check(&self.statement)?;
+        self.reads()?;
         match self.target {
             Target::Database(backend) => backend.fetch_all(self.statement).await,
             Target::Transaction(tx) => tx.fetch_all(self.statement).await,
@@ -188,7 +202,7 @@ impl<'a> Query<'a> {
     /// # Errors
     /// See [`Error`].
     pub async fn fetch_optional(self) -> Result<Option<Row>, Error> {
-        check(&self.statement)?;
+        self.reads()?;
         match self.target {
             Target::Database(backend) => backend.fetch_optional(self.statement).await,
             Target::Transaction(tx) => tx.fetch_optional(self.statement).await,

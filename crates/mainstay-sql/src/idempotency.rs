@@ -28,8 +28,8 @@
 //! retention (24 h unless changed). Repetitions get the stored response, byte by byte.
 //!
 //! # Not promised
-//! Nothing about effects outside the database. On databases without a single writer two first requests
-//! may race; one of them then fails with [`Error::Conflict`] and its repetition gets the replay.
+//! Nothing about effects outside the database. Where writers run side by side, the second of two first requests
+//! waits for the first and gets its answer; if the first fails, one of several may fail with [`Error::Busy`].
 //!
 //! # If the store is down
 //! The claim fails, and so must the effect: it is the same transaction.
@@ -44,12 +44,19 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::{Database, Error, Migration, Transaction};
+use crate::{Database, Dialect, Error, Migration, Transaction};
 
 /// The table, as a migration under the version the service gives it.
 pub const fn migration(version: i64) -> Migration {
     Migration::sql(version, "idempotency keys", include_str!("idempotency.sql"))
+        .on(Dialect::Postgres, include_str!("idempotency.postgres.sql"))
+        .on(Dialect::Mysql, include_str!("idempotency.mysql.sql"))
 }
+
+const CLAIM: &str = "INSERT INTO idempotency_keys (scope, idempotency_key, fingerprint, created_at) \
+                     VALUES (?, ?, ?, ?) ON CONFLICT (scope, idempotency_key) DO NOTHING";
+const CLAIM_MYSQL: &str = "INSERT IGNORE INTO idempotency_keys (scope, idempotency_key, fingerprint, created_at) \
+                           VALUES (?, ?, ?, ?)";
 
 /// Whether `key` may be used: 1 to 128 visible ASCII characters.
 pub fn is_valid_key(key: &str) -> bool {
@@ -127,24 +134,29 @@ impl IdempotencyKeys {
             .label("idempotency.expire")
             .execute()
             .await?;
+        // First, so that of two at once the second waits here for the first.
+        let claimed = tx
+            .query(match tx.dialect() {
+                Dialect::Mysql => CLAIM_MYSQL,
+                _ => CLAIM,
+            })
+            .bind(scope)
+            .bind(key)
+            .bind(fingerprint)
+            .bind(now.as_microsecond())
+            .label("idempotency.claim")
+            .execute()
+            .await?;
+        if claimed == 1 {
+            return Ok(Claim::Fresh);
+        }
         let row = tx
             .query("SELECT fingerprint, status, headers, body FROM idempotency_keys WHERE scope = ? AND idempotency_key = ?")
             .bind(scope)
             .bind(key)
             .label("idempotency.find")
-            .fetch_optional()
+            .fetch_one()
             .await?;
-        let Some(row) = row else {
-            tx.query("INSERT INTO idempotency_keys (scope, idempotency_key, fingerprint, created_at) VALUES (?, ?, ?, ?)")
-                .bind(scope)
-                .bind(key)
-                .bind(fingerprint)
-                .bind(now.as_microsecond())
-                .label("idempotency.claim")
-                .execute()
-                .await?;
-            return Ok(Claim::Fresh);
-        };
         if row.get::<String>("fingerprint")? != fingerprint {
             return Ok(Claim::Mismatch);
         }

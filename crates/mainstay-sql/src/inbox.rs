@@ -44,12 +44,13 @@ use std::time::Duration;
 use jiff::Timestamp;
 use mainstay_core::event::EventId;
 
-use crate::{Database, Error, Migration, Transaction};
+use crate::{Database, Dialect, Error, Migration, Transaction};
 
 /// The table, as a migration under the version the service gives it.
 #[must_use]
 pub const fn migration(version: i64) -> Migration {
     Migration::sql(version, "inbox", include_str!("inbox.sql"))
+        .on(Dialect::Mysql, include_str!("inbox.mysql.sql"))
 }
 
 /// What one group has handled. Cheap to clone.
@@ -81,8 +82,15 @@ impl Inbox {
         if self.group.len() > 128 {
             return Err(Error::query("the group of an inbox has at most 128 bytes"));
         }
-        let sql = "INSERT INTO mainstay_inbox (consumers, event_id, handled_at) VALUES (?, ?, ?) \
-                   ON CONFLICT (consumers, event_id) DO NOTHING";
+        let sql = match tx.dialect() {
+            Dialect::Mysql => {
+                "INSERT IGNORE INTO mainstay_inbox (consumers, event_id, handled_at) VALUES (?, ?, ?)"
+            }
+            _ => {
+                "INSERT INTO mainstay_inbox (consumers, event_id, handled_at) VALUES (?, ?, ?) \
+                 ON CONFLICT (consumers, event_id) DO NOTHING"
+            }
+        };
         let claim = tx.query(sql).bind(&*self.group).bind(event.to_string());
         let claimed = claim.bind(Timestamp::now().as_microsecond()).label("inbox.first").execute().await?;
         Ok(claimed == 1)

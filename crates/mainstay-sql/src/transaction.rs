@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::backend::{Statement, TransactionBackend};
 use crate::event::Carrier;
-use crate::{Error, Query, Row};
+use crate::{Dialect, Error, Query, Row};
 
 /// An open transaction. Drop it without [`commit`](Transaction::commit) and it is rolled back at once.
 ///
@@ -12,6 +12,7 @@ use crate::{Error, Query, Row};
 /// fails, so a half-done effect cannot be committed by mistake on a database that is more lenient.
 pub struct Transaction {
     backend: Box<dyn TransactionBackend>,
+    dialect: Dialect,
     /// Set while a statement runs and left set if it fails or is dropped.
     failed: bool,
     /// Where its events go.
@@ -21,8 +22,17 @@ pub struct Transaction {
 }
 
 impl Transaction {
-    pub(crate) fn new(backend: Box<dyn TransactionBackend>, carrier: Option<Carrier>) -> Self {
-        Self { backend, failed: false, carrier, committed: Vec::new() }
+    pub(crate) fn new(
+        backend: Box<dyn TransactionBackend>,
+        dialect: Dialect,
+        carrier: Option<Carrier>,
+    ) -> Self {
+        Self { backend, dialect, failed: false, carrier, committed: Vec::new() }
+    }
+
+    /// Whose SQL it takes, for the statements that differ.
+    pub fn dialect(&self) -> Dialect {
+        self.dialect
     }
 
     /// Starts a statement in this transaction; reads see its own writes.

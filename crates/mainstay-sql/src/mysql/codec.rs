@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use sqlx::error::BoxDynError;
 use sqlx::mysql::{MySql, MySqlArguments, MySqlRow, MySqlValueRef};
-use sqlx::{Arguments, Column, Decode, Row as _, TypeInfo, ValueRef};
+use sqlx::{Arguments, Column, Decode, Row as _, Type, TypeInfo, ValueRef};
 
 use crate::backend::Statement;
 use crate::{Row, Value};
@@ -49,8 +49,15 @@ fn value(raw: MySqlValueRef<'_>) -> Result<Value, BoxDynError> {
     if raw.is_null() {
         return Ok(Value::Null);
     }
-    let name = raw.type_info().name().to_owned();
-    Ok(match name.as_str() {
+    let kind = raw.type_info().into_owned();
+    // Not by name: a text that is compared byte by byte is called binary there.
+    if <str as Type<MySql>>::compatible(&kind) {
+        return Ok(Value::Text(<String as Decode<'_, MySql>>::decode(raw)?));
+    }
+    if <[u8] as Type<MySql>>::compatible(&kind) {
+        return Ok(Value::Blob(<Vec<u8> as Decode<'_, MySql>>::decode(raw)?));
+    }
+    Ok(match kind.name() {
         "BOOLEAN" | "TINYINT" | "SMALLINT" | "MEDIUMINT" | "INT" | "BIGINT" => {
             Value::Int(<i64 as Decode<'_, MySql>>::decode(raw)?)
         }
@@ -59,12 +66,6 @@ fn value(raw: MySqlValueRef<'_>) -> Result<Value, BoxDynError> {
         "FLOAT" => Value::Real(<f32 as Decode<'_, MySql>>::decode(raw)?.into()),
         "DOUBLE" => Value::Real(<f64 as Decode<'_, MySql>>::decode(raw)?),
         "DECIMAL" => decimal(<&str as Decode<'_, MySql>>::decode(raw)?)?,
-        "CHAR" | "VARCHAR" | "TINYTEXT" | "TEXT" | "MEDIUMTEXT" | "LONGTEXT" | "ENUM" => {
-            Value::Text(<String as Decode<'_, MySql>>::decode(raw)?)
-        }
-        "BINARY" | "VARBINARY" | "TINYBLOB" | "BLOB" | "MEDIUMBLOB" | "LONGBLOB" => {
-            Value::Blob(<Vec<u8> as Decode<'_, MySql>>::decode(raw)?)
-        }
         other => {
             return Err(
                 format!("{other} is not a portable type; say CAST(… AS CHAR) in the statement").into()

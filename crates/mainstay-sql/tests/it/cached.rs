@@ -12,9 +12,19 @@ use mainstay_sql::cached::CachedQueries;
 use mainstay_sql::{Database, Error, Row};
 use mainstay_testkit::faulty::cache::FaultyStore;
 use mainstay_testkit::faulty::{Fault, Faults};
-use tempfile::TempDir;
 
-use crate::support::{bounded, insert, notes};
+use crate::support::{Store, bounded, insert, notes, on_each_database};
+
+on_each_database!(
+    a_result_is_read_once_until_a_write_commits,
+    a_write_that_is_rolled_back_takes_nothing_away,
+    a_read_that_is_overtaken_by_a_write_is_not_kept,
+    a_writer_that_leaves_while_it_commits_invalidates_all_the_same,
+    while_the_cache_is_away_reads_and_writes_go_on_and_nothing_old_comes_back,
+    all_who_wait_get_the_same_error_and_none_is_kept,
+    that_there_is_no_row_is_kept_until_one_is_written,
+    a_tag_that_cannot_be_one_is_refused_before_anything_is_written,
+);
 
 const ALL: &str = "SELECT body FROM notes ORDER BY body LIMIT 100";
 
@@ -23,17 +33,16 @@ struct Fixture {
     db: Database,
     faults: Faults,
     reads: Arc<AtomicUsize>,
-    _directory: TempDir,
 }
 
-async fn fixture() -> Fixture {
-    let (db, directory) = notes(|options| options).await;
+async fn fixture(store: &Store) -> Fixture {
+    let db = notes(store, |options| options).await;
     let (options, faults) = (Options::default(), Faults::none());
     let memory = Arc::new(Memory::new(&options, Clock::system()));
-    let store = Arc::new(FaultyStore::new(memory, faults.clone()));
-    let cache = Cache::new(store, options, &Metrics::new(), Clock::system());
+    let kept = Arc::new(FaultyStore::new(memory, faults.clone()));
+    let cache = Cache::new(kept, options, &Metrics::new(), Clock::system());
     let queries = CachedQueries::new(db.clone(), cache);
-    Fixture { queries, db, faults, reads: Arc::default(), _directory: directory }
+    Fixture { queries, db, faults, reads: Arc::default() }
 }
 
 fn policy() -> Policy {
@@ -71,9 +80,8 @@ impl Fixture {
     }
 }
 
-#[tokio::test]
-async fn a_result_is_read_once_until_a_write_commits() {
-    let it = fixture().await;
+async fn a_result_is_read_once_until_a_write_commits(store: Store) {
+    let it = fixture(&store).await;
     insert(&it.db, "a").await.unwrap();
     for _ in 0..3 {
         assert_eq!(it.all().await, ["a"]);
@@ -83,9 +91,8 @@ async fn a_result_is_read_once_until_a_write_commits() {
     assert_eq!(it.all().await, ["a", "b"]);
 }
 
-#[tokio::test]
-async fn a_write_that_is_rolled_back_takes_nothing_away() {
-    let it = fixture().await;
+async fn a_write_that_is_rolled_back_takes_nothing_away(store: Store) {
+    let it = fixture(&store).await;
     insert(&it.db, "a").await.unwrap();
     assert_eq!(it.all().await, ["a"]);
     assert!(matches!(it.write("a").await, Err(Error::Conflict { .. })));
@@ -95,15 +102,14 @@ async fn a_write_that_is_rolled_back_takes_nothing_away() {
     assert_eq!((it.all().await, it.reads()), (vec!["a".to_owned()], 1));
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_read_that_is_overtaken_by_a_write_is_not_kept() {
-    let it = fixture().await;
+async fn a_read_that_is_overtaken_by_a_write_is_not_kept(store: Store) {
+    let it = fixture(&store).await;
     insert(&it.db, "old").await.unwrap();
     let ((began, has_begun), (go, may_go)) = (mpsc::channel(), mpsc::channel::<()>());
     let may_go = Arc::new(Mutex::new(may_go));
     let decode = move |row: &Row| {
         began.send(()).unwrap();
-        let _written = may_go.lock().unwrap().recv();
+        let _written = tokio::task::block_in_place(|| may_go.lock().unwrap().recv());
         row.get::<String>("body")
     };
     let queries = it.queries.clone();
@@ -120,9 +126,8 @@ async fn a_read_that_is_overtaken_by_a_write_is_not_kept() {
     assert_eq!((it.all().await, it.reads()), (vec!["new".to_owned(), "old".to_owned()], 2));
 }
 
-#[tokio::test]
-async fn a_writer_that_leaves_while_it_commits_invalidates_all_the_same() {
-    let it = fixture().await;
+async fn a_writer_that_leaves_while_it_commits_invalidates_all_the_same(store: Store) {
+    let it = fixture(&store).await;
     insert(&it.db, "a").await.unwrap();
     assert_eq!(it.all().await, ["a"]);
     let mut tx = it.queries.begin(Vec::<String>::new()).await.unwrap();
@@ -141,7 +146,8 @@ async fn a_writer_that_leaves_while_it_commits_invalidates_all_the_same() {
 
 #[tokio::test]
 async fn what_is_read_while_an_abandoned_commit_goes_on_is_not_kept() {
-    let it = fixture().await;
+    let store = Store::sqlite();
+    let it = fixture(&store).await;
     insert(&it.db, "a").await.unwrap();
     assert_eq!(it.all().await, ["a"]);
     // So much to write that others read meanwhile what was before.
@@ -158,9 +164,8 @@ async fn what_is_read_while_an_abandoned_commit_goes_on_is_not_kept() {
     it.eventually_all(&["a", "b"]).await;
 }
 
-#[tokio::test]
-async fn while_the_cache_is_away_reads_and_writes_go_on_and_nothing_old_comes_back() {
-    let it = fixture().await;
+async fn while_the_cache_is_away_reads_and_writes_go_on_and_nothing_old_comes_back(store: Store) {
+    let it = fixture(&store).await;
     insert(&it.db, "a").await.unwrap();
     assert_eq!(it.all().await, ["a"]);
     it.faults.always(Fault::Unavailable);
@@ -173,9 +178,8 @@ async fn while_the_cache_is_away_reads_and_writes_go_on_and_nothing_old_comes_ba
     assert!(it.reads() <= reads + 2, "it is kept again");
 }
 
-#[tokio::test]
-async fn all_who_wait_get_the_same_error_and_none_is_kept() {
-    let it = fixture().await;
+async fn all_who_wait_get_the_same_error_and_none_is_kept(store: Store) {
+    let it = fixture(&store).await;
     insert(&it.db, "a").await.unwrap();
     let number = |row: &Row| row.get::<i64>("body");
     let ask = || it.queries.query("notes.numbers", ALL).fetch_all(policy(), number);
@@ -192,9 +196,8 @@ async fn all_who_wait_get_the_same_error_and_none_is_kept() {
     assert_eq!(it.all().await, ["a"]);
 }
 
-#[tokio::test]
-async fn that_there_is_no_row_is_kept_until_one_is_written() {
-    let it = fixture().await;
+async fn that_there_is_no_row_is_kept_until_one_is_written(store: Store) {
+    let it = fixture(&store).await;
     let find = |body: &'static str| {
         let sql = "SELECT body FROM notes WHERE body = ?";
         let found = it.queries.query("notes.find", sql).bind(body);
@@ -208,9 +211,8 @@ async fn that_there_is_no_row_is_kept_until_one_is_written() {
     assert_eq!(find("b").await.unwrap().as_deref(), Some("b"));
 }
 
-#[tokio::test]
-async fn a_tag_that_cannot_be_one_is_refused_before_anything_is_written() {
-    let it = fixture().await;
+async fn a_tag_that_cannot_be_one_is_refused_before_anything_is_written(store: Store) {
+    let it = fixture(&store).await;
     let too_long = "x".repeat(3000);
     for tag in ["", too_long.as_str()] {
         assert!(matches!(it.queries.begin([tag]).await, Err(Error::Query { .. })));

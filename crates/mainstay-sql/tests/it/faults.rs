@@ -5,7 +5,7 @@ use std::path::Path;
 use mainstay_sql::{Database, Error, Options};
 use tempfile::TempDir;
 
-use crate::support::{bounded, count, insert, notes, options};
+use crate::support::{bounded, count, file, insert, options};
 
 async fn refused(path: impl AsRef<Path>) -> Error {
     bounded(Database::connect(Options::sqlite(path.as_ref()))).await.unwrap_err()
@@ -49,7 +49,7 @@ async fn a_corrupt_file_is_named_with_the_remedy_and_left_alone() {
 
 #[tokio::test]
 async fn a_database_damaged_in_the_middle_is_an_error_and_not_a_panic() {
-    let (db, directory) = notes(|o| o).await;
+    let (db, directory) = file(|o| o).await;
     for n in 0..500 {
         insert(&db, &format!("{n} {}", "x".repeat(100))).await.unwrap();
     }
@@ -82,7 +82,7 @@ async fn a_file_in_the_way_of_the_directory_is_explained() {
 
 #[tokio::test]
 async fn a_full_database_says_so_and_recovers_when_there_is_space_again() {
-    let (db, _directory) = notes(|o| o).await;
+    let (db, _directory) = file(|o| o).await;
     insert(&db, "before").await.unwrap();
     db.query("PRAGMA max_page_count = 1").execute().await.unwrap();
     let error = loop {
@@ -98,7 +98,7 @@ async fn a_full_database_says_so_and_recovers_when_there_is_space_again() {
 
 #[tokio::test]
 async fn the_directory_and_every_file_are_private() {
-    let (db, directory) = notes(|o| o).await;
+    let (db, directory) = file(|o| o).await;
     insert(&db, "secret").await.unwrap();
     let data = directory.path().join("data");
     assert_eq!(fs::metadata(&data).unwrap().permissions().mode() & 0o777, 0o700);
@@ -122,7 +122,7 @@ async fn a_path_that_looks_like_a_uri_is_still_a_path() {
 
 #[tokio::test]
 async fn a_bad_statement_is_reported_in_the_store_s_words() {
-    let (db, _directory) = notes(|o| o).await;
+    let (db, _directory) = file(|o| o).await;
     let error = db.query("SELEC 1").fetch_all().await.unwrap_err();
     assert!(matches!(error, Error::Query { .. }) && error.to_string().contains("syntax error"), "{error}");
     let error = db.query("SELECT missing FROM notes").fetch_all().await.unwrap_err();
@@ -131,7 +131,7 @@ async fn a_bad_statement_is_reported_in_the_store_s_words() {
 
 #[tokio::test]
 async fn a_write_lock_held_by_another_process_is_busy_and_not_unavailable() {
-    let (db, directory) = notes(|o| o).await;
+    let (db, directory) = file(|o| o).await;
     let other = Database::connect(options(&directory)).await.unwrap();
     db.query("PRAGMA busy_timeout = 50").execute().await.unwrap();
     let held = other.begin().await.unwrap();

@@ -7,9 +7,15 @@ use mainstay_core::metrics::Metrics;
 use mainstay_sql::fence::{Error, Fence};
 use mainstay_sql::{Database, Migration, Migrations};
 use mainstay_testkit::TestClock;
-use tempfile::TempDir;
 
-use crate::support;
+use crate::support::{Store, on_each_database};
+
+on_each_database!(
+    the_late_write_of_a_stopped_holder_is_refused,
+    in_a_transaction_a_refusal_leaves_the_rest_to_the_caller,
+    a_row_that_is_not_there_is_not_written,
+    a_statement_that_would_not_be_fenced_is_refused_and_not_run,
+);
 
 const REPORTS: Migration = Migration::sql(
     1,
@@ -18,14 +24,13 @@ const REPORTS: Migration = Migration::sql(
 );
 const WRITE: &str = "UPDATE reports SET fence = ?, total = ? WHERE id = ? AND fence <= ?";
 
-async fn reports() -> (Database, TempDir) {
-    let directory = TempDir::new().unwrap();
-    let db = Database::connect(support::options(&directory)).await.unwrap();
+async fn reports(store: &Store) -> Database {
+    let db = store.connect().await;
     db.migrate(&Migrations::new([REPORTS])).await.unwrap();
     for id in [1, 2] {
         db.query("INSERT INTO reports (id) VALUES (?)").bind(id).execute().await.unwrap();
     }
-    (db, directory)
+    db
 }
 
 async fn total(db: &Database) -> i64 {
@@ -37,14 +42,13 @@ async fn write(db: &Database, fence: Fence, total: i64) -> Result<(), Error> {
     db.fenced(WRITE, fence).bind(total).bind(1).label("reports.write").execute().await
 }
 
-#[tokio::test]
-async fn the_late_write_of_a_stopped_holder_is_refused() {
-    let (db, _directory) = reports().await;
+async fn the_late_write_of_a_stopped_holder_is_refused(store: Store) {
+    let db = reports(&store).await;
     let time = TestClock::new();
-    let store = std::sync::Arc::new(Memory::new(time.clock()));
+    let kept = std::sync::Arc::new(Memory::new(time.clock()));
     let mut options = Options::default();
     options.keeper_thread = false;
-    let process = || Locks::new(store.clone(), options.clone(), &Metrics::new(), time.clock());
+    let process = || Locks::new(kept.clone(), options.clone(), &Metrics::new(), time.clock());
     let (here, there) = (process(), process());
 
     let stopped = here.lock("report:1").acquire().await.unwrap();
@@ -61,9 +65,8 @@ async fn the_late_write_of_a_stopped_holder_is_refused() {
     assert_eq!(total(&db).await, 4);
 }
 
-#[tokio::test]
-async fn in_a_transaction_a_refusal_leaves_the_rest_to_the_caller() {
-    let (db, _directory) = reports().await;
+async fn in_a_transaction_a_refusal_leaves_the_rest_to_the_caller(store: Store) {
+    let db = reports(&store).await;
     write(&db, Fence::from(8), 8).await.unwrap();
     let mut tx = db.begin().await.unwrap();
     let refused = tx.fenced(WRITE, Fence::from(7)).bind(7).bind(1).execute().await;
@@ -73,16 +76,14 @@ async fn in_a_transaction_a_refusal_leaves_the_rest_to_the_caller() {
     assert_eq!(total(&db).await, 9);
 }
 
-#[tokio::test]
-async fn a_row_that_is_not_there_is_not_written() {
-    let (db, _directory) = reports().await;
+async fn a_row_that_is_not_there_is_not_written(store: Store) {
+    let db = reports(&store).await;
     let missing = db.fenced(WRITE, Fence::from(1)).bind(1).bind(77).execute().await;
     assert!(matches!(missing, Err(Error::Stale)), "{missing:?}");
 }
 
-#[tokio::test]
-async fn a_statement_that_would_not_be_fenced_is_refused_and_not_run() {
-    let (db, _directory) = reports().await;
+async fn a_statement_that_would_not_be_fenced_is_refused_and_not_run(store: Store) {
+    let db = reports(&store).await;
     let unfenced = "UPDATE reports SET fence = ?, total = ? WHERE fence >= 0 OR fence <= ?";
     for (sql, fence) in [(unfenced, 1), (WRITE, u64::MAX)] {
         let refused = db.fenced(sql, Fence::from(fence)).bind(5).execute().await;

@@ -2,18 +2,24 @@ use std::time::Duration;
 
 use mainstay_sql::idempotency::{self, Claim, IdempotencyKeys, StoredResponse};
 use mainstay_sql::{Database, Migrations};
-use tempfile::TempDir;
 use tokio::task::JoinSet;
 
-use crate::support::{NOTES, count, options};
+use crate::support::{NOTES, Store, count, on_each_database};
+
+on_each_database!(
+    a_repeated_request_gets_the_stored_answer_and_has_no_second_effect,
+    of_twenty_equal_requests_at_once_one_has_the_effect_and_all_get_one_answer,
+    a_crash_before_the_commit_leaves_neither_the_key_nor_the_effect,
+    an_old_key_is_fresh_again_and_can_be_purged,
+    an_invalid_key_is_refused_before_the_table_is_touched,
+);
 
 const SCOPE: &str = "POST /notes";
 
-async fn database() -> (Database, TempDir) {
-    let directory = TempDir::new().unwrap();
-    let db = Database::connect(options(&directory)).await.unwrap();
+async fn database(store: &Store) -> Database {
+    let db = store.connect().await;
     db.migrate(&Migrations::new([NOTES, idempotency::migration(2)])).await.unwrap();
-    (db, directory)
+    db
 }
 
 fn response(body: &[u8]) -> StoredResponse {
@@ -37,9 +43,8 @@ async fn request(db: &Database, keys: &IdempotencyKeys, key: &str, body: &str) -
     claim
 }
 
-#[tokio::test]
-async fn a_repeated_request_gets_the_stored_answer_and_has_no_second_effect() {
-    let (db, _directory) = database().await;
+async fn a_repeated_request_gets_the_stored_answer_and_has_no_second_effect(store: Store) {
+    let db = database(&store).await;
     let keys = IdempotencyKeys::new();
     assert_eq!(request(&db, &keys, "k", "one").await, Claim::Fresh);
     assert_eq!(request(&db, &keys, "k", "one").await, Claim::Replay(response(b"one")));
@@ -48,9 +53,8 @@ async fn a_repeated_request_gets_the_stored_answer_and_has_no_second_effect() {
     assert_eq!(count(&db).await, 2);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn of_twenty_equal_requests_at_once_one_has_the_effect_and_all_get_one_answer() {
-    let (db, _directory) = database().await;
+async fn of_twenty_equal_requests_at_once_one_has_the_effect_and_all_get_one_answer(store: Store) {
+    let db = database(&store).await;
     let mut requests = JoinSet::new();
     for _ in 0..20 {
         let db = db.clone();
@@ -62,9 +66,8 @@ async fn of_twenty_equal_requests_at_once_one_has_the_effect_and_all_get_one_ans
     assert_eq!(count(&db).await, 1);
 }
 
-#[tokio::test]
-async fn a_crash_before_the_commit_leaves_neither_the_key_nor_the_effect() {
-    let (db, _directory) = database().await;
+async fn a_crash_before_the_commit_leaves_neither_the_key_nor_the_effect(store: Store) {
+    let db = database(&store).await;
     let keys = IdempotencyKeys::new();
     let mut tx = db.begin().await.unwrap();
     assert_eq!(keys.claim(&mut tx, SCOPE, "k", "one").await.unwrap(), Claim::Fresh);
@@ -72,9 +75,8 @@ async fn a_crash_before_the_commit_leaves_neither_the_key_nor_the_effect() {
     assert_eq!(request(&db, &keys, "k", "one").await, Claim::Fresh);
 }
 
-#[tokio::test]
-async fn an_old_key_is_fresh_again_and_can_be_purged() {
-    let (db, _directory) = database().await;
+async fn an_old_key_is_fresh_again_and_can_be_purged(store: Store) {
+    let db = database(&store).await;
     let keys = IdempotencyKeys::new();
     for key in ["old", "older", "new"] {
         assert_eq!(request(&db, &keys, key, "one").await, Claim::Fresh);
@@ -94,9 +96,8 @@ async fn an_old_key_is_fresh_again_and_can_be_purged() {
     assert_eq!(request(&db, &keys, "new", "one").await, Claim::Replay(response(b"one")));
 }
 
-#[tokio::test]
-async fn an_invalid_key_is_refused_before_the_table_is_touched() {
-    let (db, _directory) = database().await;
+async fn an_invalid_key_is_refused_before_the_table_is_touched(store: Store) {
+    let db = database(&store).await;
     let mut tx = db.begin().await.unwrap();
     let error = IdempotencyKeys::new().claim(&mut tx, SCOPE, "white space", "one").await.unwrap_err();
     assert!(error.to_string().contains("1 to 128 visible ASCII"), "{error}");

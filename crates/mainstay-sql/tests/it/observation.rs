@@ -4,7 +4,12 @@ use std::time::Duration;
 
 use mainstay_sql::{Error, Observer};
 
-use crate::support::{count, insert, notes};
+use crate::support::{Store, count, insert, notes, on_each_database};
+
+on_each_database!(
+    the_observer_hears_of_every_statement_by_label_and_outcome,
+    a_slow_query_is_logged_with_its_text_cut_and_without_its_values,
+);
 
 #[derive(Default)]
 struct Seen(Mutex<Vec<(&'static str, bool)>>);
@@ -15,10 +20,9 @@ impl Observer for Seen {
     }
 }
 
-#[tokio::test]
-async fn the_observer_hears_of_every_statement_by_label_and_outcome() {
+async fn the_observer_hears_of_every_statement_by_label_and_outcome(store: Store) {
     let seen = Arc::new(Seen::default());
-    let (db, _directory) = notes(|o| o.observer(seen.clone())).await;
+    let db = notes(&store, |o| o.observer(seen.clone())).await;
     insert(&db, "a").await.unwrap();
     insert(&db, "a").await.unwrap_err();
     count(&db).await;
@@ -49,17 +53,16 @@ impl Write for Log {
     }
 }
 
-#[tokio::test]
-async fn a_slow_query_is_logged_with_its_text_cut_and_without_its_values() {
+async fn a_slow_query_is_logged_with_its_text_cut_and_without_its_values(store: Store) {
     let log = Log::default();
     let writer = log.clone();
     let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone()).finish();
     let _guard = tracing::subscriber::set_default(subscriber);
 
-    let (quick, _directory) = notes(|o| o.slow_query(Duration::from_secs(3600))).await;
+    let quick = notes(&store, |o| o.slow_query(Duration::from_secs(3600))).await;
     insert(&quick, "hunter2").await.unwrap();
-    let (slow, _directory) = notes(|o| o.slow_query(Duration::ZERO)).await;
-    insert(&slow, "hunter2").await.unwrap();
+    let slow = notes(&store, |o| o.slow_query(Duration::ZERO)).await;
+    insert(&slow, "hunter2 again").await.unwrap();
     let long: &'static str = Box::leak(format!("SELECT 1 AS one -- {}", "é".repeat(5000)).into_boxed_str());
     slow.query(long).fetch_one().await.unwrap();
 

@@ -1,14 +1,25 @@
-use mainstay_sql::{Database, Error, Migration, Migrations, Options, Value};
+use mainstay_sql::{Database, Dialect, Error, Migration, Migrations, Value};
 use proptest::prelude::*;
+
+use crate::support::{Store, on_each_database};
+
+on_each_database!(
+    every_portable_value_comes_back_unchanged,
+    values_that_some_database_cannot_keep_are_refused_when_bound,
+    a_value_that_looks_like_sql_stays_a_value,
+    reading_the_wrong_column_or_type_says_what_was_found,
+    fetch_one_of_nothing_is_not_found_and_fetch_optional_is_none,
+);
 
 const TABLE: Migration = Migration::sql(
     1,
     "values",
     "CREATE TABLE kept (b BOOLEAN, i BIGINT, r DOUBLE PRECISION, t TEXT, x BLOB)",
-);
+)
+.on(Dialect::Postgres, "CREATE TABLE kept (b BOOLEAN, i BIGINT, r DOUBLE PRECISION, t TEXT, x BYTEA)");
 
-async fn database() -> Database {
-    let db = Database::connect(Options::sqlite_in_memory()).await.unwrap();
+async fn database(store: &Store) -> Database {
+    let db = store.connect().await;
     db.migrate(&Migrations::new([TABLE])).await.unwrap();
     db
 }
@@ -26,10 +37,9 @@ async fn keep(db: &Database, kept: &Kept) -> Result<Kept, Error> {
     Ok((row.get("b")?, row.get("i")?, row.get("r")?, row.get("t")?, row.get("x")?))
 }
 
-#[test]
-fn every_portable_value_comes_back_unchanged() {
-    let runtime = tokio::runtime::Runtime::new().unwrap();
-    let db = runtime.block_on(database());
+async fn every_portable_value_comes_back_unchanged(store: Store) {
+    let db = database(&store).await;
+    let runtime = tokio::runtime::Handle::current();
     let integer = prop_oneof![any::<i64>(), Just(i64::MIN), Just(i64::MAX), Just(0), Just(1 << 53)];
     let real = prop_oneof![
         proptest::num::f64::NORMAL | proptest::num::f64::SUBNORMAL | proptest::num::f64::ZERO,
@@ -46,14 +56,15 @@ fn every_portable_value_comes_back_unchanged() {
         proptest::option::of(text),
         proptest::option::of(blob),
     );
-    proptest!(ProptestConfig::with_cases(200), |(kept in kept)| {
-        prop_assert_eq!(runtime.block_on(keep(&db, &kept)).unwrap(), kept);
+    tokio::task::block_in_place(|| {
+        proptest!(ProptestConfig::with_cases(200), |(kept in kept)| {
+            prop_assert_eq!(runtime.block_on(keep(&db, &kept)).unwrap(), kept);
+        });
     });
 }
 
-#[tokio::test]
-async fn values_that_some_database_cannot_keep_are_refused_when_bound() {
-    let db = database().await;
+async fn values_that_some_database_cannot_keep_are_refused_when_bound(store: Store) {
+    let db = database(&store).await;
     let refused: [Value; 4] =
         ["a\0b".into(), f64::NAN.into(), f64::INFINITY.into(), f64::NEG_INFINITY.into()];
     for value in refused {
@@ -62,17 +73,15 @@ async fn values_that_some_database_cannot_keep_are_refused_when_bound() {
     }
 }
 
-#[tokio::test]
-async fn a_value_that_looks_like_sql_stays_a_value() {
-    let db = database().await;
+async fn a_value_that_looks_like_sql_stays_a_value(store: Store) {
+    let db = database(&store).await;
     let text = "'; DROP TABLE kept; --".to_owned();
     let kept = (None, None, None, Some(text), None);
     assert_eq!(keep(&db, &kept).await.unwrap(), kept);
 }
 
-#[tokio::test]
-async fn reading_the_wrong_column_or_type_says_what_was_found() {
-    let db = database().await;
+async fn reading_the_wrong_column_or_type_says_what_was_found(store: Store) {
+    let db = database(&store).await;
     let row = db.query("SELECT 'x' AS t, NULL AS n, 7 AS i").fetch_one().await.unwrap();
     assert_eq!(row.get::<i64>("t").unwrap_err().to_string(), "column `t`: expected an integer, found text");
     assert_eq!(row.get::<String>("n").unwrap_err().to_string(), "column `n`: expected text, found NULL");
@@ -87,9 +96,8 @@ async fn reading_the_wrong_column_or_type_says_what_was_found() {
     assert_eq!(row.get::<Option<String>>("n").unwrap(), None);
 }
 
-#[tokio::test]
-async fn fetch_one_of_nothing_is_not_found_and_fetch_optional_is_none() {
-    let db = database().await;
+async fn fetch_one_of_nothing_is_not_found_and_fetch_optional_is_none(store: Store) {
+    let db = database(&store).await;
     assert!(matches!(db.query("SELECT i FROM kept").fetch_one().await, Err(Error::NotFound)));
     assert!(db.query("SELECT i FROM kept").fetch_optional().await.unwrap().is_none());
     assert!(db.query("SELECT i FROM kept").fetch_all().await.unwrap().is_empty());
