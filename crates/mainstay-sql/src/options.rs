@@ -129,6 +129,16 @@ impl Options {
         Ok(Self::sqlite(path))
     }
 
+    /// Where the database is, for people: a path, `memory`, or a server without the password.
+    pub fn place(&self) -> String {
+        match &self.location {
+            Location::SqliteFile(path) => path.display().to_string(),
+            Location::SqliteMemory => "memory".to_owned(),
+            Location::Postgres(server) => format!("PostgreSQL at {server}"),
+            Location::Mysql(server) => format!("MySQL at {server}"),
+        }
+    }
+
     /// The server's port (`DB_PORT`). Nothing to SQLite, as the other settings of a server.
     #[must_use]
     pub fn port(self, port: u16) -> Self {

@@ -8,7 +8,7 @@ use mainstay_core::health::Health;
 use mainstay_core::metrics::Metrics;
 use mainstay_core::pipeline;
 use mainstay_core::task::TaskGroup;
-use mainstay_sql::{Applied, Migrations};
+use mainstay_sql::{Applied, MigrationStatus, Migrations};
 
 use crate::app::Parts;
 use crate::wiring::{Declared, Lent, Primitives, Resilience, Storage, Traces};
@@ -118,6 +118,16 @@ impl Builder {
         let applied = database.migrate(&migrations).await;
         database.close().await;
         Ok(Some(applied?))
+    }
+
+    /// Where each migration stands; changes nothing. `None` where the service has no database.
+    pub(crate) async fn migration_status(self) -> Result<Option<Vec<MigrationStatus>>, StartError> {
+        let config = self.config.load()?;
+        let Some(migrations) = self.migrations else { return Ok(None) };
+        let Storage { database, .. } = wiring::open(&config, &Metrics::new()).await?;
+        let status = database.migration_status(&migrations).await;
+        database.close().await;
+        Ok(Some(status?))
     }
 
     /// The events of the service, as they lie in their store.

@@ -8,6 +8,7 @@ use mainstay_core::event::store::{Published, Transactional};
 use mainstay_core::store::{Reply, StoreError};
 
 use super::verbs::Ground;
+use super::writer::before;
 use super::{Inner, other_topics, refused};
 use crate::Transaction;
 use crate::outbox;
@@ -51,6 +52,7 @@ async fn queue(
 ) -> Result<Published, StoreError> {
     let mut filled = BTreeSet::new();
     let mut ground = Ground { tx, options: &inner.options, now: inner.now(), filled: &mut filled };
+    ground.enter().await.map_err(|error| before(&error))?;
     let published = ground.publish(events).await.map_err(|refusal| refused(None, refusal))?;
     tx.on_commit(move || inner.wake(&filled));
     Ok(published)

@@ -58,7 +58,7 @@ use verbs::{Refusal, micros};
 pub(crate) use writer::before;
 use writer::{Done, Job, Verb};
 
-use crate::{Database, Error, Migration};
+use crate::{Database, Dialect, Error, Migration};
 
 /// How often whoever waits looks for what another process has published.
 const POLL: Duration = Duration::from_millis(250);
@@ -79,6 +79,8 @@ const QUEUED: usize = 1_024;
 #[must_use]
 pub const fn migration(version: i64) -> Migration {
     Migration::sql(version, "events", include_str!("schema.sql"))
+        .on(Dialect::Postgres, include_str!("schema.postgres.sql"))
+        .on(Dialect::Mysql, include_str!("schema.mysql.sql"))
 }
 
 /// Events in a database. The tables are those of [`migration`].

@@ -26,14 +26,14 @@ impl Inner {
         let sql = "SELECT q.fetched_at, \
                    (SELECT 1 FROM mainstay_event_deliveries d WHERE d.queue = q.id AND d.state = 0 LIMIT 1) AS queued, \
                    (SELECT MIN(d.due) FROM mainstay_event_deliveries d WHERE d.queue = q.id AND d.state = 1) AS pending, \
-                   (SELECT MIN(d.due) FROM mainstay_event_deliveries d WHERE d.queue = q.id AND d.state = 2) AS delayed \
+                   (SELECT MIN(d.due) FROM mainstay_event_deliveries d WHERE d.queue = q.id AND d.state = 2) AS held \
                    FROM mainstay_event_queues q WHERE q.name = ?";
         let look = self.db.query(sql).bind(queue.to_string()).label("events.look").fetch_optional();
         let row = look.await.map_err(|error| unread(&error))?;
         let row = row.ok_or_else(|| StoreError::rejected(format!("no queue {queue} is open")))?;
         let read = || -> Result<Look, Error> {
             let queued: Option<i64> = row.get("queued")?;
-            let held = [row.get::<Option<i64>>("pending")?, row.get::<Option<i64>>("delayed")?];
+            let held = [row.get::<Option<i64>>("pending")?, row.get::<Option<i64>>("held")?];
             let next = held.into_iter().flatten().min().map(|due| due.saturating_sub(self.now()));
             Ok(Look {
                 has_due: queued.is_some() || next.is_some_and(|wait| wait <= 0),

@@ -8,7 +8,7 @@ use mainstay_core::event::store::{Delivery, Opening, Published, Receipt, Standin
 use mainstay_core::event::{Envelope, EventId, Queue};
 
 use super::Options;
-use crate::{Error, Row, Transaction};
+use crate::{Dialect, Error, Query, Row, Transaction};
 
 /// Most events one transaction takes for a queue: what is left is taken by the next.
 const MAX_TAKE: usize = 1_000;
@@ -73,6 +73,16 @@ impl Known {
 }
 
 impl Ground<'_> {
+    /// From here to the commit nobody else changes these tables: what follows looks first and changes then, and
+    /// positions become visible in their order. SQLite has one writer anyway.
+    pub(super) async fn enter(&mut self) -> Result<(), Error> {
+        if self.tx.dialect() != Dialect::Sqlite {
+            let sql = "SELECT id FROM mainstay_event_writer WHERE id = 1 FOR UPDATE";
+            self.tx.query(sql).label("events.enter").fetch_one().await?;
+        }
+        Ok(())
+    }
+
     async fn queue(&mut self, name: &str) -> Result<Known, Refusal> {
         let sql = "SELECT id, name, pattern, ordered, unfinished, fetched_at FROM mainstay_event_queues WHERE name = ?";
         let row = self.tx.query(sql).bind(name).label("events.queue").fetch_optional().await?;
@@ -133,12 +143,30 @@ impl Ground<'_> {
 
     /// Its position, unless its id is known.
     async fn keep(&mut self, event: &Envelope) -> Result<Option<i64>, Error> {
-        let sql = "INSERT INTO mainstay_events (id, topic, kind, subject, envelope, accepted_at) \
-                   VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING RETURNING position";
-        let insert = self.tx.query(sql).bind(event.id.to_string()).bind(event.kind.topic());
+        let dialect = self.tx.dialect();
+        let sql = match dialect {
+            Dialect::Mysql => {
+                "INSERT IGNORE INTO mainstay_events (id, topic, kind, subject, envelope, accepted_at) \
+                 VALUES (?, ?, ?, ?, ?, ?)"
+            }
+            _ => {
+                "INSERT INTO mainstay_events (id, topic, kind, subject, envelope, accepted_at) \
+                 VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING RETURNING position"
+            }
+        };
+        let id = event.id.to_string();
+        let insert = self.tx.query(sql).bind(&id).bind(event.kind.topic());
         let insert = insert.bind(event.kind.as_str()).bind(event.subject.clone());
         let insert = insert.bind(event.to_cloud_event()).bind(self.now).label("events.publish");
-        insert.fetch_optional().await?.map(|row| row.get("position")).transpose()
+        let kept = if dialect != Dialect::Mysql {
+            insert.fetch_optional().await?
+        } else if insert.execute().await? == 0 {
+            None
+        } else {
+            let sql = "SELECT position FROM mainstay_events WHERE id = ?";
+            self.tx.query(sql).bind(&id).label("events.publish").fetch_optional().await?
+        };
+        kept.map(|row| row.get("position")).transpose()
     }
 
     async fn deliver(
@@ -170,7 +198,7 @@ impl Ground<'_> {
                    VALUES (?, ?, ?, ?, ?, ?, 0, 0, ?)";
         let insert = self.tx.query(sql).bind(&name).bind(queue.pattern.topic()).bind(&*queue.group);
         let insert = insert.bind(queue.pattern.as_str()).bind(queue.instance.as_deref());
-        insert.bind(opening.ordered).bind(self.now).label("events.open").execute().await?;
+        insert.bind(i64::from(opening.ordered)).bind(self.now).label("events.open").execute().await?;
         let known = self.queue(&name).await?;
         self.requeue(&known, queue, opening.from).await
     }
@@ -194,7 +222,7 @@ impl Ground<'_> {
                    AND (e.kind = ? OR substr(e.kind, 1, length(?)) = ?) AND NOT EXISTS \
                    (SELECT 1 FROM mainstay_event_deliveries d WHERE d.position = e.position AND d.queue = ?) \
                    ORDER BY e.position";
-        let insert = self.tx.query(sql).bind(known.id).bind(known.ordered).bind(self.now);
+        let insert = self.tx.query(sql).bind(known.id).bind(i64::from(known.ordered)).bind(self.now);
         let insert = insert.bind(queue.pattern.topic()).bind(position).bind(time);
         let insert = insert.bind(exact).bind(prefix).bind(prefix).bind(known.id);
         let queued = insert.label("events.requeue").execute().await?;
@@ -287,22 +315,36 @@ impl Ground<'_> {
             self.filled.insert(known.name);
             return Ok(Standing::Held);
         }
-        let sql = "DELETE FROM mainstay_event_deliveries \
-                   WHERE ticket = ? AND queue = ? AND state = ? AND attempt = ? RETURNING position";
-        let end = self.tx.query(sql).bind(ticket).bind(known.id).bind(PENDING).bind(attempt);
-        let Some(row) = end.label("events.done").fetch_optional().await? else {
-            return Ok(Standing::Gone);
-        };
+        let Some(position) = self.end(known.id, ticket, attempt).await? else { return Ok(Standing::Gone) };
         self.count(known.id, -1).await?;
         if known.ordered {
             // The next of its subject.
             self.filled.insert(known.name.clone());
         }
         if let Verdict::Dead { cause } = verdict {
-            let position: i64 = row.get("position")?;
             self.bury(known.id, position, attempt, cause).await?;
         }
         Ok(Standing::Held)
+    }
+
+    /// Ends a delivery that is still held under this receipt; answers the position of its event.
+    async fn end(&mut self, queue: i64, ticket: i64, attempt: i64) -> Result<Option<i64>, Error> {
+        fn held<'a>(query: Query<'a>, [ticket, queue, attempt]: [i64; 3]) -> Query<'a> {
+            query.bind(ticket).bind(queue).bind(PENDING).bind(attempt).label("events.done")
+        }
+        let key = [ticket, queue, attempt];
+        if self.tx.dialect() != Dialect::Mysql {
+            let sql = "DELETE FROM mainstay_event_deliveries \
+                       WHERE ticket = ? AND queue = ? AND state = ? AND attempt = ? RETURNING position";
+            let ended = held(self.tx.query(sql), key).fetch_optional().await?;
+            return ended.map(|row| row.get("position")).transpose();
+        }
+        let sql = "SELECT position FROM mainstay_event_deliveries \
+                   WHERE ticket = ? AND queue = ? AND state = ? AND attempt = ?";
+        let Some(row) = held(self.tx.query(sql), key).fetch_optional().await? else { return Ok(None) };
+        let sql = "DELETE FROM mainstay_event_deliveries WHERE ticket = ?";
+        self.tx.query(sql).bind(ticket).label("events.done").execute().await?;
+        row.get("position").map(Some)
     }
 
     async fn bury(&mut self, queue: i64, position: i64, attempts: i64, cause: &str) -> Result<(), Error> {
@@ -313,8 +355,9 @@ impl Ground<'_> {
         let bury = self.tx.query(sql).bind(queue).bind(position).bind(attempts);
         // No database stores a NUL in text.
         bury.bind(cause.replace('\0', "\u{fffd}")).bind(self.now).label("events.bury").execute().await?;
-        let sql = "DELETE FROM mainstay_event_dead WHERE queue = ? AND ticket <= \
-                   (SELECT ticket FROM mainstay_event_dead WHERE queue = ? ORDER BY ticket DESC LIMIT 1 OFFSET ?)";
+        // Nested once more for MySQL, which does not read a table that it deletes from.
+        let sql = "DELETE FROM mainstay_event_dead WHERE queue = ? AND ticket <= (SELECT ticket FROM \
+                   (SELECT ticket FROM mainstay_event_dead WHERE queue = ? ORDER BY ticket DESC LIMIT 1 OFFSET ?) oldest)";
         let drop = self.tx.query(sql).bind(queue).bind(queue).bind(whole(self.options.max_dead));
         let dropped = drop.label("events.bury").execute().await?;
         if dropped > 0 {
@@ -421,9 +464,23 @@ impl Ground<'_> {
             let sql = "DELETE FROM mainstay_events WHERE position = ?";
             self.tx.query(sql).bind(row.get::<i64>("position")?).label("events.tidy").execute().await?;
         }
-        let sql = "INSERT INTO mainstay_event_trims (topic, position, accepted_at) VALUES (?, ?, ?) \
-                   ON CONFLICT (topic) DO UPDATE SET position = MAX(position, excluded.position), \
-                   accepted_at = MAX(accepted_at, excluded.accepted_at)";
+        let sql = match self.tx.dialect() {
+            Dialect::Sqlite => {
+                "INSERT INTO mainstay_event_trims (topic, position, accepted_at) VALUES (?, ?, ?) \
+                 ON CONFLICT (topic) DO UPDATE SET position = MAX(position, excluded.position), \
+                 accepted_at = MAX(accepted_at, excluded.accepted_at)"
+            }
+            Dialect::Postgres => {
+                "INSERT INTO mainstay_event_trims AS t (topic, position, accepted_at) VALUES (?, ?, ?) \
+                 ON CONFLICT (topic) DO UPDATE SET position = GREATEST(t.position, excluded.position), \
+                 accepted_at = GREATEST(t.accepted_at, excluded.accepted_at)"
+            }
+            Dialect::Mysql => {
+                "INSERT INTO mainstay_event_trims (topic, position, accepted_at) VALUES (?, ?, ?) \
+                 ON DUPLICATE KEY UPDATE position = GREATEST(position, VALUES(position)), \
+                 accepted_at = GREATEST(accepted_at, VALUES(accepted_at))"
+            }
+        };
         let trim = self.tx.query(sql).bind(topic).bind(behind).bind(youngest);
         trim.label("events.tidy").execute().await?;
         Ok(old.len())

@@ -119,6 +119,7 @@ async fn alone(inner: &Inner, verb: &Verb) -> Result<Done, StoreError> {
 }
 
 async fn perform(ground: &mut Ground<'_>, verb: &Verb) -> Result<Done, Refusal> {
+    ground.enter().await?;
     Ok(match verb {
         Verb::Publish(events) => Done::Published(ground.publish(events).await?),
         Verb::Open(queue, opening) => {

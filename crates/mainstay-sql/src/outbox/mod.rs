@@ -46,12 +46,14 @@ use mainstay_core::time::Clock;
 use tokio::sync::{Notify, watch};
 
 use crate::event::{Carrier, before};
-use crate::{Database, Error, Migration, Transaction};
+use crate::{Database, Dialect, Error, Migration, Transaction};
 
 /// The tables, as a migration under the version the service gives it.
 #[must_use]
 pub const fn migration(version: i64) -> Migration {
     Migration::sql(version, "outbox", include_str!("schema.sql"))
+        .on(Dialect::Postgres, include_str!("schema.postgres.sql"))
+        .on(Dialect::Mysql, include_str!("schema.mysql.sql"))
 }
 
 /// How an outbox works: plain data with complete defaults.
@@ -230,9 +232,20 @@ pub(crate) async fn record(
 }
 
 async fn write(inner: &Inner, tx: &mut Transaction, events: &[Arc<Envelope>]) -> Result<(), Error> {
+    if tx.dialect() != Dialect::Sqlite {
+        let sql = "SELECT id FROM mainstay_outbox_relay WHERE id = 2 FOR UPDATE";
+        tx.query(sql).label("outbox.enter").fetch_one().await?;
+    }
+    let sql = match tx.dialect() {
+        Dialect::Mysql => {
+            "INSERT IGNORE INTO mainstay_outbox (id, topic, envelope, recorded_at) VALUES (?, ?, ?, ?)"
+        }
+        _ => {
+            "INSERT INTO mainstay_outbox (id, topic, envelope, recorded_at) VALUES (?, ?, ?, ?) \
+             ON CONFLICT (id) DO NOTHING"
+        }
+    };
     for event in events {
-        let sql = "INSERT INTO mainstay_outbox (id, topic, envelope, recorded_at) VALUES (?, ?, ?, ?) \
-                   ON CONFLICT (id) DO NOTHING";
         let insert = tx.query(sql).bind(event.id.to_string()).bind(event.kind.topic());
         insert.bind(event.to_cloud_event()).bind(inner.now()).label("outbox.record").execute().await?;
     }

@@ -9,7 +9,7 @@ use mainstay_core::event::store::Published;
 use tokio::sync::watch;
 
 use super::Inner;
-use crate::{Error, Row};
+use crate::{Dialect, Error, Row};
 
 /// Most events in one question to the store.
 const BATCH: i64 = 64;
@@ -271,9 +271,17 @@ impl Inner {
 
     /// Removes what the store has had for long enough.
     async fn tidy(&self) -> Result<(), Error> {
-        let sql = "DELETE FROM mainstay_outbox WHERE position IN \
-                   (SELECT position FROM mainstay_outbox WHERE relayed_at > 0 AND relayed_at < ? \
-                   ORDER BY position LIMIT 1000)";
+        let sql = match self.db.dialect() {
+            // It has no `LIMIT` in a subquery of `IN`, and one in `DELETE` instead.
+            Dialect::Mysql => {
+                "DELETE FROM mainstay_outbox WHERE relayed_at > 0 AND relayed_at < ? ORDER BY position LIMIT 1000"
+            }
+            _ => {
+                "DELETE FROM mainstay_outbox WHERE position IN \
+                 (SELECT position FROM mainstay_outbox WHERE relayed_at > 0 AND relayed_at < ? \
+                 ORDER BY position LIMIT 1000)"
+            }
+        };
         let oldest = self.now().saturating_sub(micros(self.options.keep));
         self.db.query(sql).bind(oldest).label("outbox.tidy").execute().await?;
         Ok(())

@@ -189,7 +189,7 @@ async fn all_who_wait_get_the_same_error_and_none_is_kept(store: Store) {
     let panics = |_: &Row| -> Result<String, Error> { panic!("on purpose") };
     let error = it.queries.query("notes.panics", ALL).fetch_all(policy(), panics).await.unwrap_err();
     assert!(matches!(*error, Error::Query { .. }), "{error:?}");
-    let hang = crate::support::ENDLESS;
+    let hang = store.endless();
     let soon = policy().hard_timeout(Duration::from_millis(50));
     let error = it.queries.query("notes.endless", hang).fetch_all(soon, number).await.unwrap_err();
     assert!(error.is_transient(), "{error:?}");

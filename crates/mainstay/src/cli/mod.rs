@@ -13,6 +13,7 @@ use mainstay_core::config::Server;
 use mainstay_core::metrics::Metrics;
 use mainstay_core::telemetry;
 use mainstay_http::probe_own;
+use mainstay_sql::{MigrationState, MigrationStatus};
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::{Builder, Mainstay, StartError};
@@ -31,7 +32,10 @@ enum Command {
     /// Serve HTTP until a signal comes (the default).
     Serve,
     /// Bring the database to the version this binary needs, then exit.
-    Migrate,
+    Migrate {
+        #[command(subcommand)]
+        command: Option<Migrate>,
+    },
     /// Print the effective configuration with the origin of each value.
     Config {
         /// Only validate: print nothing and exit 0, or list every problem and exit 1.
@@ -47,6 +51,17 @@ enum Command {
     Openapi,
     /// Ask the running service whether it is ready: exit 0 or 1. For container health checks.
     Health,
+}
+
+#[derive(Debug, Default, Subcommand)]
+enum Migrate {
+    /// Apply what is missing (the default).
+    #[default]
+    Up,
+    /// List every migration and where it stands.
+    Status,
+    /// Change nothing: exit 0 if the database is as this binary needs it, or say what is not and exit 1.
+    Check,
 }
 
 fn assignment(text: &str) -> Result<(String, String), String> {
@@ -80,7 +95,7 @@ pub fn run<S: Clone + Send + Sync + 'static>(
     let builder = builder.overrides(args.set);
     let done = match args.command.unwrap_or(Command::Serve) {
         Command::Serve => runtime.block_on(serve(builder, api, ready)),
-        Command::Migrate => runtime.block_on(migrate(builder)),
+        Command::Migrate { command } => runtime.block_on(migrate(builder, command.unwrap_or_default())),
         Command::Config { check } => config(builder, check),
         Command::Events { command } => runtime.block_on(events::run(builder, command.unwrap_or_default())),
         Command::Openapi => openapi(name, version, api),
@@ -119,7 +134,32 @@ async fn serve<S: Clone + Send + Sync + 'static>(
     Ok(app.serve(routes).await?)
 }
 
-async fn migrate(builder: Builder) -> Done {
+async fn migrate(builder: Builder, command: Migrate) -> Done {
+    let status = match command {
+        Migrate::Up => return up(builder).await,
+        Migrate::Status | Migrate::Check => builder.migration_status().await?,
+    };
+    let Some(status) = status else {
+        println!("this service has no database");
+        return Ok(());
+    };
+    if let Migrate::Status = command {
+        for MigrationStatus { version, name, state } in &status {
+            println!("{version} {name}: {state}");
+        }
+        return Ok(());
+    }
+    let wrong: Vec<_> = status.iter().filter(|one| one.state != MigrationState::Applied).collect();
+    if wrong.is_empty() {
+        println!("the database is up to date");
+        return Ok(());
+    }
+    let list = wrong.iter().map(|one| format!("{} {}: {}", one.version, one.name, one.state));
+    Err(format!("the database is not as this binary needs it: {}", list.collect::<Vec<_>>().join(", "))
+        .into())
+}
+
+async fn up(builder: Builder) -> Done {
     match builder.migrate().await? {
         Some(applied) if applied.versions.is_empty() => println!("the database is up to date"),
         Some(applied) => println!("applied migrations {:?}", applied.versions),

@@ -18,19 +18,7 @@ pub(crate) struct Storage {
 /// Opens the database that the configuration names; without one, a SQLite file below `data/`.
 pub(crate) async fn open(config: &Config, metrics: &Metrics) -> Result<Storage, Error> {
     let settings = config.get::<config::Database>();
-    let (options, path) = match (&settings.url, settings.dialect) {
-        (Some(url), _) => (Options::from_url(url.expose())?, sqlite_path(url.expose())),
-        (None, None | Some(Dialect::Sqlite)) => {
-            let service = &config.get::<config::Identity>().service_name;
-            let path = settings
-                .name
-                .as_ref()
-                .map_or_else(|| Path::new("data").join(format!("{service}.db")), PathBuf::from);
-            (Options::sqlite(&path), Some(path))
-        }
-        // The other dialects are refused by name.
-        (None, Some(other)) => (Options::from_url(&format!("{other:?}:").to_lowercase())?, None),
-    };
+    let (options, path) = options(config, &settings)?;
     let counted = Arc::new(metrics.clone());
     let options = options
         .pool_max(settings.pool_max as usize)
@@ -41,11 +29,43 @@ pub(crate) async fn open(config: &Config, metrics: &Metrics) -> Result<Storage, 
         // It carries events, which are not to be lost in a cut of the power.
         .synchronous(Synchronous::Full)
         .observer(Arc::new(QueryMetrics::new(&counted)));
+    let location = options.place();
     let database = Database::connect(options).await?;
     export_pools(metrics, &database);
     let directory = path.as_deref().map(directory_of);
-    let location = path.map_or_else(|| "memory".to_owned(), |path| path.display().to_string());
     Ok(Storage { database, location, directory, _metrics: counted })
+}
+
+/// Where the database is, and its file if it is one.
+fn options(config: &Config, settings: &config::Database) -> Result<(Options, Option<PathBuf>), Error> {
+    if let Some(url) = &settings.url {
+        return Ok((Options::from_url(url.expose())?, sqlite_path(url.expose())));
+    }
+    let options = match settings.dialect {
+        Some(Dialect::Postgres) => Options::postgres(host(settings), name(settings)),
+        Some(Dialect::Mysql | Dialect::Mariadb) => Options::mysql(host(settings), name(settings)),
+        _ => {
+            let service = &config.get::<config::Identity>().service_name;
+            let path = settings
+                .name
+                .as_ref()
+                .map_or_else(|| Path::new("data").join(format!("{service}.db")), PathBuf::from);
+            return Ok((Options::sqlite(&path), Some(path)));
+        }
+    };
+    let options = settings.port.into_iter().fold(options, Options::port);
+    let options = settings.user.iter().fold(options, Options::user);
+    let options = settings.password.iter().cloned().fold(options, Options::password);
+    Ok((options, None))
+}
+
+fn host(settings: &config::Database) -> &str {
+    settings.host.as_deref().unwrap_or("localhost")
+}
+
+/// Set with every dialect that needs it, or the configuration is refused.
+fn name(settings: &config::Database) -> &str {
+    settings.name.as_deref().unwrap_or_default()
 }
 
 /// The same, brought to the state the service needs.

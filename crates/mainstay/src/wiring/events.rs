@@ -14,7 +14,7 @@ use mainstay_redis::Redis;
 use mainstay_redis::event::RedisEvents;
 use mainstay_sql::event::SqlEvents;
 use mainstay_sql::outbox::{self, Outbox};
-use mainstay_sql::{Database, MigrationState, Migrations};
+use mainstay_sql::{Database, Dialect, MigrationState, Migrations};
 
 use super::Storage;
 use super::primitives::LET_GO;
@@ -53,7 +53,7 @@ impl Bus {
             }
             (None, Some(storage)) => {
                 let store = in_database(config, &storage.database, clock.clone());
-                ("sqlite", Events::new(store, options(config), metrics, clock))
+                (backend(storage.database.dialect()), Events::new(store, options(config), metrics, clock))
             }
             (None, None) => ("memory", Events::in_memory(options(config), metrics, clock)),
         };
@@ -124,6 +124,14 @@ fn oldest(events: &Events) -> Option<(Arc<str>, Duration)> {
     let queues = events.last_stats()?.queues.into_iter().filter(|stats| stats.queue.instance.is_none());
     let aged = queues.filter_map(|QueueStats { queue, oldest, .. }| Some((queue.group, oldest?)));
     aged.max_by_key(|(_, age)| *age)
+}
+
+const fn backend(dialect: Dialect) -> &'static str {
+    match dialect {
+        Dialect::Postgres => "postgres",
+        Dialect::Mysql => "mysql",
+        _ => "sqlite",
+    }
 }
 
 /// Events that are carried by the tables of a database.
