@@ -22,6 +22,13 @@ pub(crate) async fn in_memory() -> Database {
     migrated(Options::sqlite_in_memory()).await
 }
 
+/// A database on the server of that kind that all tests share, with every table.
+#[cfg(all(feature = "postgres", feature = "mysql"))]
+pub(crate) async fn on_server(kind: mainstay_testkit::sql::Kind) -> Database {
+    let server = mainstay_testkit::sql::SqlServer::shared(kind);
+    migrated(Options::from_url(&server.url(&server.database())).unwrap()).await
+}
+
 async fn migrated(options: Options) -> Database {
     let db = Database::connect(options).await.unwrap();
     db.migrate(&migrations().with_events()).await.unwrap();

@@ -38,6 +38,18 @@ async fn the_trail_keeps_its_contract_in_memory() {
     trail_contract(in_memory().await).await;
 }
 
+#[cfg(all(feature = "postgres", feature = "mysql"))]
+#[tokio::test(flavor = "multi_thread")]
+async fn the_trail_keeps_its_contract_on_postgresql() {
+    trail_contract(crate::ground::on_server(mainstay_testkit::sql::Kind::Postgres).await).await;
+}
+
+#[cfg(all(feature = "postgres", feature = "mysql"))]
+#[tokio::test(flavor = "multi_thread")]
+async fn the_trail_keeps_its_contract_on_mariadb() {
+    trail_contract(crate::ground::on_server(mainstay_testkit::sql::Kind::MariaDb).await).await;
+}
+
 async fn an_entry_comes_back_as_it_was_recorded(trail: &dyn AuditTrail) {
     let mut updated = entry(100, event::UPDATED, 2);
     updated.details.changed = vec!["name".to_owned(), "phone".to_owned()];

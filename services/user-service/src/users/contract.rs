@@ -47,6 +47,18 @@ async fn the_repository_keeps_its_contract_in_memory() {
     repository_contract(in_memory().await).await;
 }
 
+#[cfg(all(feature = "postgres", feature = "mysql"))]
+#[tokio::test(flavor = "multi_thread")]
+async fn the_repository_keeps_its_contract_on_postgresql() {
+    repository_contract(crate::ground::on_server(mainstay_testkit::sql::Kind::Postgres).await).await;
+}
+
+#[cfg(all(feature = "postgres", feature = "mysql"))]
+#[tokio::test(flavor = "multi_thread")]
+async fn the_repository_keeps_its_contract_on_mariadb() {
+    repository_contract(crate::ground::on_server(mainstay_testkit::sql::Kind::MariaDb).await).await;
+}
+
 async fn a_user_comes_back_as_it_was_created(users: &dyn UserRepository) {
     let created = users.create(someone("Back@example.com"), None).await.unwrap();
     assert!(!created.replayed);

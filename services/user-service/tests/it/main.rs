@@ -1,11 +1,13 @@
 //! Tests of the reference service as its users meet it: the real binary, its own directory, real
 //! sockets and signals. `users`, `avatar`, `stream`, `audit`, `cache`, `limits` and `instances` are the REST contract; `startup`,
-//! `shutdown`, `operations`, `event_bus`, `outages`, `rolling` and `purge` are what whoever runs it relies on. A new test goes beside the promise it belongs to.
+//! `shutdown`, `databases`, `operations`, `event_bus`, `outages`, `rolling` and `purge` are what whoever runs it relies on. A new test goes beside the promise it belongs to.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 mod audit;
 mod avatar;
 mod cache;
+#[cfg(all(feature = "postgres", feature = "mysql"))]
+mod databases;
 mod event_bus;
 mod instances;
 mod limits;
