@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use mainstay_core::task::TaskGroup;
 
 use crate::backend::{Backend, Statement, TransactionBackend};
 use crate::migrate::{self, Applied, Migration, RecordedMigration};
@@ -15,6 +16,8 @@ pub(crate) struct Pooled<C: Connection> {
     /// The writer itself where one pool serves both.
     reader: Arc<Pool<C>>,
     recorder: Arc<Recorder>,
+    /// Close idle connections.
+    tasks: TaskGroup,
 }
 
 impl<C: Connection> Pooled<C> {
@@ -24,7 +27,19 @@ impl<C: Connection> Pooled<C> {
             slow_query: options.slow_query,
             statement_timeout: options.statement_timeout,
         };
-        Self { writer, reader, recorder: Arc::new(recorder) }
+        Self { writer, reader, recorder: Arc::new(recorder), tasks: TaskGroup::new() }
+    }
+
+    /// One pool for everything, at a server.
+    #[cfg(any(feature = "postgres", feature = "mysql"))]
+    pub(crate) async fn at_server(target: C::Target, options: &Options) -> Result<Self, Error> {
+        let primary = Pool::new("primary", Arc::new(target), options.into());
+        // Proves that it can be reached.
+        drop(primary.acquire().await?);
+        primary.open_minimum().await?;
+        let this = Self::new(primary.clone(), primary, options);
+        this.writer.tend(&this.tasks);
+        Ok(this)
     }
 }
 

@@ -9,13 +9,11 @@ mod error;
 mod migrate;
 
 use std::fmt;
-use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::ConnectOptions as _;
 use sqlx::mysql::{MySqlConnectOptions, MySqlSslMode};
 
-use crate::pool::Pool;
 use crate::pooled::Pooled;
 use crate::server::{Server, Tls};
 use crate::{Error, Options};
@@ -41,10 +39,7 @@ pub(crate) async fn open(server: &Server, options: &Options) -> Result<Pooled<Co
         name: format!("MySQL at {server}"),
         backstop: options.statement_timeout.saturating_add(Duration::from_secs(5)),
     };
-    let primary = Pool::new("primary", Arc::new(target), options.into());
-    drop(primary.acquire().await?);
-    primary.open_minimum().await?;
-    Ok(Pooled::new(primary.clone(), primary, options))
+    Pooled::at_server(target, options).await
 }
 
 fn connect_options(server: &Server) -> MySqlConnectOptions {

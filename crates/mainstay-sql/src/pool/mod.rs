@@ -135,16 +135,36 @@ impl<C: Connection> Pool<C> {
     }
 
     fn put_back(&self, mut kept: Kept<C>) {
-        let now = Instant::now();
-        kept.idle_since = now;
+        kept.idle_since = Instant::now();
         let mut state = self.state();
         if !self.permits.is_closed() {
             state.idle.push(kept);
         }
-        // Dropping a connection ends it; nobody waits for that here.
+        drop(state);
+        self.expire();
+    }
+
+    /// Closes what nobody has needed for long. Dropping a connection ends it; nobody waits for that here.
+    fn expire(&self) {
+        let now = Instant::now();
+        let mut state = self.state();
         let expired = state.idle.iter().take_while(|kept| now - kept.idle_since > self.limits.idle).count();
         let spare = self.size.load(Ordering::Relaxed).saturating_sub(self.limits.min);
         state.idle.drain(..expired.min(spare));
+    }
+
+    /// Closes idle connections, which a server counts, also while nobody uses the pool. Ends with the pool.
+    #[cfg(any(feature = "postgres", feature = "mysql"))]
+    pub(crate) fn tend(self: &Arc<Self>, tasks: &mainstay_core::task::TaskGroup) {
+        let pause = self.limits.idle.clamp(Duration::from_millis(100), Duration::from_secs(60)) / 2;
+        let pool = Arc::downgrade(self);
+        tasks.spawn_until_cancelled("pool of connections", async move {
+            while let Some(pool) = pool.upgrade() {
+                pool.expire();
+                drop(pool);
+                tokio::time::sleep(pause).await;
+            }
+        });
     }
 
     /// One connection was found broken, so the idle ones have probably met the same end.

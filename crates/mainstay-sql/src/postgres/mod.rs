@@ -11,13 +11,11 @@ mod numeric;
 mod placeholder;
 
 use std::fmt;
-use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::ConnectOptions as _;
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
 
-use crate::pool::Pool;
 use crate::pooled::Pooled;
 use crate::server::{Server, Tls};
 use crate::{Error, Options};
@@ -46,10 +44,7 @@ pub(crate) async fn open(server: &Server, options: &Options) -> Result<Pooled<Co
         backstop: options.statement_timeout.saturating_add(Duration::from_secs(5)),
         texts: Texts::default(),
     };
-    let primary = Pool::new("primary", Arc::new(target), options.into());
-    drop(primary.acquire().await?);
-    primary.open_minimum().await?;
-    Ok(Pooled::new(primary.clone(), primary, options))
+    Pooled::at_server(target, options).await
 }
 
 /// Nothing from a password file, which only a person's own tools read.

@@ -11,6 +11,8 @@ mod observation;
 mod options;
 mod pool;
 mod processes;
+#[cfg(all(feature = "postgres", feature = "mysql"))]
+mod servers;
 mod session;
 mod support;
 mod transactions;

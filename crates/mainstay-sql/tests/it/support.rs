@@ -2,6 +2,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use mainstay_sql::{Database, Dialect, Migration, Migrations, Options, PoolStats};
+#[cfg(any(feature = "postgres", feature = "mysql"))]
 use mainstay_testkit::sql::{Kind, SqlServer};
 use tempfile::TempDir;
 
@@ -16,11 +17,13 @@ macro_rules! on_each_database {
                 super::$case(Store::sqlite()).await;
             }
 
+            #[cfg(feature = "postgres")]
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn postgres() {
                 super::$case(Store::server(mainstay_testkit::sql::Kind::Postgres)).await;
             }
 
+            #[cfg(feature = "mysql")]
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn mariadb() {
                 super::$case(Store::server(mainstay_testkit::sql::Kind::MariaDb)).await;
@@ -29,6 +32,28 @@ macro_rules! on_each_database {
     )*};
 }
 pub(crate) use on_each_database;
+
+/// The same for cases of a [`Kind`] of server.
+#[cfg(all(feature = "postgres", feature = "mysql"))]
+macro_rules! on_each_server {
+    ($($case:ident),* $(,)?) => {$(
+        mod $case {
+            use mainstay_testkit::sql::Kind;
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn postgres() {
+                super::$case(Kind::Postgres).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn mariadb() {
+                super::$case(Kind::MariaDb).await;
+            }
+        }
+    )*};
+}
+#[cfg(all(feature = "postgres", feature = "mysql"))]
+pub(crate) use on_each_server;
 
 /// A database of one kind, empty, for one test.
 pub(crate) struct Store {
@@ -44,6 +69,7 @@ impl Store {
         Self { dialect: Dialect::Sqlite, url, _directory: Some(directory) }
     }
 
+    #[cfg(any(feature = "postgres", feature = "mysql"))]
     pub(crate) fn server(kind: Kind) -> Self {
         let server = SqlServer::shared(kind);
         Self { url: server.url(&server.database()), dialect: dialect(kind), _directory: None }
@@ -82,7 +108,8 @@ impl Store {
     }
 }
 
-pub(crate) fn dialect(kind: Kind) -> Dialect {
+#[cfg(any(feature = "postgres", feature = "mysql"))]
+fn dialect(kind: Kind) -> Dialect {
     match kind {
         Kind::Postgres => Dialect::Postgres,
         Kind::MariaDb => Dialect::Mysql,

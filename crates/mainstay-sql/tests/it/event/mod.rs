@@ -5,6 +5,8 @@ mod cut;
 mod mutants;
 mod outbox;
 mod read_only;
+#[cfg(any(feature = "postgres", feature = "mysql"))]
+mod servers;
 mod transactions;
 
 use std::sync::Arc;

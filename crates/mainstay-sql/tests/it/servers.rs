@@ -1,0 +1,228 @@
+//! What only a database server does: it is killed, it stands still, it is somebody else's, it refuses.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use mainstay_core::deadline::Deadline;
+use mainstay_sql::{Database, Dialect, Error, Migrations, Options, Value};
+use mainstay_testkit::sql::{Kind, SqlServer};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use crate::support::{NOTES, bounded, count, eventually, insert, on_each_server};
+
+on_each_server!(
+    under_load_a_killed_server_is_said_in_time_and_a_restarted_one_is_used_again,
+    a_server_that_stands_still_costs_no_more_than_the_deadline,
+    a_statement_that_was_given_up_ends_at_the_server,
+    of_two_that_wait_for_each_other_one_is_told_to_try_again,
+    what_keeps_a_connection_from_opening_is_said_with_the_remedy,
+    a_statement_may_have_a_null_first_and_a_number_later,
+    sums_are_integers_and_averages_are_real,
+    a_type_that_is_not_portable_is_named,
+    idle_connections_are_closed_without_traffic,
+);
+
+async fn notes(server: &SqlServer, change: impl FnOnce(Options) -> Options) -> (Database, String) {
+    let name = server.database();
+    let db = Database::connect(change(Options::from_url(&server.url(&name)).unwrap())).await.unwrap();
+    db.migrate(&Migrations::new([NOTES])).await.unwrap();
+    (db, name)
+}
+
+async fn under_load_a_killed_server_is_said_in_time_and_a_restarted_one_is_used_again(kind: Kind) {
+    let mut server = SqlServer::start(kind);
+    let (db, _) = notes(&server, |o| o.pool_max(4).acquire_timeout(Duration::from_secs(2))).await;
+    let (stop, written, refused) =
+        (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+    let mut clients = JoinSet::new();
+    for client in 0..8 {
+        let (db, stop) = (db.clone(), Arc::clone(&stop));
+        let (written, refused) = (Arc::clone(&written), Arc::clone(&refused));
+        clients.spawn(async move {
+            let mut sure = 0_i64;
+            for n in 0.. {
+                if stop.load(Ordering::SeqCst) {
+                    break;
+                }
+                let asked = Instant::now();
+                match insert(&db, &format!("{client} {n}")).await {
+                    Ok(_) => {
+                        sure += 1;
+                        written.fetch_add(1, Ordering::SeqCst);
+                    }
+                    Err(error) => {
+                        assert!(matches!(error, Error::Unavailable { .. }), "{error:?}");
+                        refused.fetch_add(1, Ordering::SeqCst);
+                    }
+                }
+                assert!(asked.elapsed() < Duration::from_secs(10), "{:?}", asked.elapsed());
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            sure
+        });
+    }
+    let grows = async |counter: &AtomicU64| {
+        let before = counter.load(Ordering::SeqCst);
+        eventually(|| counter.load(Ordering::SeqCst) > before + 50).await;
+    };
+    for _ in 0..2 {
+        grows(&written).await;
+        server.kill();
+        grows(&refused).await;
+        server.restart();
+        grows(&written).await;
+    }
+    stop.store(true, Ordering::SeqCst);
+    let sure: i64 = bounded(clients.join_all()).await.into_iter().sum();
+    assert!(count(&db).await >= sure, "what was acknowledged is there");
+    eventually(|| db.stats()[0].in_use == 0).await;
+}
+
+async fn a_server_that_stands_still_costs_no_more_than_the_deadline(kind: Kind) {
+    let mut server = SqlServer::start(kind);
+    let (db, _) = notes(&server, |o| o.pool_max(2).statement_timeout(Duration::from_secs(3))).await;
+    insert(&db, "before").await.unwrap();
+    server.pause();
+    for _ in 0..3 {
+        let asked = Instant::now();
+        let patience = Deadline::after(Duration::from_millis(300));
+        let error = patience.scope(insert(&db, "meanwhile")).await.unwrap_err();
+        assert!(error.is_transient(), "{error:?}");
+        assert!(asked.elapsed() < Duration::from_secs(3), "{:?}", asked.elapsed());
+    }
+    server.resume();
+    bounded(async { while insert(&db, "after").await.is_err() {} }).await;
+    eventually(|| db.stats()[0].in_use == 0).await;
+}
+
+async fn a_statement_that_was_given_up_ends_at_the_server(kind: Kind) {
+    let server = SqlServer::shared(kind);
+    let (db, name) = notes(&server, |o| o).await;
+    let (sleep, running) = match kind {
+        Kind::Postgres => (
+            "SELECT pg_sleep(3600) IS NULL AS slept",
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND query LIKE '%pg_sleep(36%' \
+             AND pid <> pg_backend_pid()",
+        ),
+        Kind::MariaDb => (
+            "SELECT SLEEP(3600) AS slept",
+            "SELECT count(*) FROM information_schema.processlist WHERE db = database() AND info LIKE '%SLEEP(36%' \
+             AND id <> connection_id()",
+        ),
+    };
+    let mut tx = db.begin().await.unwrap();
+    tx.query("INSERT INTO notes (body) VALUES ('locked')").execute().await.unwrap();
+    let sleeping = tokio::spawn(async move { tx.query(sleep).fetch_one().await.map(|_| ()) });
+    eventually(|| server.ask(&name, running) == "1").await;
+    sleeping.abort();
+    let _ = sleeping.await;
+    eventually(|| server.ask(&name, running) == "0").await;
+    // And with it the locks of its transaction.
+    bounded(insert(&db, "locked")).await.unwrap();
+}
+
+async fn of_two_that_wait_for_each_other_one_is_told_to_try_again(kind: Kind) {
+    let server = SqlServer::shared(kind);
+    let (db, _) = notes(&server, |o| o).await;
+    insert(&db, "a").await.unwrap();
+    insert(&db, "b").await.unwrap();
+    let touch = "UPDATE notes SET body = body WHERE body = ?";
+    let (mut one, mut other) = (db.begin().await.unwrap(), db.begin().await.unwrap());
+    one.query(touch).bind("a").execute().await.unwrap();
+    other.query(touch).bind("b").execute().await.unwrap();
+    let both =
+        async { tokio::join!(one.query(touch).bind("b").execute(), other.query(touch).bind("a").execute()) };
+    let (one, other) = bounded(both).await;
+    let error = one.err().or(other.err()).expect("one of them is ended");
+    assert!(matches!(error, Error::Busy { .. }) && error.is_transient(), "{error:?}");
+}
+
+async fn what_keeps_a_connection_from_opening_is_said_with_the_remedy(kind: Kind) {
+    let server = SqlServer::shared(kind);
+    let refused = async |options: Options| bounded(Database::connect(options)).await.unwrap_err().to_string();
+    let text = refused(Options::from_url(&server.url("nowhere")).unwrap()).await;
+    assert!(text.contains("nowhere") && text.contains("correct DB_NAME"), "{text}");
+    let nobody = mainstay_testkit::Port::reserve();
+    let text = refused(Options::from_url(&server.url("x")).unwrap().port(nobody.number())).await;
+    assert!(text.contains(&nobody.number().to_string()) && text.contains("refused"), "{text}");
+    let own = server.database();
+    let user = match kind {
+        Kind::Postgres => "stranger",
+        Kind::MariaDb => "root",
+    };
+    let secret = Options::from_url(&server.url(&own)).unwrap().user(user).password("hunter2".into());
+    let text = refused(secret).await;
+    assert!(text.contains("DB_USER") || text.contains("does not exist"), "{text}");
+    assert!(!text.contains("hunter2"), "{text}");
+}
+
+async fn a_statement_may_have_a_null_first_and_a_number_later(kind: Kind) {
+    let server = SqlServer::shared(kind);
+    let (db, _) = notes(&server, |o| o.pool_max(1)).await;
+    db.query("CREATE TABLE few (small INTEGER, large BIGINT, body VARCHAR(9))").execute().await.unwrap();
+    let insert = "INSERT INTO few (small, large, body) VALUES (?, ?, ?)";
+    for (small, large, body) in [
+        (None, None, None),
+        (Some(1), Some(i64::MAX), Some("a")),
+        (None, Some(2), None),
+        (Some(3), None, Some("b")),
+    ] {
+        let statement = db.query(insert).bind(small).bind(large).bind(body);
+        assert_eq!(statement.execute().await.unwrap(), 1, "{small:?} {large:?} {body:?}");
+        let row = db
+            .query("SELECT small, large FROM few WHERE large = ? OR (large IS NULL AND ? = 1)")
+            .bind(large.unwrap_or(-1))
+            .bind(i64::from(large.is_none()))
+            .fetch_all()
+            .await
+            .unwrap();
+        assert!(row.iter().any(|row| row.get::<Option<i64>>("small").unwrap() == small.map(i64::from)));
+    }
+}
+
+async fn sums_are_integers_and_averages_are_real(kind: Kind) {
+    let server = SqlServer::shared(kind);
+    let (db, _) = notes(&server, |o| o).await;
+    for body in ["a", "b", "c"] {
+        insert(&db, body).await.unwrap();
+    }
+    let row = db
+        .query("SELECT sum(id) AS total, avg(id) AS mean, 1.5 AS half FROM notes")
+        .fetch_one()
+        .await
+        .unwrap();
+    assert_eq!(row.get::<i64>("total").unwrap(), 6);
+    assert!((row.get::<f64>("mean").unwrap() - 2.0).abs() < 1e-9);
+    assert!((row.get::<f64>("half").unwrap() - 1.5).abs() < 1e-9);
+}
+
+async fn a_type_that_is_not_portable_is_named(kind: Kind) {
+    let server = SqlServer::shared(kind);
+    let (db, _) = notes(&server, |o| o).await;
+    let error = db.query("SELECT CURRENT_TIMESTAMP AS now").fetch_one().await.unwrap_err();
+    let text = error.to_string();
+    assert!(matches!(error, Error::Decode { .. }) && text.contains("CAST("), "{text}");
+    assert!(text.contains("column `now`") && text.contains("not a portable type"), "{text}");
+    let dialect = if kind == Kind::Postgres { Dialect::Postgres } else { Dialect::Mysql };
+    assert_eq!(db.dialect(), dialect);
+    assert!(db.query("SELECT ? AS v").bind(Value::Null).fetch_one().await.is_ok());
+}
+
+async fn idle_connections_are_closed_without_traffic(kind: Kind) {
+    let server = SqlServer::shared(kind);
+    let (db, _) = notes(&server, |o| o.pool_min(1).idle_timeout(Duration::from_millis(50))).await;
+    let transactions = [db.begin().await.unwrap(), db.begin().await.unwrap(), db.begin().await.unwrap()];
+    for tx in transactions {
+        tx.rollback().await.unwrap();
+    }
+    // Not asked for anything meanwhile.
+    bounded(async {
+        while db.stats()[0].size > 1 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await;
+    assert_eq!(db.stats()[0].size, 1);
+}
