@@ -55,11 +55,7 @@ fn derive(key: &[u8; KEY], input: &[u8]) -> Zeroizing<[u8; KEY]> {
 pub(super) fn parse(text: &str) -> Option<Zeroizing<[u8; KEY]>> {
     let mut key = Zeroizing::new([0; KEY]);
     if text.len() == 2 * KEY {
-        for (byte, digits) in key.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
-            let digit =
-                |at: usize| char::from(digits[at]).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
-            *byte = digit(0)? << 4 | digit(1)?;
-        }
+        key.copy_from_slice(&from_hex(text)?);
         return Some(key);
     }
     let text = text.strip_suffix('=').unwrap_or(text);
@@ -72,6 +68,16 @@ pub(super) fn parse(text: &str) -> Option<Zeroizing<[u8; KEY]>> {
     }
     key.copy_from_slice(&room[..KEY]);
     Some(key)
+}
+
+pub(super) fn from_hex(text: &str) -> Option<Zeroizing<Vec<u8>>> {
+    let digit = |at: u8| char::from(at).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+    let (pairs, []) = text.as_bytes().as_chunks::<2>() else { return None };
+    let mut bytes = Zeroizing::new(Vec::with_capacity(pairs.len()));
+    for [high, low] in pairs {
+        bytes.push(digit(*high)? << 4 | digit(*low)?);
+    }
+    Some(bytes)
 }
 
 pub(super) fn is_id(text: &str) -> bool {

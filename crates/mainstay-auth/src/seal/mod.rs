@@ -46,6 +46,8 @@ mod envelope;
 mod error;
 mod instruments;
 mod key;
+#[cfg(feature = "legacy-cbc")]
+mod legacy;
 mod place;
 mod ring;
 mod sealer;
@@ -57,6 +59,8 @@ mod xaes;
 pub use envelope::OVERHEAD;
 pub use error::{Error, KeyError};
 pub use key::MAX_ID;
+#[cfg(feature = "legacy-cbc")]
+pub use legacy::LegacyCbc;
 pub use place::Place;
 pub use ring::{KeyRing, MAX_KEYS, SINGLE};
 pub use sealer::Sealer;

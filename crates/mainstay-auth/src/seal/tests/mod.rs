@@ -1,6 +1,9 @@
-//! `vectors`: published test vectors; `sealing`: what opens and what does not; `keys`: what a ring is read from.
+//! `vectors`: published test vectors; `sealing`: what opens and what does not; `keys`: what a ring is read from;
+//! `legacy`: `aes-256-cbc`.
 
 mod keys;
+#[cfg(feature = "legacy-cbc")]
+mod legacy;
 mod sealing;
 mod vectors;
 
