@@ -44,6 +44,7 @@
 
 mod envelope;
 mod error;
+mod field;
 mod instruments;
 mod key;
 #[cfg(feature = "legacy-cbc")]
@@ -58,6 +59,7 @@ mod xaes;
 
 pub use envelope::OVERHEAD;
 pub use error::{Error, KeyError};
+pub use field::{Field, SealedField};
 pub use key::MAX_ID;
 #[cfg(feature = "legacy-cbc")]
 pub use legacy::LegacyCbc;

@@ -98,6 +98,31 @@ fn a_blind_index_finds_equal_values_of_one_purpose_and_key() {
 }
 
 #[test]
+fn a_field_is_found_before_and_after_its_key_was_rotated() {
+    let (old, rotated) = old_and_rotated();
+    let (before, after) =
+        (old.field("user-service", "users.phone"), rotated.field("user-service", "users.phone"));
+    let kept = before.seal("user-1", "+4930901820").unwrap();
+    assert_eq!(before.rotate("user-1", &kept.text), Ok(None));
+    assert!(after.indexes("+4930901820").contains(&kept.index), "not rotated yet, and found");
+
+    let renewed = after.rotate("user-1", &kept.text).unwrap().unwrap();
+    assert_eq!(after.open("user-1", &renewed.text).unwrap().as_str(), "+4930901820");
+    assert_eq!(renewed.index, after.indexes("+4930901820")[0]);
+    assert_ne!(renewed.index, kept.index);
+    assert_eq!(after.rotate("user-1", &renewed.text), Ok(None));
+
+    assert_eq!(after.open("user-2", &renewed.text), Err(Error::Refused));
+    assert_eq!(after.rotate("user-2", &kept.text), Err(Error::Refused));
+    assert_eq!(after.rotate("user-1", "nothing"), Err(Error::Refused));
+    assert_eq!(
+        rotated.field("user-service", "users.email").open("user-1", &renewed.text),
+        Err(Error::Refused)
+    );
+    assert_eq!(rotated.field("another", "users.phone").open("user-1", &renewed.text), Err(Error::Refused));
+}
+
+#[test]
 fn what_was_sealed_and_opened_is_counted() {
     let metrics = Metrics::new();
     let sealer = Sealer::measured(&ring(&format!("old:{OLD}")), &metrics);
