@@ -355,6 +355,7 @@ async fn no_cache_keeps_an_error_unless_its_handler_says_so() {
         .route("/ok", get(async || "ok"))
         .route("/forbidden", get(async || http::StatusCode::FORBIDDEN))
         .route("/busy", get(async || Problem::unavailable(1)))
+        .route("/silent", get(async || (http::StatusCode::CONFLICT, axum::Json(json!({})))))
         .route("/own", get(own));
     let server = TestHost::start(routes).await;
     for (path, kept) in [
@@ -362,6 +363,7 @@ async fn no_cache_keeps_an_error_unless_its_handler_says_so() {
         ("/forbidden", Some("no-store")),
         ("/busy", Some("no-store")),
         ("/missing", Some("no-store")),
+        ("/silent", Some("no-store")),
         ("/own", Some("max-age=60")),
     ] {
         let answer = Request::get(server.addr(), path).send().await;

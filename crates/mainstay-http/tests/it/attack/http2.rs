@@ -228,3 +228,26 @@ async fn bodies_that_nobody_reads_may_be_as_long_as_their_window_and_no_longer()
     assert!(sent <= 1 << 20, "{sent}");
     assert_good_clients_are_served(&server).await;
 }
+
+#[tokio::test]
+async fn an_answer_for_which_no_window_is_opened_ends_the_connection() {
+    let made = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&made);
+    let endless = any(async move || {
+        let parts = futures_util::stream::repeat_with(move || {
+            counted.fetch_add(1024, Relaxed);
+            Ok::<_, std::io::Error>(bytes::Bytes::from_static(&[b'x'; 1024]))
+        });
+        Body::from_stream(parts)
+    });
+    let server = TestHost::with_limits(Router::new().route("/", endless), limits()).await;
+    let mut raw = Raw::open(server.addr()).await;
+    for id in frames::streams().take(100) {
+        raw.send(&frames::request(id)).await;
+    }
+    raw.closed().await;
+    assert_eq!(ended(&server, "write"), 1);
+    // The first window of the connection, and what each answer has ready.
+    let made = made.load(Relaxed);
+    assert!(made <= 64 * 1024 + 100 * 128 * 1024, "{made} bytes");
+}
