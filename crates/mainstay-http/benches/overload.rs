@@ -23,6 +23,13 @@ const PATIENCE: Duration = Duration::from_millis(300);
 const LENGTH: Duration = Duration::from_secs(8);
 const CONNECTIONS: usize = 1_000;
 
+/// All clients come from this machine.
+fn limits() -> Limits {
+    let mut limits = Limits::default();
+    limits.max_connections_per_client = limits.max_connections;
+    limits
+}
+
 /// A server on a thread of its own.
 struct Server {
     address: SocketAddr,
@@ -35,7 +42,7 @@ impl Server {
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
         let (tell, told) = mpsc::channel();
         runtime.spawn(async move {
-            let host = Host::new(&Metrics::new(), Limits::default());
+            let host = Host::new(&Metrics::new(), limits());
             let routes = Router::new().route("/work", get(work));
             let routes = host.wrap(routes.route("/distributed/live", get(async || "alive")));
             let listening = host.listen(([127, 0, 0, 1], 0).into(), routes).await.expect("a port");
@@ -47,7 +54,7 @@ impl Server {
     }
 
     fn shed_at(&self, target: Duration) {
-        let mut limits = Limits::default();
+        let mut limits = limits();
         limits.shed_target = target;
         self.host.update(limits);
     }

@@ -171,6 +171,13 @@ impl Acceptor {
             Ok(slot) => slot,
             Err(refused) => {
                 self.host.metrics.connection_refused(refused);
+                if self.host.slots.tell() {
+                    tracing::warn!(
+                        peer = %peer.ip(),
+                        limit = refused.setting(),
+                        "connections are refused; one client may be a proxy, which belongs into TRUSTED_PROXIES"
+                    );
+                }
                 if self.tls.is_none() {
                     refuse(&stream);
                 }

@@ -61,4 +61,12 @@ impl Refused {
             Self::Client => "client",
         }
     }
+
+    /// The setting to look at.
+    pub(crate) const fn setting(self) -> &'static str {
+        match self {
+            Self::Total => "MAX_CONNECTIONS",
+            Self::Client => "MAX_CONNECTIONS_PER_CLIENT",
+        }
+    }
 }

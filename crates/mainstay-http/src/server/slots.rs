@@ -2,6 +2,9 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use crate::Client;
 
@@ -17,7 +20,12 @@ struct Open {
     all: usize,
     /// Only clients that have one: as many as connections at most.
     of: HashMap<Client, usize>,
+    /// When it was last told that connections are refused.
+    told: Option<Instant>,
 }
+
+/// Pause between two lines of the log about refusals: whoever causes them shall not fill it.
+const QUIET: Duration = Duration::from_secs(60);
 
 impl Slots {
     fn open(&self) -> MutexGuard<'_, Open> {
@@ -39,6 +47,16 @@ impl Slots {
         }
         open.all += 1;
         Ok(())
+    }
+
+    /// Whether it is time to tell that connections are refused.
+    pub(super) fn tell(&self) -> bool {
+        let mut open = self.open();
+        let due = open.told.is_none_or(|told| told.elapsed() >= QUIET);
+        if due {
+            open.told = Some(Instant::now());
+        }
+        due
     }
 
     fn give_back(&self, client: Option<Client>) {
@@ -98,6 +116,16 @@ mod tests {
         for other in ["192.0.2.2", "2001:db8:1:3::1"] {
             slots.take(&limits, client(other)).unwrap();
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn refusals_are_told_once_a_minute() {
+        let slots = Slots::default();
+        assert!(slots.tell() && !slots.tell());
+        tokio::time::advance(QUIET - Duration::from_millis(1)).await;
+        assert!(!slots.tell());
+        tokio::time::advance(Duration::from_millis(1)).await;
+        assert!(slots.tell() && !slots.tell());
     }
 
     #[test]
