@@ -10,9 +10,9 @@ mod permission;
 mod principal;
 pub mod revocation;
 pub mod role;
+pub mod seal;
 pub mod session;
 pub mod token;
-pub mod seal;
 
 pub use authenticate::{Authenticate, Refused};
 pub use authenticator::Authenticator;

@@ -72,8 +72,8 @@ mod pooled;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod row;
-pub mod session;
 mod server;
+pub mod session;
 mod sqlite;
 mod transaction;
 mod value;

@@ -24,7 +24,7 @@ pub struct Limits {
     pub min_rate: u32,
     /// Bytes of a request body; then `413`. Default 1 MiB.
     pub body_limit: usize,
-    /// Open connections; a further one is answered `503` and closed. Default 10,000.
+    /// Open connections of one listener; a further one is answered `503` and closed. Default 10,000.
     pub max_connections: usize,
     /// Of these from one client: an IPv4 address, or the /64 of an IPv6 address. Default 1,000.
     pub max_connections_per_client: usize,

@@ -10,7 +10,7 @@ use tokio_util::task::TaskTracker;
 
 use super::Host;
 use super::connection::{self, Connection, Switches};
-use super::slots::Slot;
+use super::slots::{Slot, Slots};
 use super::tls::Tls;
 
 /// An address could not be opened.
@@ -64,6 +64,7 @@ impl Listening {
         let acceptor = Acceptor {
             _released: released.clone().drop_guard(),
             host,
+            slots: Arc::default(),
             routes,
             tls,
             bound: addr,
@@ -122,6 +123,7 @@ pub struct Unfinished {
 
 struct Acceptor {
     host: Arc<Host>,
+    slots: Arc<Slots>,
     routes: Router,
     tls: Option<Tls>,
     bound: SocketAddr,
@@ -167,11 +169,11 @@ impl Acceptor {
     }
 
     fn admit(&self, stream: TcpStream, peer: SocketAddr) {
-        let slot = match Slot::take(&self.host, peer.ip()) {
+        let slot = match Slot::take(&self.host, &self.slots, peer.ip()) {
             Ok(slot) => slot,
             Err(refused) => {
                 self.host.metrics.connection_refused(refused);
-                if self.host.slots.tell() {
+                if self.slots.tell() {
                     tracing::warn!(
                         peer = %peer.ip(),
                         limit = refused.setting(),

@@ -33,7 +33,6 @@ use mainstay_core::time::Clock;
 
 use crate::layer::{self, HttpMetrics};
 use queue::Queue;
-use slots::Slots;
 
 /// What all listeners of one app share: limits, metrics, the draining flag.
 #[derive(Debug)]
@@ -41,7 +40,6 @@ pub struct Host {
     pub(crate) limits: ArcSwap<Limits>,
     pub(crate) metrics: HttpMetrics,
     pub(crate) queue: Queue,
-    slots: Slots,
     draining: AtomicBool,
     watched_at: OnceLock<Vec<String>>,
 }
@@ -54,7 +52,6 @@ impl Host {
             queue: Queue::new(metrics, Clock::system(), limits.shed_target),
             limits: ArcSwap::from_pointee(limits),
             metrics: HttpMetrics::new(metrics),
-            slots: Slots::default(),
             draining: AtomicBool::new(false),
             watched_at: OnceLock::new(),
         })

@@ -11,7 +11,8 @@ use crate::Client;
 use super::reason::Refused;
 use super::{Host, Limits};
 
-/// How many connections are open, of all and of each client.
+/// How many connections of a listener are open, of all and of each client. Each listener has its own: who fills the
+/// main one does not shut out those who look after the service on the second one.
 #[derive(Debug, Default)]
 pub(super) struct Slots(Mutex<Open>);
 
@@ -71,26 +72,27 @@ impl Slots {
     }
 }
 
-/// One of the connections the host may have open.
+/// One of the connections a listener may have open.
 pub(super) struct Slot {
     host: Arc<Host>,
+    slots: Arc<Slots>,
     /// `None` for a trusted proxy, which has many clients of its own.
     client: Option<Client>,
 }
 
 impl Slot {
-    pub(super) fn take(host: &Arc<Host>, peer: IpAddr) -> Result<Self, Refused> {
+    pub(super) fn take(host: &Arc<Host>, slots: &Arc<Slots>, peer: IpAddr) -> Result<Self, Refused> {
         let limits = host.limits.load();
         let client = (!limits.trusted_proxies.trusts(peer)).then(|| Client::subscriber(peer));
-        host.slots.take(&limits, client)?;
+        slots.take(&limits, client)?;
         host.metrics.connection_opened();
-        Ok(Self { host: Arc::clone(host), client })
+        Ok(Self { host: Arc::clone(host), slots: Arc::clone(slots), client })
     }
 }
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        self.host.slots.give_back(self.client);
+        self.slots.give_back(self.client);
         self.host.metrics.connection_closed();
     }
 }

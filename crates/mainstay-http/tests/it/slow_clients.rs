@@ -187,3 +187,14 @@ async fn one_client_cannot_take_the_places_of_the_others() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn who_fills_one_listener_does_not_shut_out_those_of_another() {
+    let server = start(|limits| limits.max_connections = 2).await;
+    let any = ([127, 0, 0, 1], 0).into();
+    let second = server.host.listen(any, server.host.wrap(routes())).await.unwrap();
+    let _full = SlowClients::open(server.addr(), 2, b"G").await;
+    let mut refused = from([127, 0, 0, 1], &server).await;
+    assert!(read_to_end(&mut refused).await.starts_with("HTTP/1.1 503 "));
+    assert_eq!(Request::get(second.addr(), "/hello").send().await.status, 200);
+}
