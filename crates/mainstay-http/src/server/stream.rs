@@ -23,10 +23,21 @@ impl<S> Watched<S> {
     }
 
     fn wrote(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
-        if let Poll::Ready(result) = &written {
+        if written.is_ready() {
             self.activity.wrote();
-            self.taken.moved(*result.as_ref().unwrap_or(&0));
-            return written;
+        }
+        self.paced(cx, written, |written| *written)
+    }
+
+    fn paced<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        done: Poll<io::Result<T>>,
+        bytes: impl FnOnce(&T) -> usize,
+    ) -> Poll<io::Result<T>> {
+        if let Poll::Ready(result) = &done {
+            self.taken.moved(result.as_ref().map_or(0, bytes));
+            return done;
         }
         ready!(self.taken.poll_too_slow(cx));
         self.activity.reads_too_slowly();
@@ -69,7 +80,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        // TLS has a buffer of its own, and waits here for it to be taken.
+        let flushed = Pin::new(&mut self.stream).poll_flush(cx);
+        self.paced(cx, flushed, |()| 0)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
