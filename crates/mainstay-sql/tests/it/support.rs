@@ -75,6 +75,15 @@ impl Store {
         Self { url: server.url(&server.database()), dialect: dialect(kind), _directory: None }
     }
 
+    /// Another one, empty too, of the same kind.
+    pub(crate) fn another(&self) -> Self {
+        match self.dialect {
+            Dialect::Postgres => Self::server(Kind::Postgres),
+            Dialect::Mysql => Self::server(Kind::MariaDb),
+            _ => Self::sqlite(),
+        }
+    }
+
     pub(crate) fn options(&self) -> Options {
         Options::from_url(&self.url).unwrap()
     }

@@ -1,4 +1,4 @@
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -14,7 +14,7 @@ use mainstay_testkit::conformance::session::{Backend, suite};
 use mainstay_testkit::{Rng, Seed};
 use tempfile::TempDir;
 
-use crate::support::options;
+use crate::support::{Store, on_each_database, options};
 
 mod bugs;
 
@@ -24,15 +24,20 @@ async fn migrated(options: Options) -> Database {
     db
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn sessions_in_sqlite_keep_the_contract() {
-    let directories = TempDir::new().unwrap();
+on_each_database!(
+    sessions_keep_the_contract,
+    sessions_decide_as_those_in_memory,
+    a_database_that_is_gone_is_unavailable,
+);
+
+/// Each case has a database of its own; several share a server.
+async fn sessions_keep_the_contract(one: Store) {
+    let others = Mutex::new(Vec::new());
     suite()
         .run_at_once(async || {
-            // Goes with the directory around it: the store is used for longer than this.
-            let directory = TempDir::new_in(&directories).unwrap();
-            let store = SqlSessions::new(migrated(options(&directory)).await);
-            let _ = directory.keep();
+            let other = one.another();
+            let store = SqlSessions::new(migrated(other.options().pool_max(4)).await);
+            others.lock().unwrap().push(other);
             Backend { store: Arc::new(store) }
         })
         .await;
@@ -76,10 +81,8 @@ async fn nothing_in_the_table_refreshes_a_session() {
     assert!(!kept.contains(opened.refresh.expose().as_str()));
 }
 
-#[tokio::test]
-async fn a_database_that_is_gone_is_unavailable() {
-    let directory = TempDir::new().unwrap();
-    let db = migrated(options(&directory)).await;
+async fn a_database_that_is_gone_is_unavailable(store: Store) {
+    let db = migrated(store.options()).await;
     let store = SqlSessions::new(db.clone());
     db.close().await;
     let now = Timestamp::now();
@@ -90,13 +93,12 @@ async fn a_database_that_is_gone_is_unavailable() {
 }
 
 /// One store after the other does what it is told at random; what they say is compared.
-#[tokio::test]
-async fn sessions_in_sqlite_decide_as_those_in_memory() {
+async fn sessions_decide_as_those_in_memory(store: Store) {
     let seed = Seed::from_env("MAINSTAY_SEED");
-    let rounds = 600 * std::env::var("MAINSTAY_ROUNDS").map_or(1, |times| times.parse().expect("a number"));
+    let rounds = 400 * std::env::var("MAINSTAY_ROUNDS").map_or(1, |times| times.parse().expect("a number"));
     let mut rng = seed.rng();
     let memory = MemorySessions::new();
-    let sql = SqlSessions::new(migrated(Options::sqlite_in_memory()).await);
+    let sql = SqlSessions::new(migrated(store.options()).await);
     let mut now: Timestamp = "2026-11-23T12:00:00Z".parse().unwrap();
     let mut opened = 0;
     for _ in 0..rounds {
