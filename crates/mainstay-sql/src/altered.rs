@@ -60,6 +60,11 @@ impl Backend for Altered<Arc<dyn Backend>> {
         self.inner.recorded_migrations().await
     }
 
+    fn primary(&self) -> Option<Arc<dyn Backend>> {
+        let inner = self.inner.primary()?;
+        Some(Arc::new(Self { alter: Arc::clone(&self.alter), inner }))
+    }
+
     async fn close(&self) {
         self.inner.close().await;
     }

@@ -1,6 +1,8 @@
 //! The contract of a database. Everything a repository sees is written once above it; a backend knows
 //! its driver, its placeholder style, its pools and its error codes, and nothing else.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 
 use crate::migrate::{Applied, Migration, RecordedMigration};
@@ -42,6 +44,8 @@ pub(crate) trait Backend: Send + Sync {
     async fn migrate(&self, migrations: &[Migration]) -> Result<Applied, Error>;
     /// What the database says was applied; empty if nothing ever was.
     async fn recorded_migrations(&self) -> Result<Vec<RecordedMigration>, Error>;
+    /// The same, reading where it writes; `None` if it does.
+    fn primary(&self) -> Option<Arc<dyn Backend>>;
     /// Waits for borrowed connections (bounded by the acquire timeout), then closes them all.
     async fn close(&self);
 }

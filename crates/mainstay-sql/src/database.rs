@@ -58,6 +58,16 @@ impl Database {
         Self { backend: Arc::new(backend), carrier: Arc::clone(&self.carrier) }
     }
 
+    /// The same database, whose reads see every commit that returned before they started, although a server that may
+    /// be behind is [read from](Options::read_from) otherwise.
+    #[must_use]
+    pub fn primary(&self) -> Self {
+        match self.backend.primary() {
+            Some(backend) => Self { backend, carrier: Arc::clone(&self.carrier) },
+            None => self.clone(),
+        }
+    }
+
     /// Starts a statement with `?` placeholders. Reads (`fetch_*`) run on the read pool and cannot write;
     /// [`Query::execute`] runs on the writer.
     pub fn query(&self, sql: &'static str) -> Query<'_> {

@@ -47,6 +47,7 @@ pub enum Synchronous {
 #[derive(Clone)]
 pub struct Options {
     pub(crate) location: Location,
+    pub(crate) replica: Option<Location>,
     pub(crate) pool_max: usize,
     pub(crate) pool_min: usize,
     pub(crate) acquire_timeout: Duration,
@@ -61,6 +62,7 @@ impl Options {
     fn at(location: Location) -> Self {
         Self {
             location,
+            replica: None,
             pool_max: 10,
             pool_min: 0,
             acquire_timeout: Duration::from_secs(30),
@@ -127,6 +129,25 @@ impl Options {
             return refuse("parameters after ? are not understood; use the DB_* settings");
         }
         Ok(Self::sqlite(path))
+    }
+
+    /// A server that follows this one (`DATABASE_READ_URL`), of the same kind, in a pool of its own and with the same
+    /// settings: `fetch_*` outside a transaction reads there. What was just written may not be found yet, so read it in
+    /// the transaction or through [`Database::primary`](crate::Database::primary). Mainstay's own tables always are.
+    ///
+    /// # Errors
+    /// [`Error::Options`] as [`Options::from_url`], and for SQLite or another kind of server.
+    pub fn read_from(mut self, url: &str) -> Result<Self, Error> {
+        let replica = Self::from_url(url)?.location;
+        if !matches!(
+            (&self.location, &replica),
+            (Location::Postgres(_), Location::Postgres(_)) | (Location::Mysql(_), Location::Mysql(_))
+        ) {
+            let reason = "a database to read from is a server of the same kind as the one to write to";
+            return Err(Error::Options { reason: reason.to_owned() });
+        }
+        self.replica = Some(replica);
+        Ok(self)
     }
 
     /// Where the database is, for people: a path, `memory`, or a server without the password.
@@ -238,6 +259,7 @@ impl fmt::Debug for Options {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Options")
             .field("location", &self.location)
+            .field("replica", &self.replica)
             .field("pool_max", &self.pool_max)
             .field("pool_min", &self.pool_min)
             .field("acquire_timeout", &self.acquire_timeout)

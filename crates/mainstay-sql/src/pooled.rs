@@ -30,17 +30,36 @@ impl<C: Connection> Pooled<C> {
         Self { writer, reader, recorder: Arc::new(recorder), tasks: TaskGroup::new() }
     }
 
-    /// One pool for everything, at a server.
+    /// One pool for everything at a server, and one for reads where another follows it.
     #[cfg(any(feature = "postgres", feature = "mysql"))]
-    pub(crate) async fn at_server(target: C::Target, options: &Options) -> Result<Self, Error> {
-        let primary = Pool::new("primary", Arc::new(target), options.into());
-        // Proves that it can be reached.
-        drop(primary.acquire().await?);
-        primary.open_minimum().await?;
-        let this = Self::new(primary.clone(), primary, options);
+    pub(crate) async fn at_server(
+        target: C::Target,
+        replica: Option<C::Target>,
+        options: &Options,
+    ) -> Result<Self, Error> {
+        let primary = opened("primary", target, options).await?;
+        let reader = match replica {
+            Some(target) => opened("replica", target, options).await?,
+            None => Arc::clone(&primary),
+        };
+        let this = Self::new(primary, reader, options);
         this.writer.tend(&this.tasks);
+        this.reader.tend(&this.tasks);
         Ok(this)
     }
+}
+
+/// Proves that the store can be reached.
+#[cfg(any(feature = "postgres", feature = "mysql"))]
+async fn opened<C: Connection>(
+    name: &'static str,
+    target: C::Target,
+    options: &Options,
+) -> Result<Arc<Pool<C>>, Error> {
+    let pool = Pool::new(name, Arc::new(target), options.into());
+    drop(pool.acquire().await?);
+    pool.open_minimum().await?;
+    Ok(pool)
 }
 
 #[async_trait]
@@ -89,6 +108,16 @@ impl<C: Connection> Backend for Pooled<C> {
 
     async fn recorded_migrations(&self) -> Result<Vec<RecordedMigration>, Error> {
         migrate::recorded(&mut self.writer.acquire().await?).await
+    }
+
+    fn primary(&self) -> Option<Arc<dyn Backend>> {
+        // SQLite has a pool for reads as well, which is never behind.
+        if C::DIALECT == Dialect::Sqlite || Arc::ptr_eq(&self.writer, &self.reader) {
+            return None;
+        }
+        let (writer, reader) = (Arc::clone(&self.writer), Arc::clone(&self.writer));
+        let (recorder, tasks) = (Arc::clone(&self.recorder), TaskGroup::new());
+        Some(Arc::new(Self { writer, reader, recorder, tasks }))
     }
 
     async fn close(&self) {

@@ -77,10 +77,11 @@ pub struct CachedQueries {
 }
 
 impl CachedQueries {
-    /// Keeps results of `db` in `cache`.
+    /// Keeps results of `db` in `cache`, read from its [primary](Database::primary): what is behind is not to be kept.
     #[must_use]
+    #[expect(clippy::needless_pass_by_value, reason = "a handle is given away")]
     pub fn new(db: Database, cache: Cache) -> Self {
-        Self { db, cache, commits: Arc::default() }
+        Self { db: db.primary(), cache, commits: Arc::default() }
     }
 
     /// Starts a query, as [`Database::query`] does. `name` is its label in metrics and part of its key; results that

@@ -109,7 +109,7 @@ impl SqlEvents {
     #[must_use]
     pub fn new(db: &Database, options: Options, clock: Clock) -> Self {
         let waiting = Mutex::default();
-        let inner = Arc::new(Inner { db: db.clone(), options, clock, waiting });
+        let inner = Arc::new(Inner { db: db.primary(), options, clock, waiting });
         db.carry(Carrier::Queues(Arc::downgrade(&inner)));
         let (jobs, arriving) = mpsc::channel(QUEUED);
         let tasks = TaskGroup::new();

@@ -14,6 +14,7 @@ use std::time::Duration;
 use sqlx::ConnectOptions as _;
 use sqlx::mysql::{MySqlConnectOptions, MySqlSslMode};
 
+use crate::options::Location;
 use crate::pooled::Pooled;
 use crate::server::{Server, Tls};
 use crate::{Error, Options};
@@ -34,12 +35,19 @@ impl fmt::Display for Target {
 }
 
 pub(crate) async fn open(server: &Server, options: &Options) -> Result<Pooled<Connection>, Error> {
-    let target = Target {
+    let replica = match &options.replica {
+        Some(Location::Mysql(server)) => Some(target(server, options)),
+        _ => None,
+    };
+    Pooled::at_server(target(server, options), replica, options).await
+}
+
+fn target(server: &Server, options: &Options) -> Target {
+    Target {
         options: connect_options(server),
         name: format!("MySQL at {server}"),
         backstop: options.statement_timeout.saturating_add(Duration::from_secs(5)),
-    };
-    Pooled::at_server(target, options).await
+    }
 }
 
 fn connect_options(server: &Server) -> MySqlConnectOptions {

@@ -130,7 +130,7 @@ impl Outbox {
         clock: Clock,
     ) -> Self {
         let inner = Arc::new(Inner {
-            db: db.clone(),
+            db: db.primary(),
             store,
             options,
             clock,

@@ -16,6 +16,7 @@ use std::time::Duration;
 use sqlx::ConnectOptions as _;
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
 
+use crate::options::Location;
 use crate::pooled::Pooled;
 use crate::server::{Server, Tls};
 use crate::{Error, Options};
@@ -38,13 +39,20 @@ impl fmt::Display for Target {
 }
 
 pub(crate) async fn open(server: &Server, options: &Options) -> Result<Pooled<Connection>, Error> {
-    let target = Target {
+    let replica = match &options.replica {
+        Some(Location::Postgres(server)) => Some(target(server, options)),
+        _ => None,
+    };
+    Pooled::at_server(target(server, options), replica, options).await
+}
+
+fn target(server: &Server, options: &Options) -> Target {
+    Target {
         options: connect_options(server),
         name: format!("PostgreSQL at {server}"),
         backstop: options.statement_timeout.saturating_add(Duration::from_secs(5)),
         texts: Texts::default(),
-    };
-    Pooled::at_server(target, options).await
+    }
 }
 
 /// Nothing from a password file, which only a person's own tools read.

@@ -22,6 +22,7 @@ on_each_server!(
     sums_are_integers_and_averages_are_real,
     a_type_that_is_not_portable_is_named,
     idle_connections_are_closed_without_traffic,
+    reads_go_to_the_server_that_follows_unless_they_may_not_be_behind,
 );
 
 async fn notes(server: &SqlServer, change: impl FnOnce(Options) -> Options) -> (Database, String) {
@@ -99,7 +100,7 @@ async fn a_server_that_stands_still_costs_no_more_than_the_deadline(kind: Kind) 
 
 async fn a_statement_that_was_given_up_ends_at_the_server(kind: Kind) {
     let server = SqlServer::shared(kind);
-    let (db, name) = notes(&server, |o| o).await;
+    let (db, name) = notes(&server, |o| o.statement_timeout(Duration::from_secs(3600))).await;
     let (sleep, running) = match kind {
         Kind::Postgres => (
             "SELECT pg_sleep(3600) IS NULL AS slept",
@@ -118,7 +119,10 @@ async fn a_statement_that_was_given_up_ends_at_the_server(kind: Kind) {
     eventually(|| server.ask(&name, running) == "1").await;
     sleeping.abort();
     let _ = sleeping.await;
+    let given_up = Instant::now();
     eventually(|| server.ask(&name, running) == "0").await;
+    // After five seconds MariaDB sees by itself that the connection is closed.
+    assert!(given_up.elapsed() < Duration::from_secs(4), "{:?}", given_up.elapsed());
     // And with it the locks of its transaction.
     bounded(insert(&db, "locked")).await.unwrap();
 }
@@ -225,4 +229,24 @@ async fn idle_connections_are_closed_without_traffic(kind: Kind) {
     })
     .await;
     assert_eq!(db.stats()[0].size, 1);
+}
+
+/// Two servers of which none follows the other, so that it shows who was asked.
+async fn reads_go_to_the_server_that_follows_unless_they_may_not_be_behind(kind: Kind) {
+    let server = SqlServer::shared(kind);
+    let (primary, replica) = (server.database(), server.database());
+    let behind = Database::connect(Options::from_url(&server.url(&replica)).unwrap()).await.unwrap();
+    behind.migrate(&Migrations::new([NOTES])).await.unwrap();
+    let (url, read) = (server.url(&primary), server.url(&replica));
+    let db = Database::connect(Options::from_url(&url).unwrap().read_from(&read).unwrap()).await.unwrap();
+    db.migrate(&Migrations::new([NOTES])).await.unwrap();
+    insert(&db, "new").await.unwrap();
+    assert_eq!(count(&db).await, 0);
+    assert_eq!(count(&db.primary()).await, 1);
+    let mut tx = db.begin().await.unwrap();
+    let row = tx.query("SELECT count(*) AS total FROM notes").fetch_one().await.unwrap();
+    assert_eq!(row.get::<i64>("total").unwrap(), 1);
+    assert_eq!(db.stats().iter().map(|pool| pool.name).collect::<Vec<_>>(), ["primary", "replica"]);
+    assert_eq!(db.primary().stats().len(), 1);
+    assert!(Options::from_url(&url).unwrap().read_from("sqlite://x.db").is_err());
 }

@@ -19,6 +19,10 @@ pub(crate) struct Storage {
 pub(crate) async fn open(config: &Config, metrics: &Metrics) -> Result<Storage, Error> {
     let settings = config.get::<config::Database>();
     let (options, path) = options(config, &settings)?;
+    let options = match &settings.read_url {
+        Some(url) => options.read_from(url.expose())?,
+        None => options,
+    };
     let counted = Arc::new(metrics.clone());
     let options = options
         .pool_max(settings.pool_max as usize)

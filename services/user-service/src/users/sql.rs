@@ -14,6 +14,8 @@ use super::{Change, Created, Cursor, Error, Once, Page, Role, User, UserPatch, U
 #[derive(Clone, Debug)]
 pub(crate) struct SqlUserRepository {
     db: Database,
+    /// May be a little behind.
+    reads: Database,
     announcer: Announcer,
     keys: IdempotencyKeys,
 }
@@ -21,7 +23,8 @@ pub(crate) struct SqlUserRepository {
 impl SqlUserRepository {
     /// The schema must be at [`crate::migrations`], and `events` able to be published in transactions of `db`.
     pub(crate) fn new(db: Database, events: Events) -> Self {
-        Self { db, announcer: Announcer::new(events), keys: IdempotencyKeys::new() }
+        let (db, reads) = (db.primary(), db);
+        Self { db, reads, announcer: Announcer::new(events), keys: IdempotencyKeys::new() }
     }
 }
 
@@ -62,7 +65,7 @@ impl UserRepository for SqlUserRepository {
         // One more than asked for tells whether there is a next page.
         let fetched = i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1);
         let after = cursor.map(Cursor::id).unwrap_or_default();
-        let rows = self.db.query(sql).bind(after).bind(fetched).label("users.list").fetch_all().await?;
+        let rows = self.reads.query(sql).bind(after).bind(fetched).label("users.list").fetch_all().await?;
         let mut items = rows.iter().map(user).collect::<Result<Vec<_>, _>>()?;
         let more = items.len() > limit;
         items.truncate(limit);

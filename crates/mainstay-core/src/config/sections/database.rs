@@ -31,6 +31,8 @@ pub enum Dialect {
 pub struct Database {
     /// `DATABASE_URL`: instead of the single settings; secret because it may hold a password.
     pub url: Option<Secret<String>>,
+    /// `DATABASE_READ_URL`: a server that follows the one above, for reads that may be a little behind.
+    pub read_url: Option<Secret<String>>,
     /// `DB_DIALECT`
     pub dialect: Option<Dialect>,
     /// `DB_HOST`
@@ -64,6 +66,10 @@ impl Section for Database {
         Field::new("url", Kind::Secret, "Database to use, instead of the single settings")
             .env(&["DATABASE_URL"])
             .check("a URL that starts with sqlite://, postgres:// or mysql://", check::database_url)
+            .restart_only(),
+        Field::new("read_url", Kind::Secret, "Server that follows it, for reads that may be a little behind")
+            .env(&["DATABASE_READ_URL"])
+            .check("a URL that starts with postgres:// or mysql://", check::database_url)
             .restart_only(),
         Field::new("dialect", Kind::Enum(&["sqlite", "postgres", "mysql", "mariadb"]), "Kind of database")
             .env(&["DB_DIALECT"])
