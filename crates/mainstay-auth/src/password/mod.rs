@@ -69,6 +69,14 @@ pub use error::Error;
 pub use options::Options;
 pub use policy::{MAX_BYTES, Policy, Unfit};
 
+/// A password that nobody has chosen: 20 letters and digits that are not taken for each other.
+#[must_use]
+pub fn random() -> Secret<String> {
+    const LETTERS: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
+    let bytes: [u8; 20] = rand::random();
+    Secret::new(bytes.iter().map(|byte| char::from(LETTERS[usize::from(byte % 32)])).collect())
+}
+
 /// Hashes and verifies passwords. Cheap to clone; clones share their bounds.
 #[derive(Debug, Clone)]
 pub struct Passwords(Arc<Inner>);

@@ -87,6 +87,14 @@ impl Key {
         Ok(Self::of(algorithm, &id, Public::Hmac(key), None))
     }
 
+    /// A secret for `HS256` that is made now and known to this process alone: what it signs is worth nothing elsewhere
+    /// and after its end.
+    #[must_use]
+    pub fn random() -> Self {
+        let secret = Secret::new(BASE64URL.encode(rand::random::<[u8; 48]>()));
+        Self::secret(JwtAlgorithm::HS256, &secret).expect("it is long enough")
+    }
+
     /// A private key, PKCS#8 in PEM (`-----BEGIN PRIVATE KEY-----`): it signs and checks. Without an algorithm it
     /// is pinned to the one that fits it: `EdDSA`, `ES256`, `ES384`, and `RS256` for RSA. The id is its thumbprint.
     ///

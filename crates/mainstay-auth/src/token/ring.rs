@@ -81,6 +81,12 @@ pub struct Jwks {
 }
 
 impl Jwks {
+    /// Whether there is any: secrets are not published.
+    #[must_use]
+    pub fn has_keys(&self) -> bool {
+        self.document["keys"].as_array().is_some_and(|keys| !keys.is_empty())
+    }
+
     /// The header `Cache-Control`.
     #[must_use]
     pub fn cache_control(&self) -> String {
