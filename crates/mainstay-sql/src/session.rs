@@ -41,8 +41,9 @@ pub struct SqlSessions {
 impl SqlSessions {
     /// Sessions in the [table](migration) of this database.
     #[must_use]
-    pub const fn new(db: Database) -> Self {
-        Self { db }
+    #[expect(clippy::needless_pass_by_value, reason = "a handle is given away")]
+    pub fn new(db: Database) -> Self {
+        Self { db: db.primary() }
     }
 
     async fn begin(&self) -> Result<Transaction, StoreError> {
