@@ -60,6 +60,8 @@ pub struct Auth {
     pub jwt_retired_public_key: Option<String>,
     /// `JWT_JWKS_URL`: where to fetch the keys for checking.
     pub jwt_jwks_url: Option<String>,
+    /// `JWT_JWKS_PRIVATE`
+    pub jwt_jwks_private: bool,
     /// `JWT_ALGORITHM`: unset means the one that fits the key.
     pub jwt_algorithm: Option<JwtAlgorithm>,
     /// `JWT_EXPIRES_IN`: life of an access token.
@@ -114,6 +116,14 @@ impl Section for Auth {
             .check("a URL that starts with https:// or http://", check::http_url)
             .restart_only(),
         Field::new(
+            "jwt_jwks_private",
+            Kind::Bool,
+            "Whether these keys may lie in a private network; in development they may anyway",
+        )
+        .env(&["JWT_JWKS_PRIVATE"])
+        .default("false")
+        .restart_only(),
+        Field::new(
             "jwt_algorithm",
             Kind::Enum(ALGORITHMS),
             "Signature; unset means the one that fits the key",
@@ -153,7 +163,7 @@ impl Section for Auth {
         .env(&["PASSWORD_MEMORY"])
         .default("19456")
         .restart_only(),
-        Field::new("password_iterations", Kind::Integer { min: 1, max: 100 }, "Passes over that memory")
+        Field::new("password_iterations", Kind::Integer { min: 1, max: 64 }, "Passes over that memory")
             .env(&["PASSWORD_ITERATIONS"])
             .default("2")
             .restart_only(),

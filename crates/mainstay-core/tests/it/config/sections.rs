@@ -146,6 +146,7 @@ fn surface() -> Vec<(&'static str, &'static str, Value, &'static str, Value)> {
         ("JWT_PUBLIC_KEY", "auth.jwt_public_key", null.clone(), "k", json!("k")),
         ("JWT_RETIRED_PUBLIC_KEY", "auth.jwt_retired_public_key", null.clone(), "k", json!("k")),
         ("JWT_JWKS_URL", "auth.jwt_jwks_url", null.clone(), "https://a/j", json!("https://a/j")),
+        ("JWT_JWKS_PRIVATE", "auth.jwt_jwks_private", json!(false), "true", json!(true)),
         ("JWT_ALGORITHM", "auth.jwt_algorithm", null.clone(), "eddsa", json!("EdDSA")),
         ("JWT_EXPIRES_IN", "auth.jwt_expires_in", json!(3_600_000), "24h", json!(86_400_000)),
         ("JWT_ISSUER", "auth.jwt_issuer", null.clone(), "me", json!("me")),
