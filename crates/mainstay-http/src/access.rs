@@ -1,47 +1,89 @@
-//! Who may see what a service knows of itself.
+//! Who may see what a service knows of itself, and change it.
 //!
-//! Sensitive endpoints answer one caller without a token: a developer on their own machine, in
+//! Sensitive endpoints ask for a token with the permission [`READ`] (`GET`) or [`WRITE`] (all else), and answer one
+//! caller without: a developer on their own machine, in
 //! development. That takes all of: `APP_ENV=development`, a listener bound to a loopback address, a
 //! `Host` that is a loopback name (so that a web page cannot reach them by DNS rebinding), no `Origin` of
 //! another site and no word of the browser that a page of one asks (so that a web page cannot post to them
 //! either), and no sign of a proxy (whose clients may be anywhere).
 
-use axum::extract::Request;
-use http::request::Parts;
-use http::{Extensions, HeaderMap, Uri, header};
+use std::fmt;
+use std::sync::Arc;
 
+use http::request::Parts;
+use http::{Extensions, HeaderMap, Method, Uri, header};
+use mainstay_auth::{Authenticate, Principal};
+
+use crate::auth::recognise;
 use crate::{Connection, Problem};
 
+/// The permission to see.
+pub const READ: &str = "mainstay:read";
+/// The permission to change.
+pub const WRITE: &str = "mainstay:write";
+
 /// The access rule of the sensitive endpoints.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone)]
 pub struct Access {
     development: bool,
+    authenticate: Option<Arc<dyn Authenticate>>,
+}
+
+/// Who was let in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Visitor {
+    /// The developer at the machine.
+    Developer,
+    /// Somebody with the permission.
+    Known(Principal),
+}
+
+impl fmt::Display for Visitor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Developer => f.write_str("developer"),
+            Self::Known(principal) => f.write_str(principal.subject()),
+        }
+    }
 }
 
 impl Access {
     /// `development` turns the loopback exception on.
     #[must_use]
     pub fn new(development: bool) -> Self {
-        Self { development }
+        Self { development, authenticate: None }
+    }
+
+    /// The same, which knows callers by their tokens.
+    #[must_use]
+    pub fn known_by(self, authenticate: Option<Arc<dyn Authenticate>>) -> Self {
+        Self { authenticate, ..self }
     }
 
     /// Whether this request may see sensitive content.
-    #[must_use]
-    pub fn allows(self, request: &Parts) -> bool {
-        self.permits(&request.extensions, &request.headers, &request.uri)
+    pub async fn allows(&self, request: &Parts) -> bool {
+        self.exempts(&request.extensions, &request.headers, &request.uri)
+            || self.known(READ, &request.headers).await.is_ok()
     }
 
-    /// Passes a request that may see sensitive content.
+    /// Passes a request that may see or change what it asks for.
     ///
     /// # Errors
-    /// `401`, ready to be returned.
-    pub fn check(self, request: &Request) -> Result<(), Problem> {
-        self.permits(request.extensions(), request.headers(), request.uri())
-            .then_some(())
-            .ok_or_else(Problem::unauthorized)
+    /// `401`, `403` or `503`, ready to be returned.
+    pub(crate) async fn check(&self, request: &Parts) -> Result<Visitor, Problem> {
+        if self.exempts(&request.extensions, &request.headers, &request.uri) {
+            return Ok(Visitor::Developer);
+        }
+        let reads = [Method::GET, Method::HEAD].contains(&request.method);
+        self.known(if reads { READ } else { WRITE }, &request.headers).await.map(Visitor::Known)
     }
 
-    fn permits(self, extensions: &Extensions, headers: &HeaderMap, uri: &Uri) -> bool {
+    async fn known(&self, permission: &str, headers: &HeaderMap) -> Result<Principal, Problem> {
+        let principal = recognise(self.authenticate.as_deref(), headers).await?;
+        if principal.may(permission) { Ok(principal) } else { Err(Problem::forbidden()) }
+    }
+
+    fn exempts(&self, extensions: &Extensions, headers: &HeaderMap, uri: &Uri) -> bool {
         let bound_to_loopback =
             extensions.get::<Connection>().is_some_and(|connection| connection.bound.ip().is_loopback());
         self.development
@@ -50,6 +92,12 @@ impl Access {
             && same_site(headers)
             && !asked_by_another_page(headers)
             && !forwarded(headers)
+    }
+}
+
+impl fmt::Debug for Access {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Access").field("development", &self.development).finish_non_exhaustive()
     }
 }
 
@@ -109,25 +157,34 @@ mod tests {
         parts
     }
 
+    impl Access {
+        fn exempts_parts(&self, request: &Parts) -> bool {
+            self.exempts(&request.extensions, &request.headers, &request.uri)
+        }
+    }
+
     #[test]
     fn a_developer_on_loopback_is_let_in() {
         for host in ["localhost:3000", "LOCALHOST", "127.0.0.1:3000", "[::1]:3000"] {
-            assert!(Access::new(true).allows(&request("127.0.0.1:3000", "/", &[("host", host)])), "{host}");
+            assert!(
+                Access::new(true).exempts_parts(&request("127.0.0.1:3000", "/", &[("host", host)])),
+                "{host}"
+            );
         }
         let with_origin = [("host", "localhost:3000"), ("origin", "http://localhost:3000")];
-        assert!(Access::new(true).allows(&request("127.0.0.1:3000", "/", &with_origin)));
+        assert!(Access::new(true).exempts_parts(&request("127.0.0.1:3000", "/", &with_origin)));
     }
 
     #[test]
     fn production_lets_nobody_in_without_a_token() {
         let parts = request("127.0.0.1:3000", "/", &[("host", "localhost")]);
-        assert!(!Access::new(false).allows(&parts));
+        assert!(!Access::new(false).exempts_parts(&parts));
     }
 
     #[test]
     fn a_listener_open_to_the_network_lets_nobody_in_without_a_token() {
         let parts = request("0.0.0.0:3000", "/", &[("host", "localhost")]);
-        assert!(!Access::new(true).allows(&parts));
+        assert!(!Access::new(true).exempts_parts(&parts));
     }
 
     #[test]
@@ -141,20 +198,23 @@ mod tests {
             "a b",
         ];
         for host in hosts {
-            assert!(!Access::new(true).allows(&request("127.0.0.1:1", "/", &[("host", host)])), "{host}");
+            assert!(
+                !Access::new(true).exempts_parts(&request("127.0.0.1:1", "/", &[("host", host)])),
+                "{host}"
+            );
         }
-        assert!(!Access::new(true).allows(&request("127.0.0.1:1", "/", &[])), "no host at all");
+        assert!(!Access::new(true).exempts_parts(&request("127.0.0.1:1", "/", &[])), "no host at all");
         let two = [("host", "localhost"), ("host", "evil.example")];
-        assert!(!Access::new(true).allows(&request("127.0.0.1:1", "/", &two)));
+        assert!(!Access::new(true).exempts_parts(&request("127.0.0.1:1", "/", &two)));
         let absolute = request("127.0.0.1:1", "http://evil.example/", &[("host", "localhost")]);
-        assert!(!Access::new(true).allows(&absolute));
+        assert!(!Access::new(true).exempts_parts(&absolute));
     }
 
     #[test]
     fn whoever_comes_through_a_proxy_is_refused() {
         for proxy in ["forwarded", "x-forwarded-for", "x-real-ip", "via"] {
             let parts = request("127.0.0.1:1", "/", &[("host", "localhost"), (proxy, "10.0.0.1")]);
-            assert!(!Access::new(true).allows(&parts), "{proxy}");
+            assert!(!Access::new(true).exempts_parts(&parts), "{proxy}");
         }
     }
 
@@ -162,14 +222,14 @@ mod tests {
     fn a_page_of_another_site_is_refused() {
         for origin in ["http://evil.example", "null", "https://localhost.evil.example", "localhost"] {
             let parts = request("127.0.0.1:1", "/", &[("host", "localhost"), ("origin", origin)]);
-            assert!(!Access::new(true).allows(&parts), "{origin}");
+            assert!(!Access::new(true).exempts_parts(&parts), "{origin}");
         }
     }
 
     #[test]
     fn what_another_page_asks_is_refused_and_a_link_followed_is_not() {
         let asks = |mode| [("host", "localhost"), ("sec-fetch-site", "cross-site"), ("sec-fetch-mode", mode)];
-        assert!(!Access::new(true).allows(&request("127.0.0.1:1", "/", &asks("no-cors"))));
-        assert!(Access::new(true).allows(&request("127.0.0.1:1", "/", &asks("navigate"))));
+        assert!(!Access::new(true).exempts_parts(&request("127.0.0.1:1", "/", &asks("no-cors"))));
+        assert!(Access::new(true).exempts_parts(&request("127.0.0.1:1", "/", &asks("navigate"))));
     }
 }

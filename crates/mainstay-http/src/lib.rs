@@ -7,11 +7,13 @@
 //! - [`ETag`], [`IfMatch`]: conditional requests.
 //! - [`RateLimitLayer`], [`TrustedProxies`]: limits per client, and who that is behind proxies.
 //! - [`ResponseCacheLayer`]: answers of GET routes, kept and given again.
+//! - [`Routes`]: every route with the rule of who may use it, and the [`Caller`].
 //! - [`ConcurrencyLayer`]: how many requests are in flight at once.
 //! - [`EventStreams`]: events as they happen, to browsers.
 //! - [`endpoint`]: what every service answers.
 
 pub mod access;
+mod auth;
 pub mod client;
 pub mod endpoint;
 mod etag;
@@ -22,6 +24,7 @@ mod problem;
 mod server;
 mod sse;
 
+pub use auth::{Caller, RouteEntry, Routes, Rule};
 pub use client::{Client, InvalidNetwork, TrustedProxies};
 pub use etag::{ETag, IfMatch, not_modified};
 pub use extract::{FenceHeader, InvalidFenceHeader, Json, Path, Query};

@@ -1,10 +1,15 @@
 use std::fmt;
 use std::sync::Arc;
 
+use mainstay_auth::password::Passwords;
+use mainstay_auth::revocation::Revocations;
+use mainstay_auth::seal::Sealer;
+use mainstay_auth::session::Sessions;
+use mainstay_auth::token::Issuer;
 use mainstay_client::{HttpClient, Url};
 use mainstay_core::breaker::{Breaker, Breakers};
 use mainstay_core::cache::Cache;
-use mainstay_core::config::Config;
+use mainstay_core::config::{self, Config};
 use mainstay_core::container::Container;
 use mainstay_core::event::Events;
 use mainstay_core::health::Health;
@@ -14,11 +19,11 @@ use mainstay_core::metrics::Metrics;
 use mainstay_core::pipeline::Pipeline;
 use mainstay_core::rate_limit::RateLimiter;
 use mainstay_http::endpoint::Info;
-use mainstay_http::{EventStreams, RateLimitLayer};
+use mainstay_http::{EventStreams, RateLimitLayer, TrustedProxies};
 use mainstay_redis::Redis;
 use mainstay_sql::Database;
 
-use crate::wiring::{Primitives, Resilience, Storage};
+use crate::wiring::{self, Auth, Primitives, Resilience, Storage};
 use crate::{Builder, StartError};
 
 /// A started app: everything a service leans on. Cheap to clone; clones are the same app.
@@ -37,6 +42,7 @@ pub(crate) struct Parts {
     pub(crate) storage: Option<Storage>,
     pub(crate) primitives: Primitives,
     pub(crate) resilience: Resilience,
+    pub(crate) auth: Auth,
     pub(crate) info: Info,
 }
 
@@ -104,6 +110,42 @@ impl Mainstay {
     #[must_use]
     pub fn client_rate_limit(&self) -> RateLimitLayer {
         self.0.primitives.client_limit.clone()
+    }
+
+    /// The proxies whose word about their callers is taken: `TRUSTED_PROXIES` as of now.
+    #[must_use]
+    pub fn trusted_proxies(&self) -> TrustedProxies {
+        wiring::trusted_proxies(&self.0.config.get::<config::RateLimit>())
+    }
+
+    /// The sessions of this service's users.
+    #[must_use]
+    pub fn sessions(&self) -> &Sessions {
+        &self.0.auth.sessions
+    }
+
+    /// What is revoked before it expires.
+    #[must_use]
+    pub fn revocations(&self) -> &Revocations {
+        &self.0.auth.revocations
+    }
+
+    /// Hashing and checking of passwords.
+    #[must_use]
+    pub fn passwords(&self) -> &Passwords {
+        &self.0.auth.passwords
+    }
+
+    /// Issues tokens, where [`Builder::sign_in`] was said.
+    #[must_use]
+    pub fn issuer(&self) -> Option<&Issuer> {
+        self.0.auth.issuer.as_ref()
+    }
+
+    /// Seals values, where [`Builder::encryption`] was said.
+    #[must_use]
+    pub fn sealer(&self) -> Option<&Sealer> {
+        self.0.auth.sealer.as_ref()
     }
 
     /// The circuit breakers of this instance.

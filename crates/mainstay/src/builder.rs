@@ -1,6 +1,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use mainstay_auth::role::Roles;
 use mainstay_core::breaker;
 use mainstay_core::config::{self, Config, Section};
 use mainstay_core::container;
@@ -11,7 +12,7 @@ use mainstay_core::task::TaskGroup;
 use mainstay_sql::{Applied, MigrationStatus, Migrations};
 
 use crate::app::Parts;
-use crate::wiring::{Declared, Lent, Primitives, Resilience, Storage, Traces};
+use crate::wiring::{Auth, Declared, Lent, Primitives, Resilience, SignIn, Storage, Traces};
 use crate::{Mainstay, StartError, wiring};
 
 type Provide = Box<dyn FnOnce(&mut container::Builder) + Send>;
@@ -25,13 +26,22 @@ pub struct Builder {
     config: config::Builder,
     migrations: Option<Migrations>,
     declared: Declared,
+    sign_in: SignIn,
     provide: Vec<Provide>,
 }
 
 impl Builder {
     pub(crate) fn new(name: &'static str, version: &'static str) -> Self {
         let config = wiring::section(Config::builder()).default_value("identity.service_name", name);
-        Self { name, version, config, migrations: None, declared: Declared::default(), provide: Vec::new() }
+        Self {
+            name,
+            version,
+            config,
+            migrations: None,
+            declared: Declared::default(),
+            sign_in: SignIn::default(),
+            provide: Vec::new(),
+        }
     }
 
     pub(crate) fn name(&self) -> &'static str {
@@ -67,7 +77,33 @@ impl Builder {
     /// as well, in tables of Mainstay's own: versions from 1,000,000,001 on are not the service's to use.
     #[must_use]
     pub fn database(mut self, migrations: Migrations) -> Self {
-        self.migrations = Some(migrations.with_events());
+        self.migrations = Some(migrations.with_events().with_sessions());
+        self
+    }
+
+    /// What the roles that tokens say permit. Without it they permit nothing, and only routes that ask for a caller
+    /// and nothing else let one pass.
+    ///
+    /// Callers are recognised by tokens of the keys that `JWT_*` configures.
+    #[must_use]
+    pub fn roles(mut self, roles: Roles) -> Self {
+        self.sign_in.roles = Some(roles);
+        self
+    }
+
+    /// The service issues tokens itself: its constructors can ask for an `Issuer`. In production it then refuses to
+    /// start without `JWT_SECRET` or `JWT_PRIVATE_KEY`; elsewhere a key is made for the process.
+    #[must_use]
+    pub fn sign_in(mut self) -> Self {
+        self.sign_in.issues = true;
+        self
+    }
+
+    /// The service keeps values sealed: its constructors can ask for a `Sealer`. In production it then refuses to start
+    /// without `ENCRYPTION_KEY` or `ENCRYPTION_KEYS`; elsewhere a key that everybody knows is used.
+    #[must_use]
+    pub fn encryption(mut self) -> Self {
+        self.sign_in.seals = true;
         self
     }
 
@@ -98,7 +134,8 @@ impl Builder {
     }
 
     /// Adds the service's constructors to the container. `Config`, `Metrics`, `Health`, `Cache`, `Locks`,
-    /// `RateLimiter`, `Events`, `EventStreams`, `Breakers` and (with [`Builder::database`]) `Database` are there already. Tests put their doubles in with
+    /// `RateLimiter`, `Events`, `EventStreams`, `Breakers`, `Sessions`, `Passwords`, `Revocations` and (with
+    /// [`Builder::database`]) `Database` are there already, and what [`Builder::sign_in`] and [`Builder::encryption`] say. Tests put their doubles in with
     /// [`override_with`](container::Builder::override_with) in a later call.
     #[must_use]
     pub fn provide(mut self, bindings: impl FnOnce(&mut container::Builder) + Send + 'static) -> Self {
@@ -145,7 +182,6 @@ impl Builder {
         let metrics = wiring::metrics();
         let traces = Traces::start(&config, self.version, &metrics)?;
         let telemetry = wiring::start_telemetry(&config, traces.as_ref())?;
-        wiring::notices(&config);
         let storage = match &self.migrations {
             Some(migrations) => Some(wiring::open_migrated(&config, &metrics, migrations).await?),
             None => None,
@@ -155,6 +191,8 @@ impl Builder {
         let resilience = Resilience::new(self.declared, &config, &metrics);
         let redis = wiring::open_redis(&config, &metrics).await?;
         let primitives = Primitives::new(&config, &metrics, storage.as_ref(), redis.as_ref());
+        let auth =
+            Auth::open(self.sign_in, &config, &metrics, &primitives, &resilience.breakers, storage.as_ref())?;
         wiring::register_checks(&health, storage.as_ref(), redis.as_ref())?;
         primitives.bus.register_check(&health, &config)?;
         wiring::export_health(&metrics, &health);
@@ -165,6 +203,7 @@ impl Builder {
         bindings.value(health.clone());
         bindings.value(resilience.breakers.clone());
         primitives.provide(&mut bindings);
+        auth.provide(&mut bindings);
         if let Some(storage) = &storage {
             bindings.value(storage.database.clone());
         }
@@ -178,6 +217,7 @@ impl Builder {
         wiring::follow_settings(&tasks, &config, telemetry, &health, &metrics);
         primitives.follow(&tasks, &config);
         resilience.follow(&tasks, &config);
+        auth.follow(&tasks);
         let probes = health_settings.enabled.then(|| health.start(&tasks.token()));
         let lifecycle = wiring::lifecycle(&config);
         wiring::stop_components(
@@ -202,6 +242,7 @@ impl Builder {
             storage,
             primitives,
             resilience,
+            auth,
             info,
         })))
     }

@@ -20,6 +20,9 @@ pub enum StartError {
     /// Redis is addressed wrongly, or set up so that locks could be lost.
     #[error("redis: {0}")]
     Redis(String),
+    /// A key is missing, unfit, or too weak for production.
+    #[error("sign-in: {0}")]
+    Auth(String),
     /// A component is missing, misused, or failed to build or start.
     #[error("{0}")]
     Container(#[from] container::Error),

@@ -5,13 +5,14 @@
 //! hold two apps side by side.
 //!
 //! ```no_run
-//! use mainstay::{Mainstay, http::Json, openapi::OpenApiRouter};
+//! use mainstay::Mainstay;
+//! use mainstay::http::{Json, Routes, Rule};
 //!
 //! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
 //! let app = Mainstay::builder("greeter", env!("CARGO_PKG_VERSION")).start().await?;
 //! app.metrics().counter("greetings_total").increment(1);
-//! let routes = axum::Router::new().route("/hello", axum::routing::get(async || Json("hello")));
-//! app.serve(OpenApiRouter::from(routes)).await?;
+//! let hello = axum::routing::get(async || Json("hello"));
+//! app.serve(Routes::new().route(Rule::Public, "/hello", hello)).await?;
 //! # Ok(()) }
 //! ```
 //!
@@ -57,6 +58,7 @@ pub use app::Mainstay;
 pub use builder::Builder;
 pub use error::{ServeError, StartError};
 
+pub use mainstay_auth as auth;
 pub use mainstay_client as client;
 pub use mainstay_core::{
     adaptive, backoff, breaker, budget, bulkhead, cache, codec, config, container, deadline, event, health,

@@ -8,12 +8,13 @@ use axum::Router;
 use futures_util::StreamExt;
 use futures_util::future::join_all;
 use futures_util::stream::FuturesUnordered;
+use http::Method;
 use mainstay_core::config::{self, Watch};
 use mainstay_core::lifecycle::{Step, signals};
 use mainstay_core::task::{TaskGroup, panic_message};
 use mainstay_http::access::Access;
 use mainstay_http::endpoint::{self, Distributed, Exposure};
-use mainstay_http::{BindError, Host, Listening, Tls, Unfinished};
+use mainstay_http::{BindError, Host, Listening, RouteEntry, Routes, Rule, Tls, Unfinished};
 use utoipa::openapi::{InfoBuilder, OpenApi, OpenApiBuilder};
 use utoipa_axum::router::OpenApiRouter;
 
@@ -30,10 +31,9 @@ impl Mainstay {
     /// the address cannot be opened, [`ServeError::Tls`] when the certificate cannot be used, [`ServeError::Start`] when a component does not start,
     /// [`ServeError::Signals`] when signals cannot be caught, [`ServeError::Unclean`] when something had to be
     /// cut off at the end.
-    pub async fn serve(&self, routes: impl Into<OpenApiRouter>) -> Result<(), ServeError> {
+    pub async fn serve(&self, routes: Routes) -> Result<(), ServeError> {
         let parts = &self.0;
         let host = Host::new(&parts.metrics, wiring::limits(&parts.config));
-        let routes = routes.into();
         let landing = landing(&routes);
         let routes = self.routes(&host, routes)?;
         let main =
@@ -77,23 +77,29 @@ impl Mainstay {
     }
 
     /// The service's routes, the endpoints and the API description, in the standard layers.
-    fn routes(&self, host: &Arc<Host>, routes: OpenApiRouter) -> Result<Router, ServeError> {
+    fn routes(&self, host: &Arc<Host>, routes: Routes) -> Result<Router, ServeError> {
         let parts = &self.0;
-        let (access, exposure) = wiring::exposure(&parts.config);
+        let (access, exposure) = wiring::exposure(&parts.config, parts.auth.authenticator.as_ref());
         // Two routes of one path would panic when they are merged.
-        let taken = &routes.get_openapi().paths.paths;
+        let taken = &routes.description().paths.paths;
         for path in [&exposure.health, &exposure.metrics].into_iter().flatten() {
             if taken.contains_key(path) || ["/openapi.json", "/docs"].contains(&path.as_str()) {
                 return Err(ServeError::PathTaken { path: path.clone() });
             }
         }
         host.watched_at([&exposure.health, &exposure.metrics].into_iter().flatten().cloned());
-        let endpoints = endpoint::api(access, &exposure).with_state(self.endpoints(access));
+        let endpoints = endpoint::api(access.clone(), &exposure).with_state(self.endpoints(access));
         let described = described(&parts.info.service, &parts.info.version);
+        let routes = routes.into_router(parts.auth.authenticator.as_ref());
         // Routes that are not in the description cannot be asked for their paths.
         let merged = std::panic::catch_unwind(AssertUnwindSafe(|| {
             let (router, document) = described.merge(endpoints).merge(routes).split_for_parts();
-            router.merge(endpoint::api_docs(&document))
+            let router = router.merge(endpoint::api_docs(&document));
+            // A secret is nothing to publish: then there is no such address.
+            match parts.auth.jwks.as_ref().filter(|keys| keys.has_keys()) {
+                Some(keys) => router.merge(endpoint::jwks(keys)),
+                None => router,
+            }
         }));
         let router = merged.map_err(|panic| ServeError::Routes { why: panic_message(&*panic).to_owned() })?;
         Ok(host.wrap(router))
@@ -121,9 +127,9 @@ impl Mainstay {
         let config = &self.0.config;
         listeners.add(main.listen(addr).await?);
         if let Some(addr) = wiring::admin(config) {
-            let (access, mut exposure) = wiring::exposure(config);
+            let (access, mut exposure) = wiring::exposure(config, self.0.auth.authenticator.as_ref());
             exposure.sensitive = true;
-            let routes = endpoint::api(access, &exposure).with_state(self.endpoints(access));
+            let routes = endpoint::api(access.clone(), &exposure).with_state(self.endpoints(access));
             let admin = Site {
                 host: Arc::clone(&main.host),
                 routes: main.host.wrap(routes.into()),
@@ -164,10 +170,15 @@ impl Mainstay {
     }
 }
 
-/// The route of the service's own that a newcomer looks at first: a documented one that needs nothing.
-fn landing(routes: &OpenApiRouter) -> Option<String> {
-    let mut paths = routes.get_openapi().paths.paths.iter();
-    paths.find(|(path, item)| item.get.is_some() && !path.contains('{')).map(|(path, _)| path.clone())
+/// What a newcomer looks at first: a route of the service's own that needs nothing, else the page of all.
+fn landing(routes: &Routes) -> Option<String> {
+    let mut table = routes.table().iter();
+    let open = |entry: &&RouteEntry| {
+        let gets = entry.method == Some(Method::GET);
+        gets && entry.rule == Rule::Public && !entry.path.contains('{')
+    };
+    let page = || cfg!(feature = "docs").then(|| "/docs/".to_owned());
+    table.find(open).map(|entry| entry.path.clone()).or_else(page)
 }
 
 /// An API description that says whose it is.
@@ -180,10 +191,10 @@ fn described<S: Clone + Send + Sync + 'static>(name: &str, version: &str) -> Ope
 pub(crate) fn document<S: Clone + Send + Sync + 'static>(
     name: &str,
     version: &str,
-    api: OpenApiRouter<S>,
+    api: Routes<S>,
 ) -> OpenApi {
     let endpoints = endpoint::api(Access::new(false), &Exposure::all()).into_openapi();
-    let mut document = described::<S>(name, version).merge(api).into_openapi();
+    let mut document = described::<S>(name, version).merge(api.into_router(None)).into_openapi();
     document.merge(endpoints);
     document
 }

@@ -74,6 +74,15 @@ impl TrustedProxies {
         }
     }
 
+    /// The same, for who has the parts of a request: an extractor.
+    #[must_use]
+    pub fn client_of(&self, request: &http::request::Parts) -> Client {
+        match request.extensions.get::<Connection>() {
+            Some(connection) => self.client_from(connection.peer.ip(), &request.headers),
+            None => Client::UNKNOWN,
+        }
+    }
+
     /// Who sent a request with these headers over a connection from `peer`.
     #[must_use]
     pub fn client_from(&self, peer: IpAddr, headers: &HeaderMap) -> Client {

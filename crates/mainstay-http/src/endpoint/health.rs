@@ -39,7 +39,7 @@ pub(super) async fn health(State(state): State<Arc<Distributed>>, request: Parts
     let report = state.health.report();
     let code =
         if report.status == Status::Unhealthy { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
-    if !state.access.allows(&request) {
+    if !state.access.allows(&request).await {
         return (code, [NO_STORE], Json(json!({"status": report.status}))).into_response();
     }
     if wants_health_json(&request.headers) {

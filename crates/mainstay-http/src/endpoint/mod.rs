@@ -1,7 +1,8 @@
 //! The `/distributed/*` endpoints that every service has.
 //!
 //! `live`, `ready` and the status of `health` are open, because orchestrators and load balancers ask
-//! them; everything else follows [`crate::access`].
+//! them; everything else follows [`crate::access`]. What changes something leaves a line in the log under the target
+//! `mainstay::audit`: who, what, and what became of it.
 //!
 //! A service with a second listener (`METRICS_PORT`) has those only there ([`Exposure::sensitive`]).
 //!
@@ -20,6 +21,7 @@ mod docs_page;
 mod events;
 mod health;
 mod info;
+mod jwks;
 mod lock;
 mod metrics;
 mod name;
@@ -30,6 +32,7 @@ mod store;
 pub use api_docs::api_docs;
 pub use events::{Backlog, EventBus};
 pub use info::{Component, Info};
+pub use jwks::jwks;
 pub use redis::StoreStatus;
 
 use std::sync::Arc;
@@ -38,6 +41,7 @@ use axum::extract::{Request, State};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use http::Method;
 use mainstay_core::breaker::Breakers;
 use mainstay_core::cache::Cache;
 use mainstay_core::config::Config;
@@ -49,7 +53,8 @@ use mainstay_core::rate_limit::RateLimiter;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::access::Access;
+use crate::access::{Access, READ, WRITE};
+use crate::auth::{Rule, describe, operations};
 
 /// What the endpoints answer from.
 #[derive(Debug)]
@@ -130,12 +135,28 @@ pub fn api(access: Access, exposure: &Exposure) -> OpenApiRouter<Arc<Distributed
             sensitive = sensitive.route(alias, get(metrics::text));
         }
     }
+    for item in sensitive.get_openapi_mut().paths.paths.values_mut() {
+        for (method, operation) in operations(item) {
+            let permission = if method == Method::GET { READ } else { WRITE };
+            describe(operation, Rule::Permission(permission));
+        }
+    }
     open.merge(sensitive.route_layer(from_fn_with_state(access, guard)))
 }
 
 async fn guard(State(access): State<Access>, request: Request, next: Next) -> Response {
-    match access.check(&request) {
-        Ok(()) => next.run(request).await,
-        Err(problem) => problem.into_response(),
+    let (parts, body) = request.into_parts();
+    let visitor = match access.check(&parts).await {
+        Ok(visitor) => visitor,
+        Err(problem) => return problem.into_response(),
+    };
+    let request = Request::from_parts(parts, body);
+    if request.method() == Method::GET || request.method() == Method::HEAD {
+        return next.run(request).await;
     }
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let response = next.run(request).await;
+    let status = response.status().as_u16();
+    tracing::info!(target: "mainstay::audit", by = %visitor, %method, path, status, "changed by hand");
+    response
 }

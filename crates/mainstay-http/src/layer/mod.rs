@@ -25,6 +25,7 @@ pub(crate) use rate_limit::ask;
 pub use rate_limit::{RateLimitFields, RateLimitLayer, RateLimitRule, RateLimited};
 pub use request_context::RequestContext;
 pub use response_cache::{ResponseCacheLayer, ResponseCacheRule, ResponseCached, ResponseTarget};
+pub(crate) use span::CALLER;
 
 use std::sync::Arc;
 

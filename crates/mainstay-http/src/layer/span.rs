@@ -8,6 +8,9 @@ use super::request_context::RequestContext;
 /// Of the span: the answer's status, once it is known.
 pub(super) const STATUS: &str = "otel.http.response.status_code";
 
+/// Of the span: who calls, once that is known.
+pub(crate) const CALLER: &str = "caller";
+
 /// The span of a request. Lines have the two ids; the rest is for an exporter of traces, in
 /// OpenTelemetry's names, and costs next to nothing where there is none: it is not even printed.
 pub(super) fn of(context: &RequestContext, caller: Option<&TraceContext>, request: &Request) -> Span {
@@ -25,5 +28,6 @@ pub(super) fn of(context: &RequestContext, caller: Option<&TraceContext>, reques
         otel.http.route = route,
         otel.url.path = request.uri().path(),
         otel.http.response.status_code = Empty,
+        caller = Empty,
     )
 }

@@ -12,9 +12,8 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use mainstay_core::config::Server;
 use mainstay_core::metrics::Metrics;
 use mainstay_core::telemetry;
-use mainstay_http::probe_own;
+use mainstay_http::{Routes, probe_own};
 use mainstay_sql::{MigrationState, MigrationStatus};
-use utoipa_axum::router::OpenApiRouter;
 
 use crate::{Builder, Mainstay, StartError};
 
@@ -77,8 +76,8 @@ fn assignment(text: &str) -> Result<(String, String), String> {
 /// clients ([`Mainstay::client_rate_limit`]).
 pub fn run<S: Clone + Send + Sync + 'static>(
     builder: Builder,
-    api: fn() -> OpenApiRouter<S>,
-    ready: fn(OpenApiRouter<S>, &Mainstay) -> Result<OpenApiRouter, StartError>,
+    api: fn() -> Routes<S>,
+    ready: fn(Routes<S>, &Mainstay) -> Result<Routes, StartError>,
 ) -> ExitCode {
     let (name, version) = (builder.name(), builder.version());
     let args = match parse(name, version) {
@@ -125,8 +124,8 @@ fn parse(name: &'static str, version: &'static str) -> Result<Args, ExitCode> {
 
 async fn serve<S: Clone + Send + Sync + 'static>(
     builder: Builder,
-    api: fn() -> OpenApiRouter<S>,
-    ready: fn(OpenApiRouter<S>, &Mainstay) -> Result<OpenApiRouter, StartError>,
+    api: fn() -> Routes<S>,
+    ready: fn(Routes<S>, &Mainstay) -> Result<Routes, StartError>,
 ) -> Done {
     let app = builder.start().await?;
     telemetry::log_panics();
@@ -179,11 +178,7 @@ fn config(builder: Builder, check: bool) -> Done {
     Ok(())
 }
 
-fn openapi<S: Clone + Send + Sync + 'static>(
-    name: &str,
-    version: &str,
-    api: fn() -> OpenApiRouter<S>,
-) -> Done {
+fn openapi<S: Clone + Send + Sync + 'static>(name: &str, version: &str, api: fn() -> Routes<S>) -> Done {
     let document = crate::serve::document(name, version, api());
     println!("{}", document.to_pretty_json()?);
     Ok(())

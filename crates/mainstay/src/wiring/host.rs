@@ -1,5 +1,7 @@
 use std::net::SocketAddr;
+use std::sync::Arc;
 
+use mainstay_auth::Authenticate;
 use mainstay_core::config::{Config, Environment, Health, Metrics, RateLimit, Server};
 use mainstay_http::access::Access;
 use mainstay_http::endpoint::Exposure;
@@ -49,11 +51,12 @@ pub(crate) fn admin(config: &Config) -> Option<SocketAddr> {
 }
 
 /// Who may see the sensitive endpoints, and which endpoints exist on the main listener.
-pub(crate) fn exposure(config: &Config) -> (Access, Exposure) {
+pub(crate) fn exposure(config: &Config, authenticate: Option<&Arc<dyn Authenticate>>) -> (Access, Exposure) {
     let (health, metrics) = (config.get::<Health>(), config.get::<Metrics>());
     let mut exposure = Exposure::all();
     exposure.health = health.enabled.then(|| health.path.clone());
     exposure.metrics = metrics.enabled.then(|| metrics.path.clone());
     exposure.sensitive = admin(config).is_none();
-    (Access::new(config.get::<Server>().env == Environment::Development), exposure)
+    let access = Access::new(config.get::<Server>().env == Environment::Development);
+    (access.known_by(authenticate.cloned()), exposure)
 }

@@ -1,5 +1,6 @@
 //! Where backends are picked and rooms meet: the only place that knows them all.
 
+mod auth;
 mod banner;
 mod components;
 mod database;
@@ -7,7 +8,6 @@ mod events;
 mod health;
 mod host;
 mod metrics;
-mod notices;
 #[cfg(not(feature = "otlp"))]
 #[path = "no_otlp.rs"]
 mod otlp;
@@ -20,6 +20,7 @@ mod resilience;
 mod shutdown;
 mod telemetry;
 
+pub(crate) use auth::{Auth, SignIn};
 pub(crate) use banner::banner;
 pub(crate) use components::info;
 pub(crate) use database::{Storage, open, open_migrated};
@@ -27,9 +28,8 @@ pub(crate) use events::Lent;
 pub(crate) use health::{identity, options, register_checks};
 pub(crate) use host::{address, admin, exposure, limits, tls};
 pub(crate) use metrics::{export_health, metrics};
-pub(crate) use notices::notices;
 pub(crate) use otlp::{Traces, section};
-pub(crate) use primitives::Primitives;
+pub(crate) use primitives::{Primitives, trusted_proxies};
 pub(crate) use redis::{open as open_redis, store_status};
 pub(crate) use reload::{follow_limits, follow_settings};
 pub(crate) use resilience::{Declared, Resilience};

@@ -29,6 +29,8 @@ pub(super) const LET_GO: Duration = Duration::from_secs(5);
 /// What many machines share, or one process has for itself.
 pub(crate) struct Primitives {
     pub(crate) cache: Cache,
+    /// Where revocations lie: beside the cache where that is shared, else apart, where nothing crowds them out.
+    pub(crate) kept: Arc<dyn cache::Store>,
     pub(crate) locks: Locks,
     pub(crate) rate_limiter: RateLimiter,
     pub(crate) bus: Bus,
@@ -47,8 +49,9 @@ impl Primitives {
         redis: Option<&Redis>,
     ) -> Self {
         let clock = Clock::system();
-        let (cache, locks, rate_limiter) = match redis {
+        let (kept, cache, locks, rate_limiter): (Arc<dyn cache::Store>, _, _, _) = match redis {
             None => (
+                Arc::new(cache::Memory::new(&cache::Options::default(), clock.clone())),
                 Cache::in_memory(cache_options(config), metrics, clock.clone()),
                 Locks::in_memory(lock_options(config), metrics, clock.clone()),
                 RateLimiter::in_memory(limit_options(config), metrics, clock.clone()),
@@ -60,8 +63,10 @@ impl Primitives {
                     RedisCache::new(redis.clone(), &space, cache_options(config), metrics, clock.clone());
                 let held = RedisLocks::new(redis.clone(), &space, &owner);
                 let limits = RedisLimits::new(redis.clone(), &space);
+                let near = Arc::new(near);
                 (
-                    Cache::new(Arc::new(near), cache_options(config), metrics, clock.clone()),
+                    Arc::clone(&near) as Arc<dyn cache::Store>,
+                    Cache::new(near, cache_options(config), metrics, clock.clone()),
                     Locks::new(Arc::new(held), lock_options(config), metrics, clock.clone()),
                     RateLimiter::new(Arc::new(limits), limit_options(config), metrics, clock.clone()),
                 )
@@ -69,6 +74,7 @@ impl Primitives {
         };
         Self {
             cache,
+            kept,
             locks,
             bus: Bus::open(config, metrics, storage, redis, clock),
             client_limit: RateLimitLayer::new(

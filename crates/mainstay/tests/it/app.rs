@@ -8,6 +8,7 @@ use mainstay::axum::routing::get;
 use mainstay::config::Identity;
 use mainstay::container::Dep;
 use mainstay::health::Check;
+use mainstay::http::{Routes, Rule};
 use mainstay::sql::Migrations;
 use mainstay::{ServeError, StartError};
 use mainstay_testkit::eventually_async;
@@ -93,7 +94,7 @@ async fn an_alias_on_a_route_that_exists_is_an_error_and_not_a_panic() {
     for path in ["/hello", "/docs/", "/openapi.json", "/docs"] {
         let app = builder(&[("HEALTH_CHECK_PATH", path), ("PORT", "0")]).start().await.unwrap();
         let routes = Router::new().route("/hello", get(async || "hello"));
-        let error = app.serve(routes).await.unwrap_err();
+        let error = app.serve(Routes::new().all(Rule::Public, routes)).await.unwrap_err();
         assert!(matches!(error, ServeError::Routes { .. } | ServeError::PathTaken { .. }), "{error:?}");
         assert!(error.to_string().contains("HEALTH_CHECK_PATH"), "{error}");
     }
@@ -119,7 +120,7 @@ async fn a_component_that_fails_to_start_stops_the_others_and_nothing_listens() 
         .start()
         .await
         .unwrap();
-    let error = app.serve(Router::new()).await.unwrap_err();
+    let error = app.serve(Routes::new()).await.unwrap_err();
     assert!(matches!(error, ServeError::Start(_)), "{error:?}");
     assert!(error.to_string().contains("Second") && error.to_string().contains("no licence"), "{error}");
     assert_eq!(stops.recv().await, Some("first"));

@@ -277,7 +277,7 @@ fn migrations() -> Migrations {
 /// A look into a database of the contest.
 async fn database(path: &Path) -> Database {
     let db = Database::connect(Options::sqlite(path)).await.unwrap();
-    db.migrate(&migrations().with_events()).await.unwrap();
+    db.migrate(&migrations().with_events().with_sessions()).await.unwrap();
     db
 }
 

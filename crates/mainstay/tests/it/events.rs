@@ -277,7 +277,7 @@ async fn share_the_work_of_a_group(place: &Place) {
 }
 
 #[tokio::test]
-async fn the_tables_of_events_come_by_themselves_beside_the_services_own() {
+async fn the_tables_of_events_and_sessions_come_by_themselves_beside_the_services_own() {
     let place = Place::sqlite();
     // A version that the service has chosen by date sorts behind them.
     let dated = Migration::sql(20_260_101_000_000, "dated", "CREATE TABLE dated (id BIGINT PRIMARY KEY)");
@@ -286,7 +286,7 @@ async fn the_tables_of_events_come_by_themselves_beside_the_services_own() {
     let rows =
         database.query("SELECT version FROM _sqlx_migrations ORDER BY version").fetch_all().await.unwrap();
     let versions: Vec<i64> = rows.iter().map(|row| row.get("version").unwrap()).collect();
-    assert_eq!(versions, [1, 1_000_000_001, 1_000_000_002, 1_000_000_003, 20_260_101_000_000]);
+    assert_eq!(versions, [1, 1_000_000_001, 1_000_000_002, 1_000_000_003, 1_000_000_101, 20_260_101_000_000]);
     end(app).await;
 }
 

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use mainstay::ServeError;
 use mainstay::axum::Router;
 use mainstay::axum::routing::get;
+use mainstay::http::{Routes, Rule};
 use mainstay_http::probe_own;
 use mainstay_testkit::eventually_async;
 use mainstay_testkit::http::Request;
@@ -169,7 +170,7 @@ async fn a_certificate_encrypts_the_main_listener_and_not_the_second_one_on_loop
     ];
     let app = builder(&variables).start().await.unwrap();
     let serving = app.clone();
-    let served = tokio::spawn(async move { serving.serve(hello()).await });
+    let served = tokio::spawn(async move { serving.serve(Routes::new().all(Rule::Public, hello())).await });
     ready(metrics).await;
     assert_eq!(probe_own(addr, true, "/hello", PATIENCE).await.unwrap(), b"hello");
     assert!(probe_own(addr, false, "/hello", PATIENCE).await.is_err(), "nothing is served in the clear");
@@ -177,6 +178,12 @@ async fn a_certificate_encrypts_the_main_listener_and_not_the_second_one_on_loop
     served.await.unwrap().unwrap();
 
     std::fs::write(&key, "").unwrap();
-    let refused = builder(&variables).start().await.unwrap().serve(hello()).await.unwrap_err();
+    let refused = builder(&variables)
+        .start()
+        .await
+        .unwrap()
+        .serve(Routes::new().all(Rule::Public, hello()))
+        .await
+        .unwrap_err();
     assert!(matches!(&refused, ServeError::Tls(_)) && refused.to_string().contains(&key), "{refused}");
 }

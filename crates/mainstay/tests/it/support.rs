@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use mainstay::axum::Router;
+use mainstay::http::{Routes, Rule};
 use mainstay::{Builder, Mainstay, ServeError};
 use mainstay_testkit::eventually_async;
 use mainstay_testkit::http::Request;
@@ -40,7 +41,8 @@ impl Running {
     /// Serves an app that is configured for `addr`: for routes that are made from the app.
     pub(crate) async fn serve(app: Mainstay, addr: SocketAddr, routes: Router) -> Self {
         let serving = app.clone();
-        let served = tokio::spawn(async move { serving.serve(routes).await });
+        let served =
+            tokio::spawn(async move { serving.serve(Routes::new().all(Rule::Public, routes)).await });
         ready(addr).await;
         Self { app, addr, served }
     }

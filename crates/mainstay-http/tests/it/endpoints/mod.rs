@@ -61,7 +61,7 @@ async fn endpoints_with(development: bool, change: impl FnOnce(&mut Distributed)
         metrics: metrics.clone(),
         config: Config::for_tests([("redis.password", "canary")]),
         info,
-        access,
+        access: access.clone(),
         redis: StoreStatus::embedded(),
         cache: Cache::in_memory(Default::default(), &metrics, Clock::system()),
         locks: Locks::in_memory(Default::default(), &metrics, Clock::system()),

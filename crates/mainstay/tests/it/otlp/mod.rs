@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::routing::get;
-use mainstay::http::RequestContext;
+use mainstay::http::{RequestContext, Routes, Rule};
 use mainstay::metrics::Format;
 use mainstay::telemetry::trace_context::TraceContext;
 use mainstay::{Mainstay, ServeError};
@@ -52,7 +52,7 @@ impl Served {
             .unwrap();
         let done = tokio::spawn({
             let app = app.clone();
-            async move { app.serve(routes()).await }
+            async move { app.serve(Routes::new().all(Rule::Public, routes())).await }
         });
         eventually_async("the app answers", PATIENCE, async || {
             Request::get(addr, "/distributed/live").try_send().await.is_ok()
