@@ -2,14 +2,18 @@
 
 use std::sync::Arc;
 
+use async_trait::async_trait;
+use mainstay::auth::seal::{KeyRing, Sealer};
 use mainstay::event::{self, Events};
 use mainstay::metrics::Metrics;
+use mainstay::secret::Secret;
 use mainstay::sql::event::SqlEvents;
 use mainstay::sql::{Database, Options};
 use mainstay::time::Clock;
 use tempfile::TempDir;
 
 use crate::migrations;
+use crate::users::{Consequences, Vault};
 
 /// A database in a file, with every table.
 pub(crate) async fn sqlite() -> (Database, TempDir) {
@@ -33,6 +37,21 @@ async fn migrated(options: Options) -> Database {
     let db = Database::connect(options).await.unwrap();
     db.migrate(&migrations().with_events()).await.unwrap();
     db
+}
+
+/// Seals under a key of the tests' own.
+pub(crate) fn vault() -> Vault {
+    let ring = KeyRing::parse(Some(&Secret::new("0f".repeat(32))), None).unwrap().unwrap();
+    Vault::new(Sealer::new(&ring))
+}
+
+/// For users whose rights nobody keeps.
+pub(crate) struct NothingFollows;
+
+#[async_trait]
+impl Consequences for NothingFollows {
+    async fn role_changed(&self, _: &str) {}
+    async fn deleted(&self, _: &str) {}
 }
 
 /// Events in that database.

@@ -4,6 +4,7 @@
 //! [routes](api), its [domain](users)
 //! and the [trail](audit) of what happens in it.
 
+mod accounts;
 mod api;
 mod audit;
 mod avatar;
@@ -19,30 +20,40 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use mainstay::auth::password::Passwords;
+use mainstay::auth::revocation::Revocations;
+use mainstay::auth::seal::Sealer;
+use mainstay::auth::session::Sessions;
+use mainstay::auth::token::Issuer;
 use mainstay::cache::Cache;
 use mainstay::config::{Config, Environment, Server};
 use mainstay::container::{self, Dep};
 use mainstay::event::Events;
+use mainstay::http::Routes;
 use mainstay::lifecycle::Step;
 use mainstay::lock::Locks;
 use mainstay::metrics::Metrics;
-use mainstay::openapi::OpenApiRouter;
 use mainstay::sql::Database;
 use mainstay::{Mainstay, StartError, cli};
 
+use accounts::{AccountStore, Accounts, FirstAdministrator, Revoker, SqlAccountStore};
 use api::Api;
 use audit::{Audit, AuditSubscriber, AuditTrail, SqlAuditTrail};
 use avatar::Avatars;
 use housekeeping::Housekeeping;
 use purge::Purge;
 use schema::migrations;
-use users::{SqlUserRepository, UserRepository, UserService};
+use users::{SqlUserRepository, UserRepository, UserService, Vault};
 
 fn main() -> ExitCode {
     let (avatars, guard) = avatar::policies();
     let service = Mainstay::builder(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"))
         .section::<settings::Users>()
         .section::<settings::Avatar>()
+        .section::<settings::Admin>()
+        .roles(accounts::roles())
+        .sign_in()
+        .encryption()
         .pipeline(avatar::PIPELINE, &avatars, &guard)
         .database(migrations())
         .provide(provide);
@@ -51,16 +62,29 @@ fn main() -> ExitCode {
 
 /// The components. Each closure's parameters are what it needs.
 fn provide(container: &mut container::Builder) {
-    container.provide_dyn(|database: Dep<Database>, events: Dep<Events>| async move {
-        let users = SqlUserRepository::new(Database::clone(&database), Events::clone(&events));
+    container.provide(|sealer: Dep<Sealer>| async move { Vault::new(Sealer::clone(&sealer)) });
+    container.provide_dyn(|database: Dep<Database>, events: Dep<Events>, vault: Dep<Vault>| async move {
+        let users =
+            SqlUserRepository::new(Database::clone(&database), Events::clone(&events), Vault::clone(&vault));
         Arc::new(users) as Arc<dyn UserRepository>
+    });
+    container.provide_dyn(|database: Dep<Database>, events: Dep<Events>, vault: Dep<Vault>| async move {
+        let accounts =
+            SqlAccountStore::new(Database::clone(&database), Events::clone(&events), Vault::clone(&vault));
+        Arc::new(accounts) as Arc<dyn AccountStore>
+    });
+    container.provide(|sessions: Dep<Sessions>, revocations: Dep<Revocations>| async move {
+        Revoker::new(Sessions::clone(&sessions), Revocations::clone(&revocations))
     });
     container.provide_dyn(|database: Dep<Database>| async move {
         Arc::new(SqlAuditTrail::new(Database::clone(&database))) as Arc<dyn AuditTrail>
     });
-    container.provide(|users: Dep<dyn UserRepository>, cache: Dep<Cache>| async move {
-        UserService::new(users.into_arc(), Cache::clone(&cache))
-    });
+    container.provide(
+        |users: Dep<dyn UserRepository>, cache: Dep<Cache>, vault: Dep<Vault>, revoker: Dep<Revoker>| async move {
+            let (cache, vault) = (Cache::clone(&cache), Vault::clone(&vault));
+            UserService::new(users.into_arc(), cache, vault, revoker.into_arc())
+        },
+    );
     container.provide(|trail: Dep<dyn AuditTrail>, users: Dep<dyn UserRepository>| async move {
         Audit::new(trail.into_arc(), users.into_arc())
     });
@@ -76,21 +100,53 @@ fn provide(container: &mut container::Builder) {
         })
         .on_start(|seeds: Dep<Seeds>| async move { seeds.sow().await });
     container
+        // Who is seeded may be appointed.
+        .provide(
+            |store: Dep<dyn AccountStore>,
+             passwords: Dep<Passwords>,
+             config: Dep<Config>,
+             _seeds: Dep<Seeds>| async move {
+                FirstAdministrator {
+                    store: store.into_arc(),
+                    passwords: Passwords::clone(&passwords),
+                    config: Config::clone(&config),
+                }
+            },
+        )
+        .on_start(|first: Dep<FirstAdministrator>| async move { first.appoint().await });
+    container
         .provide(|users: Dep<UserService>, locks: Dep<Locks>, config: Dep<Config>, metrics: Dep<Metrics>| async move {
             Purge::new(UserService::clone(&users), Locks::clone(&locks), Config::clone(&config), &metrics)
         })
         .on_start(|purge: Dep<Purge>| async move { purge.start() })
         .on_stop(|purge: Dep<Purge>| async move { purge.stop().await });
     container
-        .provide(|database: Dep<Database>| async move { Housekeeping::new(database) })
+        .provide(
+            |database: Dep<Database>, users: Dep<dyn UserRepository>, sessions: Dep<Sessions>| async move {
+                Housekeeping::new(database, users, sessions)
+            },
+        )
         .on_start(|housekeeping: Dep<Housekeeping>| async move { housekeeping.start() })
         .on_stop(|housekeeping: Dep<Housekeeping>| async move { housekeeping.stop().await });
 }
 
 /// Gives the routes what they work with, and holds each client to `RATE_LIMIT_*`.
-fn ready(routes: OpenApiRouter<Api>, app: &Mainstay) -> Result<OpenApiRouter, StartError> {
+fn ready(routes: Routes<Api>, app: &Mainstay) -> Result<Routes, StartError> {
     let container = app.container();
+    let accounts = Accounts::new(accounts::Parts {
+        store: container.resolve()?,
+        passwords: Passwords::clone(&*container.resolve()?),
+        sessions: Sessions::clone(&*container.resolve()?),
+        issuer: Issuer::clone(&*container.resolve()?),
+        sealer: Sealer::clone(&*container.resolve()?),
+        revoker: container.resolve()?,
+        users: UserService::clone(&*container.resolve()?),
+        limiter: app.rate_limiter().clone(),
+        events: app.events().clone(),
+    });
     let api = Api {
+        accounts,
+        proxies: app.trusted_proxies(),
         users: UserService::clone(&*container.resolve()?),
         audit: Audit::clone(&*container.resolve()?),
         avatars: Avatars::open(app)?,

@@ -118,8 +118,9 @@ mod tests {
         let (metrics, clock) = (Metrics::new(), Clock::system());
         let cache = Cache::in_memory(cache::Options::default(), &metrics, clock.clone());
         let locks = Locks::in_memory(lock::Options::default(), &metrics, clock);
-        let users = SqlUserRepository::new(db.clone(), ground::events(&db));
-        let users = UserService::new(Arc::new(users), cache);
+        let users = SqlUserRepository::new(db.clone(), ground::events(&db), ground::vault());
+        let users =
+            UserService::new(Arc::new(users), cache, ground::vault(), Arc::new(ground::NothingFollows));
         let config = Config::builder().section::<settings::Users>().no_files().load().unwrap();
         (Purge::new(users, locks, config, &metrics), db)
     }

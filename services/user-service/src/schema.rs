@@ -11,5 +11,7 @@ pub(crate) fn migrations() -> Migrations {
         Migration::sql(3, "user audit", include_str!("../migrations/0003_user_audit.sql"))
             .on(Dialect::Mysql, include_str!("../migrations/0003_user_audit.mysql.sql")),
         Migration::sql(4, "users deleted at", include_str!("../migrations/0004_users_deleted_at.sql")),
+        Migration::sql(5, "users password", include_str!("../migrations/0005_users_password.sql")),
+        Migration::sql(6, "users phone sealed", include_str!("../migrations/0006_users_phone_sealed.sql")),
     ])
 }

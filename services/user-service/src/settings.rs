@@ -1,9 +1,10 @@
-//! `[users]` and `[avatar]`: the settings of the service's own.
+//! `[users]`, `[avatar]` and `[admin]`: the settings of the service's own.
 
 use std::time::Duration;
 
 use mainstay::client::Url;
-use mainstay::config::{Field, Kind, Section, millis};
+use mainstay::config::{Checks, Field, Kind, Section, millis};
+use mainstay::secret::Secret;
 use serde::{Deserialize, Serialize};
 
 /// When deleted users are removed for good.
@@ -60,6 +61,41 @@ impl Section for Avatar {
     ];
 }
 
+/// Who may sign in first.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Admin {
+    /// `ADMIN_EMAIL`
+    pub(crate) email: Option<String>,
+    /// `ADMIN_PASSWORD`
+    pub(crate) password: Option<Secret<String>>,
+}
+
+impl Section for Admin {
+    const NAME: &'static str = "admin";
+    const FIELDS: &'static [Field] = &[
+        Field::new(
+            "email",
+            Kind::Text,
+            "Address of the first administrator, who is created or given the password if there is none",
+        )
+        .env(&["ADMIN_EMAIL"])
+        .restart_only(),
+        Field::new(
+            "password",
+            Kind::Secret,
+            "The password, of 8 characters or more; to be changed after the first sign-in",
+        )
+        .env(&["ADMIN_PASSWORD"])
+        .restart_only(),
+    ];
+
+    fn validate(&self, checks: &mut Checks<'_>) {
+        if self.email.is_some() != self.password.is_some() {
+            checks.refuse(&["email", "password"], "come together: set both or none");
+        }
+    }
+}
+
 fn is_web_address(text: &str) -> bool {
     // A password in it would be shown with the settings.
     let anonymous = |url: &Url| url.username().is_empty() && url.password().is_none();
@@ -85,5 +121,6 @@ mod tests {
     fn the_table_fits_the_type() {
         assert_eq!(disagreements::<Users>(), Vec::<String>::new());
         assert_eq!(disagreements::<Avatar>(), Vec::<String>::new());
+        assert_eq!(disagreements::<Admin>(), Vec::<String>::new());
     }
 }

@@ -3,16 +3,16 @@
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use mainstay::axum;
-use mainstay::http::{Json, Path, Problem, Query};
-use mainstay::openapi::{OpenApiRouter, ToSchema, routes, utoipa};
+use mainstay::http::{Caller, Json, Path, Problem, Query, Routes};
+use mainstay::openapi::{ToSchema, routes, utoipa};
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::{Api, NO_STORE, PageQuery};
+use super::{Api, NO_STORE, PageQuery, READ};
 use crate::audit::{Audit, AuditEntry};
 
-pub(super) fn routes() -> OpenApiRouter<Api> {
-    OpenApiRouter::new().routes(routes!(list))
+pub(super) fn routes() -> Routes<Api> {
+    Routes::new().authenticated(routes!(list))
 }
 
 /// What happened to a user, oldest first.
@@ -32,9 +32,11 @@ struct AuditTrailPage {
         (status = 422, description = "`limit` or `cursor` is not valid")))]
 async fn list(
     State(audit): State<Audit>,
+    caller: Caller,
     Path(id): Path<Uuid>,
     Query(page): Query<PageQuery>,
 ) -> Result<Response, Problem> {
+    caller.must_own(&id.to_string(), READ)?;
     let page = audit.of(&id.to_string(), page.limit.as_deref(), page.cursor.as_deref()).await?;
     let next_cursor = page.next.map(|place| place.to_string());
     Ok(([NO_STORE], Json(AuditTrailPage { items: page.items, next_cursor })).into_response())

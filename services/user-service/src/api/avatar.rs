@@ -4,18 +4,18 @@ use axum::extract::State;
 use axum::http::{HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use mainstay::axum;
-use mainstay::http::{Path, Problem};
-use mainstay::openapi::{OpenApiRouter, routes, utoipa};
+use mainstay::http::{Caller, Path, Problem, Routes};
+use mainstay::openapi::{routes, utoipa};
 use uuid::Uuid;
 
-use super::Api;
+use super::{Api, READ};
 use crate::avatar::{Avatars, Source};
 use crate::users::UserService;
 
 const SOURCE: HeaderName = HeaderName::from_static("avatar-source");
 
-pub(super) fn routes() -> OpenApiRouter<Api> {
-    OpenApiRouter::new().routes(routes!(avatar))
+pub(super) fn routes() -> Routes<Api> {
+    Routes::new().authenticated(routes!(avatar))
 }
 
 /// The picture of a user: that which the service at `AVATAR_URL` has, or else one that is drawn from the initials.
@@ -25,8 +25,10 @@ pub(super) fn routes() -> OpenApiRouter<Api> {
 async fn avatar(
     State(users): State<UserService>,
     State(avatars): State<Avatars>,
+    caller: Caller,
     Path(id): Path<Uuid>,
 ) -> Result<Response, Problem> {
+    caller.must_own(&id.to_string(), READ)?;
     let user = users.get(&id.to_string()).await?;
     let avatar = avatars.of(&user.id, &user.name).await;
     // A drawn one may stand for one that is away for a moment.

@@ -1,6 +1,7 @@
 //! `/api`: the domain in HTTP's words.
 
 mod audit;
+mod auth;
 mod avatar;
 mod stream;
 mod users;
@@ -8,11 +9,12 @@ mod users;
 use axum::extract::FromRef;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use mainstay::event::Events;
-use mainstay::http::{EventStreams, FieldError, Problem};
-use mainstay::openapi::{IntoParams, OpenApiRouter, utoipa};
+use mainstay::http::{EventStreams, FieldError, Problem, Routes, TrustedProxies};
+use mainstay::openapi::{IntoParams, utoipa};
 use mainstay::{axum, cache, event, sql};
 use serde::Deserialize;
 
+use crate::accounts::Accounts;
 use crate::audit::Audit;
 use crate::avatar::Avatars;
 use crate::users::{Error, UserService};
@@ -20,6 +22,8 @@ use crate::users::{Error, UserService};
 /// What the handlers work with. Each takes the part it needs.
 #[derive(Clone)]
 pub(crate) struct Api {
+    pub(crate) accounts: Accounts,
+    pub(crate) proxies: TrustedProxies,
     pub(crate) users: UserService,
     pub(crate) audit: Audit,
     pub(crate) avatars: Avatars,
@@ -30,6 +34,12 @@ pub(crate) struct Api {
 impl FromRef<Api> for UserService {
     fn from_ref(api: &Api) -> Self {
         api.users.clone()
+    }
+}
+
+impl FromRef<Api> for Accounts {
+    fn from_ref(api: &Api) -> Self {
+        api.accounts.clone()
     }
 }
 
@@ -58,9 +68,18 @@ impl FromRef<Api> for Audit {
 }
 
 /// The routes of the service; a new one goes here.
-pub(crate) fn api() -> OpenApiRouter<Api> {
-    users::routes().merge(avatar::routes()).merge(stream::routes()).merge(audit::routes())
+pub(crate) fn api() -> Routes<Api> {
+    auth::routes()
+        .merge(users::routes())
+        .merge(avatar::routes())
+        .merge(stream::routes())
+        .merge(audit::routes())
 }
+
+/// The permission to see all users.
+const READ: &str = "users:read";
+/// The permission to create, change and delete them.
+const WRITE: &str = "users:write";
 
 /// A person's data: a browser may keep it and must ask before using it again; a shared cache may not
 /// keep it at all.
@@ -97,6 +116,7 @@ impl From<Error> for Problem {
                 Self::unavailable(1).because(&error)
             }
             Error::Announce(error) => Self::internal(&error),
+            Error::Seal(error) => Self::internal(&error),
             Error::Read(cache::Error::LoadTimeout { .. }) => Self::timeout(),
             Error::Read(error) => match error.load_error::<Error>() {
                 Some(Error::Store(cause)) => failed(cause),

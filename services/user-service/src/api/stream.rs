@@ -4,13 +4,13 @@ use axum::extract::State;
 use axum::response::Response;
 use mainstay::axum;
 use mainstay::event::Events;
-use mainstay::http::{EventStreams, LastEventId, Problem};
-use mainstay::openapi::{OpenApiRouter, routes, utoipa};
+use mainstay::http::{EventStreams, LastEventId, Problem, Routes};
+use mainstay::openapi::{routes, utoipa};
 
-use super::Api;
+use super::{Api, READ};
 
-pub(super) fn routes() -> OpenApiRouter<Api> {
-    OpenApiRouter::new().routes(routes!(events))
+pub(super) fn routes() -> Routes<Api> {
+    Routes::new().permission(READ, routes!(events))
 }
 
 /// Follow what happens to users, as server-sent events: ids, versions and names of changed fields, each as a

@@ -6,19 +6,23 @@ use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use mainstay::axum;
-use mainstay::http::{ETag, IfMatch, Json, Path, Problem, Query, not_modified};
-use mainstay::openapi::{OpenApiRouter, ToSchema, routes, utoipa};
-use serde::Serialize;
+use mainstay::http::{Caller, ETag, IfMatch, Json, Path, Problem, Query, Routes, not_modified};
+use mainstay::openapi::{IntoParams, ToSchema, routes, utoipa};
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{Api, NO_STORE, PageQuery, REVALIDATE};
+use super::{Api, NO_STORE, READ, REVALIDATE, WRITE};
 use crate::users::{NewUserInput, Page, User, UserPatchInput, UserService};
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const IDEMPOTENCY_REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 
-pub(super) fn routes() -> OpenApiRouter<Api> {
-    OpenApiRouter::new().routes(routes!(list, create)).routes(routes!(get, change, delete))
+pub(super) fn routes() -> Routes<Api> {
+    Routes::new()
+        .permission(READ, routes!(list))
+        .permission(WRITE, routes!(create))
+        .authenticated(routes!(get, change))
+        .permission(WRITE, routes!(delete))
 }
 
 /// A page of users, oldest first.
@@ -31,15 +35,30 @@ struct UserPage {
     next_cursor: Option<String>,
 }
 
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+struct UsersQuery {
+    /// Only those with this phone number, such as `+41441234567`.
+    phone: Option<String>,
+    /// Items on a page, 1 to 100. Default 20.
+    #[param(value_type = Option<u8>)]
+    limit: Option<String>,
+    /// `nextCursor` of the page before.
+    cursor: Option<String>,
+}
+
 /// List users, oldest first.
-#[utoipa::path(get, path = "/api/users", tag = "users", params(PageQuery), responses(
-    (status = 200, body = UserPage), (status = 304), (status = 422, description = "`limit` or `cursor` is not valid")))]
+#[utoipa::path(get, path = "/api/users", tag = "users", params(UsersQuery), responses((status = 200, body = UserPage),
+    (status = 304), (status = 422, description = "`phone`, `limit` or `cursor` is not valid")))]
 async fn list(
     State(users): State<UserService>,
-    Query(page): Query<PageQuery>,
+    Query(query): Query<UsersQuery>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let page = users.list(page.limit.as_deref(), page.cursor.as_deref()).await?;
+    let page = match &query.phone {
+        Some(phone) => users.by_phone(phone).await?,
+        None => users.list(query.limit.as_deref(), query.cursor.as_deref()).await?,
+    };
     let tag = tag_of_page(&page);
     if tag.is_known_to(&headers) {
         return Ok(not_modified(&tag));
@@ -56,12 +75,13 @@ async fn list(
         (status = 422, description = "Fields are not valid; all of them are listed")))]
 async fn create(
     State(users): State<UserService>,
+    caller: Caller,
     headers: HeaderMap,
     Json(input): Json<NewUserInput>,
 ) -> Result<Response, Problem> {
     let key = headers.get(IDEMPOTENCY_KEY).map(|key| String::from_utf8_lossy(key.as_bytes()));
-    // Until there is sign-in there is one caller, so keys are kept apart by route only.
-    let created = users.create(input, "POST /api/users", key.as_deref()).await?;
+    let scope = format!("POST /api/users by {}", caller.subject());
+    let created = users.create(input, &scope, key.as_deref()).await?;
     let mut response = (StatusCode::CREATED, [NO_STORE], versioned(&created.user)).into_response();
     let location = HeaderValue::try_from(format!("/api/users/{}", created.user.id));
     response.headers_mut().insert(header::LOCATION, location.expect("an id is a UUID"));
@@ -76,10 +96,13 @@ async fn create(
     responses((status = 200, body = User), (status = 304), (status = 404)))]
 async fn get(
     State(users): State<UserService>,
+    caller: Caller,
     Path(id): Path<Uuid>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let user = users.get(&id.to_string()).await?;
+    let id = id.to_string();
+    caller.must_own(&id, READ)?;
+    let user = users.get(&id).await?;
     let tag = tag_of(&user);
     if tag.is_known_to(&headers) {
         return Ok(not_modified(&tag));
@@ -94,11 +117,17 @@ async fn get(
     responses((status = 200, body = User), (status = 404), (status = 409), (status = 412), (status = 422)))]
 async fn change(
     State(users): State<UserService>,
+    caller: Caller,
     Path(id): Path<Uuid>,
     headers: HeaderMap,
     Json(patch): Json<UserPatchInput>,
 ) -> Result<Response, Problem> {
     let id = id.to_string();
+    caller.must_own(&id, WRITE)?;
+    if patch.role.is_some() {
+        // Nobody gives himself a role.
+        caller.must(WRITE)?;
+    }
     let expected = expected_version(&users, &id, &headers).await?;
     let user = users.update(&id, patch, expected).await?;
     Ok(([NO_STORE], versioned(&user)).into_response())

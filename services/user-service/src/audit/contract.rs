@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 use uuid::Uuid;
 
 use super::*;
-use crate::ground::{events, in_memory, sqlite};
+use crate::ground::{events, in_memory, sqlite, vault};
 use crate::users::{Error, NewUser, Role, SqlUserRepository, UserRepository, event};
 
 /// An entry whose id sorts as `id` does.
@@ -114,7 +114,7 @@ async fn a_row_that_cannot_be_read_is_an_error_and_not_a_panic(trail: &dyn Audit
 #[tokio::test]
 async fn a_trail_can_be_asked_for_when_there_is_or_was_a_user() {
     let (db, _directory) = sqlite().await;
-    let users = Arc::new(SqlUserRepository::new(db.clone(), events(&db)));
+    let users = Arc::new(SqlUserRepository::new(db.clone(), events(&db), vault()));
     let audit = Audit::new(Arc::new(SqlAuditTrail::new(db)), users.clone());
     assert!(matches!(audit.of("nobody", None, None).await, Err(Error::NotFound)));
     let new = NewUser { email: "ada@example.com".into(), name: "Ada".into(), phone: None, role: Role::User };
@@ -130,7 +130,7 @@ async fn a_trail_can_be_asked_for_when_there_is_or_was_a_user() {
 #[tokio::test]
 async fn everything_wrong_with_a_page_is_said_at_once() {
     let (db, _directory) = sqlite().await;
-    let users = Arc::new(SqlUserRepository::new(db.clone(), events(&db)));
+    let users = Arc::new(SqlUserRepository::new(db.clone(), events(&db), vault()));
     let audit = Audit::new(Arc::new(SqlAuditTrail::new(db)), users);
     let Err(Error::Invalid(problems)) = audit.of("x", Some("0"), Some("c1_x")).await else { panic!() };
     assert_eq!(problems.iter().map(|p| &*p.field).collect::<Vec<_>>(), ["limit", "cursor"]);

@@ -11,7 +11,8 @@ use super::Place;
 pub(crate) struct AuditEntry {
     /// Id of the event.
     pub(crate) id: Uuid,
-    /// `user.created`, `user.updated` or `user.deleted`.
+    /// `user.created`, `user.updated`, `user.deleted`, or of the account: `account.signed_in`, `account.refused`,
+    /// `account.signed_out`, `account.password_changed`, `account.token_reused`.
     pub(crate) event: String,
     /// When it happened, with microseconds.
     #[schema(value_type = String, format = DateTime)]

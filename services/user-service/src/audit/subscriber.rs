@@ -7,6 +7,7 @@ use mainstay::event::{self, Event, Events, Outcome};
 use serde::Deserialize;
 
 use super::{AUDIT, Audit, AuditEntry, Details};
+use crate::accounts::event as account;
 use crate::users::Error;
 use crate::users::event::{CREATED, DELETED, UPDATED};
 
@@ -34,7 +35,7 @@ impl AuditSubscriber {
     }
 
     pub(crate) async fn start(&self) -> Result<(), event::Error> {
-        for kind in [CREATED, UPDATED, DELETED] {
+        for kind in [CREATED, UPDATED, DELETED, account::ALL] {
             let audit = self.audit.clone();
             self.events
                 .on(kind)
@@ -108,7 +109,7 @@ mod tests {
     async fn subscribed(busy: usize) -> (Audit, Events) {
         let db = in_memory().await;
         let trail = Busy { times: AtomicUsize::new(busy), trail: SqlAuditTrail::new(db.clone()) };
-        let users = SqlUserRepository::new(db.clone(), ground::events(&db));
+        let users = SqlUserRepository::new(db.clone(), ground::events(&db), ground::vault());
         let audit = Audit::new(Arc::new(trail), Arc::new(users));
         let events = Events::in_memory(event::Options::default(), &Metrics::new(), Clock::system());
         AuditSubscriber::new(audit.clone(), events.clone()).start().await.unwrap();

@@ -6,7 +6,8 @@ use std::time::Duration;
 use mainstay::cache::{self, Cache, Ttl};
 use tracing::{Instrument, Span};
 
-use super::{Error, User, UserRepository};
+use super::vault::Kept;
+use super::{Error, User, UserRepository, Vault};
 
 /// How old, a tenth more or less, a user may be who was changed on an instance with a cache of its own: without a
 /// common store, each instance hears of its own writes only. With one, it hears of all within 3 s, and of those made
@@ -23,11 +24,12 @@ const UNKNOWN: Duration = Duration::from_secs(5);
 pub(super) struct CachedUsers {
     users: Arc<dyn UserRepository>,
     cache: Cache,
+    vault: Vault,
 }
 
 impl CachedUsers {
-    pub(super) fn new(users: Arc<dyn UserRepository>, cache: Cache) -> Self {
-        Self { users, cache }
+    pub(super) fn new(users: Arc<dyn UserRepository>, cache: Cache, vault: Vault) -> Self {
+        Self { users, cache, vault }
     }
 
     /// The user as of the last write on this instance, and of at most 3 s (without a common store, [`TTL`]) ago
@@ -37,9 +39,21 @@ impl CachedUsers {
         let (users, wanted) = (self.users.clone(), id.to_owned());
         // A load is a task of the cache; what it logs belongs to the request that began it.
         let request = Span::current();
-        let load = move || async move { users.get(&wanted).await }.instrument(request);
-        match self.cache.get_or_load_optional(&key(id), policy, load).await {
-            Ok(user) => Ok(user),
+        let vault = self.vault.clone();
+        let load = move || {
+            async move { users.get(&wanted).await?.map(|user| vault.seal_cached(&user)).transpose() }
+                .instrument(request)
+        };
+        match self.cache.get_or_load_optional::<Kept, Error, _, _>(&key(id), policy, load).await {
+            Ok(None) => Ok(None),
+            Ok(Some(kept)) => match self.vault.open_cached(kept) {
+                Ok(user) => Ok(Some(user)),
+                // Kept under a key that is gone.
+                Err(error) => {
+                    tracing::debug!(%error, "user read without the cache");
+                    self.users.get(id).await
+                }
+            },
             Err(
                 error @ (cache::Error::Load(_)
                 | cache::Error::LoadTimeout { .. }
@@ -66,5 +80,6 @@ impl CachedUsers {
 }
 
 fn key(id: &str) -> String {
-    format!("user:{id}")
+    // Another form than that of `user:<id>`, which earlier versions wrote.
+    format!("user-sealed:{id}")
 }

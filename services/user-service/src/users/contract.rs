@@ -7,7 +7,7 @@ use mainstay::sql::Database;
 use tokio::task::JoinSet;
 
 use super::*;
-use crate::ground::{events, in_memory, sqlite};
+use crate::ground::{events, in_memory, sqlite, vault};
 
 pub(super) fn someone(email: &str) -> User {
     let name = "Some One".to_owned();
@@ -21,7 +21,7 @@ fn once(key: &str, fingerprint: &str) -> Once {
 
 /// Every case on one empty, migrated database. Cases use their own addresses and leave their rows behind.
 async fn repository_contract(db: Database) {
-    let users: Arc<dyn UserRepository> = Arc::new(SqlUserRepository::new(db.clone(), events(&db)));
+    let users: Arc<dyn UserRepository> = Arc::new(SqlUserRepository::new(db.clone(), events(&db), vault()));
     assert!(users.is_empty().await.unwrap());
     a_user_comes_back_as_it_was_created(&*users).await;
     an_address_belongs_to_one_user_whatever_its_case(&*users).await;

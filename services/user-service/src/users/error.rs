@@ -45,6 +45,9 @@ pub(crate) enum Error {
     /// The database failed; [`mainstay::sql::Error::is_transient`] says whether a retry can help.
     #[error(transparent)]
     Store(#[from] mainstay::sql::Error),
+    /// A phone number could not be sealed.
+    #[error(transparent)]
+    Seal(mainstay::auth::seal::Error),
     /// The change could not be announced, so it was not made.
     #[error(transparent)]
     Announce(#[from] mainstay::event::Error),

@@ -53,7 +53,7 @@ pub(crate) struct UserPatchInput {
 }
 
 /// Tells `null` from absent, which serde's own `Option` does not.
-fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
+pub(crate) fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
     Value::deserialize(deserializer).map(Some)
 }
 
@@ -68,10 +68,10 @@ impl NewUserInput {
         let role = problems.optional("role", self.role.unwrap_or_default(), role);
         problems.refuse_all(self.unknown);
         match (email, name) {
-            (Some(email), Some(name)) if problems.0.is_empty() => {
+            (Some(email), Some(name)) if problems.is_empty() => {
                 Ok(NewUser { email, name, phone, role: role.unwrap_or_default() })
             }
-            _ => Err(Error::Invalid(problems.0)),
+            _ => Err(problems.into_error()),
         }
     }
 }
@@ -88,20 +88,40 @@ impl UserPatchInput {
             role: self.role.and_then(|value| problems.required("role", value, role)),
         };
         problems.refuse_all(self.unknown);
-        if problems.0.is_empty() { Ok(patch) } else { Err(Error::Invalid(problems.0)) }
+        if problems.is_empty() { Ok(patch) } else { Err(problems.into_error()) }
     }
 }
 
 /// What is wrong so far. A field with a problem reads as absent, which is harmless: with one problem
 /// nothing of the request is used.
 #[derive(Default)]
-struct Problems(Vec<FieldError>);
+pub(crate) struct Problems(Vec<FieldError>);
 
 /// So many unknown fields are named; a request that has more will not be mended one by one.
 const UNKNOWN_NAMED: usize = 10;
 
 impl Problems {
-    fn required<T>(
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(crate) fn into_error(self) -> Error {
+        Error::Invalid(self.0)
+    }
+
+    pub(crate) fn add(&mut self, problem: FieldError) {
+        self.0.push(problem);
+    }
+
+    /// What must be there and is not looked at.
+    pub(crate) fn present<T>(&mut self, field: &'static str, value: Option<T>) -> Option<T> {
+        if value.is_none() {
+            self.add(FieldError::new(field, "required", "must be given as a text"));
+        }
+        value
+    }
+
+    pub(crate) fn required<T>(
         &mut self,
         field: &'static str,
         value: Value,
@@ -114,7 +134,7 @@ impl Problems {
         self.optional(field, value, check)
     }
 
-    fn optional<T>(
+    pub(crate) fn optional<T>(
         &mut self,
         field: &'static str,
         value: Value,
@@ -128,10 +148,10 @@ impl Problems {
         checked.map_err(|problem| self.0.push(problem)).ok()
     }
 
-    fn refuse_all(&mut self, unknown: BTreeMap<String, Value>) {
+    pub(crate) fn refuse_all(&mut self, unknown: BTreeMap<String, Value>) {
         let named = unknown.into_keys().take(UNKNOWN_NAMED).map(|mut field| {
             field.truncate(field.floor_char_boundary(64));
-            FieldError::new(field, "unknown", "is not a field of a user")
+            FieldError::new(field, "unknown", "is not a field of this request")
         });
         self.0.extend(named);
     }
@@ -145,7 +165,7 @@ const NAME_CHARS: usize = 200;
 /// Sane rather than complete: only a message that arrives proves an address. One `@` with something on
 /// both sides, no white space, control or quoting characters, domain labels not empty. A domain without a
 /// dot is fine (`root@localhost`). The domain is put in lower case.
-fn email(text: &str) -> Result<String, FieldError> {
+pub(crate) fn email(text: &str) -> Result<String, FieldError> {
     let refuse = |code, message| Err(FieldError::new("email", code, message));
     // In lower case too: the unique key is, and a few letters grow.
     if text.len().max(text.to_lowercase().len()) > EMAIL_BYTES {
@@ -167,7 +187,7 @@ fn email(text: &str) -> Result<String, FieldError> {
 }
 
 /// Surrounding white space is dropped.
-fn name(text: &str) -> Result<String, FieldError> {
+pub(crate) fn name(text: &str) -> Result<String, FieldError> {
     let text = text.trim();
     let refuse = |code, message| Err(FieldError::new("name", code, message));
     if text.is_empty() {
@@ -183,7 +203,7 @@ fn name(text: &str) -> Result<String, FieldError> {
 }
 
 /// E.164: a plus sign and at most 15 digits, the first not 0.
-fn phone(text: &str) -> Result<String, FieldError> {
+pub(crate) fn phone(text: &str) -> Result<String, FieldError> {
     let digits = text.strip_prefix('+').unwrap_or("");
     let plausible = (2..=15).contains(&digits.len())
         && digits.bytes().all(|byte| byte.is_ascii_digit())

@@ -2,7 +2,8 @@
 //!
 //! [`service`] is the front door: it checks input and calls the [`repository`], a trait whose verbs are
 //! whole decisions; [`sql`] is its one implementation for every database, and [announces](announcer) what a write did
-//! as an [`event`] in the same transaction. Reads of one user are [`cached`].
+//! as an [`event`] in the same transaction. Reads of one user are [`cached`]. A phone number is written
+//! sealed, wherever it is written ([`vault`]).
 
 mod announcer;
 mod cached;
@@ -14,6 +15,7 @@ mod model;
 mod repository;
 mod service;
 mod sql;
+mod vault;
 
 #[cfg(test)]
 mod contract;
@@ -22,8 +24,13 @@ mod promises;
 
 pub(crate) use cursor::Cursor;
 pub(crate) use error::{Error, FieldError};
-pub(crate) use input::{NewUserInput, UserPatchInput, page_limit};
+pub(crate) use input::{NewUserInput, Problems, UserPatchInput, given, page_limit};
+/// The rules of single fields.
+pub(crate) mod check {
+    pub(crate) use super::input::{email, name, phone};
+}
 pub(crate) use model::{Change, NewUser, Role, User, UserPatch, now};
-pub(crate) use repository::{Created, Once, Page, UserRepository};
-pub(crate) use service::UserService;
-pub(crate) use sql::SqlUserRepository;
+pub(crate) use repository::{Created, Once, Page, Resealed, UserRepository};
+pub(crate) use service::{Consequences, UserService};
+pub(crate) use sql::{SqlUserRepository, email_key, role_of};
+pub(crate) use vault::Vault;

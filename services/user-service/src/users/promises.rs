@@ -18,7 +18,7 @@ use tempfile::TempDir;
 
 use super::contract::someone;
 use super::*;
-use crate::ground::sqlite;
+use crate::ground::{self, sqlite};
 
 /// A service on what is at hand in a process, and what it leans on.
 struct Ground {
@@ -37,8 +37,8 @@ async fn ground_with(cache: Arc<dyn cache::Store>) -> Ground {
     let (metrics, clock) = (Metrics::new(), Clock::system());
     let cache = Cache::new(cache, cache::Options::default(), &metrics, clock.clone());
     let events = crate::ground::events(&db);
-    let repository = Arc::new(SqlUserRepository::new(db.clone(), events.clone()));
-    let service = UserService::new(repository, cache);
+    let repository = Arc::new(SqlUserRepository::new(db.clone(), events.clone(), ground::vault()));
+    let service = UserService::new(repository, cache, ground::vault(), Arc::new(ground::NothingFollows));
     Ground { service, events, db, _directory: directory }
 }
 

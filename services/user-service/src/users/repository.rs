@@ -26,6 +26,15 @@ pub(crate) struct Created {
     pub(crate) replayed: bool,
 }
 
+/// What [`UserRepository::reseal`] did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Resealed {
+    /// The last id it looked at; `None` if there was none.
+    pub(crate) last: Option<String>,
+    /// So many were sealed anew.
+    pub(crate) changed: u64,
+}
+
 /// A page of users.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Page {
@@ -70,6 +79,13 @@ pub(crate) trait UserRepository: Send + Sync {
     /// Removes for good up to `limit` users that were deleted before `deleted_before`, and answers their
     /// ids; fewer than `limit` means that none is left.
     async fn purge(&self, deleted_before: Timestamp, limit: usize) -> Result<Vec<String>, Error>;
+
+    /// Who has this phone number, at most 100 of each key that may have sealed it.
+    async fn by_phone(&self, phone: &str) -> Result<Vec<User>, Error>;
+
+    /// Looks at up to `limit` users whose ids come after `after`, deleted ones included, and seals their phone numbers
+    /// under the key of today. Whoever is changed at the same time is left to the change.
+    async fn reseal(&self, after: &str, limit: usize) -> Result<Resealed, Error>;
 
     /// Whether there is no user, not even a deleted one.
     async fn is_empty(&self) -> Result<bool, Error>;

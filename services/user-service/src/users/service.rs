@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use jiff::Timestamp;
 use mainstay::cache::Cache;
 use mainstay::sql::idempotency;
@@ -13,8 +14,17 @@ use tracing::Instrument;
 use super::cached::CachedUsers;
 use super::{
     Created, Cursor, Error, FieldError, NewUser, NewUserInput, Once, Page, Role, User, UserPatch,
-    UserPatchInput, UserRepository, page_limit,
+    UserPatchInput, UserRepository, Vault, check, page_limit,
 };
+
+/// What follows from a change for whoever gave the user rights. Called after the commit; what fails is its own affair.
+#[async_trait]
+pub(crate) trait Consequences: Send + Sync {
+    /// The user has another role.
+    async fn role_changed(&self, user: &str);
+    /// The user is deleted.
+    async fn deleted(&self, user: &str);
+}
 
 /// Checks input, lets the repository decide, and sees to what follows from a write: the cache forgets what it knew.
 /// Cheap to clone.
@@ -22,13 +32,19 @@ use super::{
 pub(crate) struct UserService {
     users: Arc<dyn UserRepository>,
     cached: CachedUsers,
+    consequences: Arc<dyn Consequences>,
     writes: Arc<TaskGroup>,
 }
 
 impl UserService {
-    pub(crate) fn new(users: Arc<dyn UserRepository>, cache: Cache) -> Self {
-        let cached = CachedUsers::new(users.clone(), cache);
-        Self { users, cached, writes: Arc::default() }
+    pub(crate) fn new(
+        users: Arc<dyn UserRepository>,
+        cache: Cache,
+        vault: Vault,
+        consequences: Arc<dyn Consequences>,
+    ) -> Self {
+        let cached = CachedUsers::new(users.clone(), cache, vault);
+        Self { users, cached, consequences, writes: Arc::default() }
     }
 
     /// Creates a user. With a key, repeating the request within 24 h creates nothing and answers the same
@@ -94,6 +110,15 @@ impl UserService {
         }
     }
 
+    /// The users with this phone number, as the client wrote it.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`].
+    pub(crate) async fn by_phone(&self, phone: &str) -> Result<Page, Error> {
+        let phone = check::phone(phone).map_err(|problem| Error::Invalid(vec![problem]))?;
+        Ok(Page { items: self.users.by_phone(&phone).await?, next: None })
+    }
+
     /// Changes a user, if it is at `expected` version where one is given.
     ///
     /// # Errors
@@ -110,7 +135,11 @@ impl UserService {
             // Also where it failed: a commit whose answer was lost may have happened, and who was refused for an
             // old version must not read that version again.
             own.cached.forget(&id).await;
-            Ok(changed?.after)
+            let change = changed?;
+            if change.before.role != change.after.role {
+                own.consequences.role_changed(&id).await;
+            }
+            Ok(change.after)
         })
         .await
     }
@@ -124,7 +153,9 @@ impl UserService {
         self.to_its_end(async move {
             let deleted = own.users.delete(&id, expected).await;
             own.cached.forget(&id).await;
-            deleted.map(|_| ())
+            deleted?;
+            own.consequences.deleted(&id).await;
+            Ok(())
         })
         .await
     }

@@ -8,7 +8,9 @@ use mainstay::sql::{Database, Error as SqlError, Row, Transaction};
 
 use super::announcer::Announcer;
 use super::model::now;
-use super::{Change, Created, Cursor, Error, Once, Page, Role, User, UserPatch, UserRepository};
+use super::{
+    Change, Created, Cursor, Error, Once, Page, Resealed, Role, User, UserPatch, UserRepository, Vault,
+};
 
 /// See [`UserRepository`].
 #[derive(Clone, Debug)]
@@ -18,13 +20,47 @@ pub(crate) struct SqlUserRepository {
     reads: Database,
     announcer: Announcer,
     keys: IdempotencyKeys,
+    vault: Vault,
 }
 
 impl SqlUserRepository {
     /// The schema must be at [`crate::migrations`], and `events` able to be published in transactions of `db`.
-    pub(crate) fn new(db: Database, events: Events) -> Self {
+    pub(crate) fn new(db: Database, events: Events, vault: Vault) -> Self {
         let (db, reads) = (db.primary(), db);
-        Self { db, reads, announcer: Announcer::new(events), keys: IdempotencyKeys::new() }
+        Self { db, reads, announcer: Announcer::new(events), keys: IdempotencyKeys::new(), vault }
+    }
+
+    /// Creates a user and announces it, in a transaction of this database.
+    ///
+    /// # Errors
+    /// As [`UserRepository::create`].
+    pub(crate) async fn insert(&self, tx: &mut Transaction, user: &User) -> Result<(), Error> {
+        insert(tx, user, &self.vault).await?;
+        self.announcer.created(tx, user).await
+    }
+
+    /// Seals the number in this row under the key of today, unless it is or the number changed meanwhile.
+    async fn reseal_one(&self, id: &str, row: &Row) -> Result<bool, Error> {
+        let (sealed, plain) =
+            (row.get::<Option<String>>("phone_sealed")?, row.get::<Option<String>>("phone")?);
+        let changed = match (sealed, plain) {
+            (Some(sealed), _) if self.vault.is_old(&sealed) => {
+                let phone = self.vault.open_phone(id, &sealed)?;
+                let fresh = self.vault.seal_phone(id, Some(&phone))?;
+                let sql =
+                    "UPDATE users SET phone_sealed = ?, phone_index = ? WHERE id = ? AND phone_sealed = ?";
+                let query = self.db.query(sql).bind(fresh.sealed).bind(fresh.index).bind(id).bind(sealed);
+                query.label("users.reseal").execute().await?
+            }
+            (None, Some(plain)) => {
+                let fresh = self.vault.seal_phone(id, Some(&plain))?;
+                let sql = "UPDATE users SET phone = NULL, phone_sealed = ?, phone_index = ? WHERE id = ? AND phone = ?";
+                let query = self.db.query(sql).bind(fresh.sealed).bind(fresh.index).bind(id).bind(plain);
+                query.label("users.seal").execute().await?
+            }
+            _ => 0,
+        };
+        Ok(changed == 1)
     }
 }
 
@@ -33,40 +69,41 @@ impl UserRepository for SqlUserRepository {
     async fn create(&self, user: User, once: Option<&Once>) -> Result<Created, Error> {
         let mut tx = self.db.begin().await?;
         if let Some(once) = once {
-            match self.keys.claim(&mut tx, &once.scope, &once.key, &once.fingerprint).await? {
+            let request = self.vault.fingerprint(&once.fingerprint);
+            match self.keys.claim(&mut tx, &once.scope, &once.key, &request).await? {
                 Claim::Fresh => {}
                 Claim::Replay(response) => {
-                    return Ok(Created { user: decode(&response.body)?, replayed: true });
+                    let user = self.vault.open_answer(&once.key, &response.body)?;
+                    return Ok(Created { user, replayed: true });
                 }
                 Claim::Mismatch => return Err(Error::KeyReused),
             }
         }
-        insert(&mut tx, &user).await?;
+        self.insert(&mut tx, &user).await?;
         if let Some(once) = once {
-            let body = serde_json::to_vec(&user).expect("a user is JSON");
+            let body = self.vault.seal_answer(&once.key, &user)?;
             let response = StoredResponse { status: 201, headers: Vec::new(), body };
             self.keys.complete(&mut tx, &once.scope, &once.key, &response).await?;
         }
-        self.announcer.created(&mut tx, &user).await?;
         tx.commit().await?;
         Ok(Created { user, replayed: false })
     }
 
     async fn get(&self, id: &str) -> Result<Option<User>, Error> {
-        let sql = "SELECT id, email, name, phone, role, created_at, updated_at, version FROM users \
+        let sql = "SELECT id, email, name, phone, phone_sealed, role, created_at, updated_at, version FROM users \
                    WHERE id = ? AND deleted_at IS NULL";
         let row = self.db.query(sql).bind(id).label("users.get").fetch_optional().await?;
-        row.as_ref().map(user).transpose()
+        row.as_ref().map(|row| user(row, &self.vault)).transpose()
     }
 
     async fn list(&self, limit: usize, cursor: Option<Cursor>) -> Result<Page, Error> {
-        let sql = "SELECT id, email, name, phone, role, created_at, updated_at, version FROM users \
+        let sql = "SELECT id, email, name, phone, phone_sealed, role, created_at, updated_at, version FROM users \
                    WHERE deleted_at IS NULL AND id > ? ORDER BY id LIMIT ?";
         // One more than asked for tells whether there is a next page.
         let fetched = i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1);
         let after = cursor.map(Cursor::id).unwrap_or_default();
         let rows = self.reads.query(sql).bind(after).bind(fetched).label("users.list").fetch_all().await?;
-        let mut items = rows.iter().map(user).collect::<Result<Vec<_>, _>>()?;
+        let mut items = rows.iter().map(|row| user(row, &self.vault)).collect::<Result<Vec<_>, _>>()?;
         let more = items.len() > limit;
         items.truncate(limit);
         let next = items.last().filter(|_| more).and_then(|last| Cursor::after(&last.id));
@@ -75,20 +112,23 @@ impl UserRepository for SqlUserRepository {
 
     async fn update(&self, id: &str, patch: &UserPatch, expected: Option<i64>) -> Result<Change, Error> {
         let mut tx = self.db.begin().await?;
-        let before = current(&mut tx, id, expected).await?;
+        let before = current(&mut tx, id, expected, &self.vault).await?;
         let after = patch.apply(&before);
         if after == before {
             return Ok(Change { before, after });
         }
         // The version in the condition is for databases with more than one writer.
-        let sql = "UPDATE users SET email = ?, email_key = ?, name = ?, phone = ?, role = ?, updated_at = ?, version = ? \
+        let phone = self.vault.seal_phone(id, after.phone.as_deref())?;
+        let sql = "UPDATE users SET email = ?, email_key = ?, name = ?, phone = NULL, phone_sealed = ?, \
+                   phone_index = ?, role = ?, updated_at = ?, version = ? \
                    WHERE id = ? AND version = ? AND deleted_at IS NULL";
         let changed = tx
             .query(sql)
             .bind(&after.email)
             .bind(email_key(&after.email))
             .bind(&after.name)
-            .bind(after.phone.clone())
+            .bind(phone.sealed)
+            .bind(phone.index)
             .bind(after.role.as_str())
             .bind(after.updated_at.as_microsecond())
             .bind(after.version)
@@ -109,7 +149,7 @@ impl UserRepository for SqlUserRepository {
 
     async fn delete(&self, id: &str, expected: Option<i64>) -> Result<User, Error> {
         let mut tx = self.db.begin().await?;
-        let before = current(&mut tx, id, expected).await?;
+        let before = current(&mut tx, id, expected, &self.vault).await?;
         let mut deleted = before.clone();
         deleted.version += 1;
         deleted.updated_at = now().max(before.updated_at);
@@ -156,20 +196,50 @@ impl UserRepository for SqlUserRepository {
         Ok(ids)
     }
 
+    async fn by_phone(&self, phone: &str) -> Result<Vec<User>, Error> {
+        let sql = "SELECT id, email, name, phone, phone_sealed, role, created_at, updated_at, version FROM users \
+                   WHERE phone_index = ? AND deleted_at IS NULL ORDER BY id LIMIT 100";
+        let mut users = Vec::new();
+        for index in self.vault.phone_indexes(phone) {
+            for row in self.db.query(sql).bind(index).label("users.by_phone").fetch_all().await? {
+                users.push(user(&row, &self.vault)?);
+            }
+        }
+        // A digest may be shared; the number is not.
+        users.retain(|user| user.phone.as_deref() == Some(phone));
+        Ok(users)
+    }
+
+    async fn reseal(&self, after: &str, limit: usize) -> Result<Resealed, Error> {
+        let sql = "SELECT id, phone, phone_sealed FROM users \
+                   WHERE id > ? AND (phone IS NOT NULL OR phone_sealed IS NOT NULL) ORDER BY id LIMIT ?";
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let rows = self.db.query(sql).bind(after).bind(limit).label("users.sealed").fetch_all().await?;
+        let mut resealed = Resealed::default();
+        for row in &rows {
+            let id = row.get::<String>("id")?;
+            resealed.changed += u64::from(self.reseal_one(&id, row).await?);
+            resealed.last = Some(id);
+        }
+        Ok(resealed)
+    }
+
     async fn is_empty(&self) -> Result<bool, Error> {
         Ok(self.db.query("SELECT id FROM users LIMIT 1").label("users.any").fetch_optional().await?.is_none())
     }
 }
 
-async fn insert(tx: &mut Transaction, user: &User) -> Result<(), Error> {
-    let sql = "INSERT INTO users (id, email, email_key, name, phone, role, created_at, updated_at, version) \
-               VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)";
+async fn insert(tx: &mut Transaction, user: &User, vault: &Vault) -> Result<(), Error> {
+    let phone = vault.seal_phone(&user.id, user.phone.as_deref())?;
+    let sql = "INSERT INTO users (id, email, email_key, name, phone_sealed, phone_index, role, created_at, \
+               updated_at, version) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
     tx.query(sql)
         .bind(&user.id)
         .bind(&user.email)
         .bind(email_key(&user.email))
         .bind(&user.name)
-        .bind(user.phone.clone())
+        .bind(phone.sealed)
+        .bind(phone.index)
         .bind(user.role.as_str())
         .bind(user.created_at.as_microsecond())
         .bind(user.updated_at.as_microsecond())
@@ -182,11 +252,16 @@ async fn insert(tx: &mut Transaction, user: &User) -> Result<(), Error> {
 }
 
 /// The user inside a transaction, at the expected version.
-async fn current(tx: &mut Transaction, id: &str, expected: Option<i64>) -> Result<User, Error> {
-    let sql = "SELECT id, email, name, phone, role, created_at, updated_at, version FROM users \
+async fn current(
+    tx: &mut Transaction,
+    id: &str,
+    expected: Option<i64>,
+    vault: &Vault,
+) -> Result<User, Error> {
+    let sql = "SELECT id, email, name, phone, phone_sealed, role, created_at, updated_at, version FROM users \
                WHERE id = ? AND deleted_at IS NULL";
     let row = tx.query(sql).bind(id).label("users.current").fetch_optional().await?;
-    let user = user(&row.ok_or(Error::NotFound)?)?;
+    let user = user(&row.ok_or(Error::NotFound)?, vault)?;
     match expected {
         Some(expected) if expected != user.version => Err(Error::Stale { current: user.version }),
         _ => Ok(user),
@@ -194,7 +269,7 @@ async fn current(tx: &mut Transaction, id: &str, expected: Option<i64>) -> Resul
 }
 
 /// Addresses are compared without regard to case.
-fn email_key(email: &str) -> String {
+pub(crate) fn email_key(email: &str) -> String {
     email.to_lowercase()
 }
 
@@ -205,27 +280,32 @@ fn taken(error: SqlError) -> Error {
     }
 }
 
-fn user(row: &Row) -> Result<User, Error> {
-    let role = row.get::<String>("role")?;
+fn user(row: &Row, vault: &Vault) -> Result<User, Error> {
+    let id = row.get::<String>("id")?;
+    let phone = match row.get::<Option<String>>("phone_sealed")? {
+        Some(sealed) => Some(vault.open_phone(&id, &sealed)?),
+        None => row.get("phone")?,
+    };
     Ok(User {
-        id: row.get("id")?,
+        id,
         email: row.get("email")?,
         name: row.get("name")?,
-        phone: row.get("phone")?,
-        role: Role::parse(&role)
-            .ok_or_else(|| unreadable("role", "not a role this version knows".to_owned()))?,
+        phone,
+        role: role_of(row)?,
         created_at: time(row, "created_at")?,
         updated_at: time(row, "updated_at")?,
         version: row.get("version")?,
     })
 }
 
-fn time(row: &Row, column: &str) -> Result<Timestamp, Error> {
-    Timestamp::from_microsecond(row.get(column)?).map_err(|error| unreadable(column, error.to_string()))
+/// The role in a row of users.
+pub(crate) fn role_of(row: &Row) -> Result<Role, Error> {
+    let role = row.get::<String>("role")?;
+    Role::parse(&role).ok_or_else(|| unreadable("role", "not a role this version knows".to_owned()))
 }
 
-fn decode(body: &[u8]) -> Result<User, Error> {
-    serde_json::from_slice(body).map_err(|error| unreadable("body", error.to_string()))
+fn time(row: &Row, column: &str) -> Result<Timestamp, Error> {
+    Timestamp::from_microsecond(row.get(column)?).map_err(|error| unreadable(column, error.to_string()))
 }
 
 fn unreadable(column: &str, reason: String) -> Error {

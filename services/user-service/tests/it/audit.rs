@@ -66,7 +66,11 @@ async fn what_was_refused_leaves_no_trace() {
     let path = path_of(&user);
     assert_eq!(patch(&service, &path, json!({"email": "grace@example.org"})).await.status, 409);
     assert_eq!(patch(&service, &path, json!({"role": "queen"})).await.status, 422);
-    let stale = Request::delete(service.addr(), &path).header("if-match", "\"7\"").send().await;
+    let stale = Request::delete(service.addr(), &path)
+        .bearer(&crate::admin())
+        .header("if-match", "\"7\"")
+        .send()
+        .await;
     assert_eq!(stale.status, 412);
     patch(&service, &path, json!({"name": "Lovelace"})).await;
     let items = trail(&service, &user, 2).await;
@@ -81,6 +85,7 @@ async fn a_repeated_creation_is_told_once() {
     let mut ids = Vec::new();
     for _ in 0..3 {
         let response = Request::post(service.addr(), "/api/users")
+            .bearer(&crate::admin())
             .header("idempotency-key", "key-1")
             .json(&json!({"email": "mary@example.org", "name": "Mary"}))
             .send()
@@ -97,7 +102,7 @@ async fn racing_changes_are_told_in_the_order_of_versions() {
     let user = created(&service, "ada@example.org", "Ada").await;
     let racers = (0..32).map(|racer| {
         let body = json!({"name": format!("Racer {racer}")});
-        Request::patch(service.addr(), path_of(&user)).json(&body).send()
+        Request::patch(service.addr(), path_of(&user)).bearer(&crate::admin()).json(&body).send()
     });
     let racers: Vec<_> = racers.map(tokio::spawn).collect();
     for racer in racers {
@@ -164,7 +169,9 @@ async fn a_clean_stop_leaves_no_gap() {
     let mut requests = Vec::new();
     for number in 0..50 {
         let body = json!({"email": format!("user{number}@example.org"), "name": "User"});
-        requests.push(tokio::spawn(Request::post(first.addr(), "/api/users").json(&body).send()));
+        requests.push(tokio::spawn(
+            Request::post(first.addr(), "/api/users").bearer(&crate::admin()).json(&body).send(),
+        ));
     }
     let mut users = Vec::new();
     for request in requests {

@@ -19,14 +19,16 @@ use crate::{created, get as read, path_of, service};
 const PNG: &[u8] = b"\x89PNG\r\n\x1a\nnearly";
 
 /// A service of pictures that answers as it is told, and counts.
-struct Pictures {
+pub(super) struct Pictures {
     address: SocketAddr,
     asked: Arc<AtomicUsize>,
     serving: JoinHandle<()>,
 }
 
 impl Pictures {
-    async fn start(answer: impl Fn() -> axum::response::Response + Clone + Send + Sync + 'static) -> Self {
+    pub(super) async fn start(
+        answer: impl Fn() -> axum::response::Response + Clone + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let (address, asked) = (listener.local_addr().unwrap(), Arc::<AtomicUsize>::default());
         let count = Arc::clone(&asked);
@@ -41,11 +43,11 @@ impl Pictures {
         Self { address, asked, serving }
     }
 
-    fn url(&self) -> String {
+    pub(super) fn url(&self) -> String {
         format!("http://{}/of/", self.address)
     }
 
-    fn asked(&self) -> usize {
+    pub(super) fn asked(&self) -> usize {
         self.asked.load(Ordering::Relaxed)
     }
 }

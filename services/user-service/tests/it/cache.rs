@@ -42,7 +42,7 @@ async fn whoever_wrote_reads_what_was_written_however_many_read_meanwhile() {
                 let mut last = 0;
                 // No reader sees a version older than one it has seen.
                 loop {
-                    let response = Request::get(addr, &path).send().await;
+                    let response = Request::get(addr, &path).bearer(&crate::admin()).send().await;
                     if response.status == 404 {
                         break last;
                     }
@@ -72,7 +72,11 @@ async fn a_version_written_by_another_instance_decides_at_once() {
     let user = created(&one, "ada@example.org", "Ada").await;
     let path = path_of(&user);
     let change = |service: &Service, tag: &'static str, name: &'static str| {
-        Request::patch(service.addr(), &path).header("if-match", tag).json(&json!({"name": name})).send()
+        Request::patch(service.addr(), &path)
+            .bearer(&crate::admin())
+            .header("if-match", tag)
+            .json(&json!({"name": name}))
+            .send()
     };
     for service in [&one, &two] {
         assert_eq!(get(service, &path).await.header("etag"), Some("\"1\""), "both have it in their cache");

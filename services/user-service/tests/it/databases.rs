@@ -1,6 +1,6 @@
 //! The service on a database server: the same answers as on a file, and clear ones while the server is away.
 
-use mainstay_testkit::http::{Request, Response};
+use mainstay_testkit::http::Response;
 use mainstay_testkit::sql::{Kind, SqlServer};
 use mainstay_testkit::{Service, ServiceCommand, eventually_async};
 use serde_json::json;
@@ -13,7 +13,7 @@ fn on(url: &str) -> ServiceCommand {
 
 async fn put_up(service: &Service) -> Response {
     let email = format!("{}@example.org", uuid::Uuid::now_v7());
-    Request::post(service.addr(), "/api/users").json(&json!({"email": email, "name": "Ada"})).send().await
+    create(service, json!({"email": email, "name": "Ada"})).await
 }
 
 async fn works(kind: Kind) {

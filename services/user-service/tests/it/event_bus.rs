@@ -58,7 +58,8 @@ async fn lists_and_redrives(place: &Place<'_>) {
     let mut running = place.command().start().await;
     // The trail cannot read this.
     let path = "/distributed/events/user.created";
-    let published = Request::post(running.addr(), path).json(&json!({"no": "user"})).send().await;
+    let published =
+        Request::post(running.addr(), path).bearer(&crate::admin()).json(&json!({"no": "user"})).send().await;
     let event = published.json()["id"].as_str().unwrap().to_owned();
     let id = format!("audit/user.created/{event}");
     eventually_async("it is dead", PATIENCE, async || {

@@ -56,7 +56,11 @@ async fn every_route_of_the_api_counts_and_no_other() {
 }
 
 async fn forwarded(service: &Service, client: &str) -> Response {
-    Request::get(service.addr(), "/api/users").header("x-forwarded-for", client).send().await
+    Request::get(service.addr(), "/api/users")
+        .bearer(&crate::admin())
+        .header("x-forwarded-for", client)
+        .send()
+        .await
 }
 
 #[tokio::test]

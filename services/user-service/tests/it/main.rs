@@ -3,6 +3,7 @@
 //! `shutdown`, `databases`, `operations`, `event_bus`, `outages`, `rolling` and `purge` are what whoever runs it relies on. A new test goes beside the promise it belongs to.
 #![allow(missing_docs, clippy::unwrap_used)]
 
+mod accounts;
 mod audit;
 mod avatar;
 mod cache;
@@ -13,6 +14,7 @@ mod instances;
 mod limits;
 mod operations;
 mod outages;
+mod owasp;
 mod purge;
 mod rolling;
 mod shutdown;
@@ -20,8 +22,13 @@ mod startup;
 mod stream;
 mod users;
 
+use std::sync::LazyLock;
 use std::time::Duration;
 
+use mainstay::auth::token::{IssueOptions, Issuer, Key, Keys, NewClaims};
+use mainstay::config::JwtAlgorithm;
+use mainstay::secret::Secret;
+use mainstay::time::Clock;
 use mainstay_testkit::http::{Request, Response};
 use mainstay_testkit::{Service, ServiceCommand};
 use serde_json::{Value, json};
@@ -32,7 +39,38 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// The service with an environment of its own. `APP_ENV=test` starts without the seeded users. A test asks more
 /// than one client may.
 fn service() -> ServiceCommand {
-    Service::command(env!("CARGO_BIN_EXE_user-service")).env("RATE_LIMIT_MAX_REQUESTS", "1000000")
+    Service::command(env!("CARGO_BIN_EXE_user-service"))
+        .env("RATE_LIMIT_MAX_REQUESTS", "1000000")
+        .env("JWT_SECRET", SECRET)
+        // Passwords of tests need not withstand anybody.
+        .env("PASSWORD_MEMORY", "8")
+        .env("PASSWORD_ITERATIONS", "1")
+}
+
+/// As one runs it for others to use, on this machine.
+fn production() -> ServiceCommand {
+    service().env("APP_ENV", "production").env("HOST", "127.0.0.1").env("ENCRYPTION_KEY", ENCRYPTION_KEY)
+}
+
+/// What tests sign their tokens with, as the service does.
+const SECRET: &str = "kCi4bFCTOmfhKzNxyCCXeG0F3XWzTq1jMRqwEJ2dFfY";
+const ENCRYPTION_KEY: &str = "tK3XqvLQm0m1yYHlVbN7mQXb1JXqU2cT8cD4sFhR5zY=";
+
+/// A token of somebody in these roles.
+fn token_of(subject: &str, roles: &[&str]) -> String {
+    let key = Key::secret(JwtAlgorithm::HS256, &Secret::new(SECRET.to_owned())).unwrap();
+    let (issuer, audience) = ("user-service".to_owned(), "user-service".to_owned());
+    let options = IssueOptions { issuer, audience, lifetime: Duration::from_secs(3600) };
+    let issuer = Issuer::new(&Keys::signing(key).unwrap(), options, Clock::system()).unwrap();
+    let roles = roles.iter().map(|role| (*role).to_owned()).collect();
+    let claims = NewClaims { subject: subject.to_owned(), roles, session: None };
+    issuer.issue(&claims).unwrap().token.expose().clone()
+}
+
+/// The token of an administrator, whom no user need be.
+fn admin() -> String {
+    static TOKEN: LazyLock<String> = LazyLock::new(|| token_of("administrator", &["admin"]));
+    TOKEN.clone()
 }
 
 async fn empty_service() -> Service {
@@ -40,7 +78,7 @@ async fn empty_service() -> Service {
 }
 
 async fn create(service: &Service, body: Value) -> Response {
-    Request::post(service.addr(), "/api/users").json(&body).send().await
+    Request::post(service.addr(), "/api/users").bearer(&admin()).json(&body).send().await
 }
 
 /// Creates a user that must be accepted, and returns it.
@@ -51,15 +89,18 @@ async fn created(service: &Service, email: &str, name: &str) -> Value {
 }
 
 async fn get(service: &Service, path: &str) -> Response {
-    Request::get(service.addr(), path).send().await
+    let request = Request::get(service.addr(), path);
+    // The endpoints of the chassis are asked as a stranger asks them.
+    let request = if path.starts_with("/api/") { request.bearer(&admin()) } else { request };
+    request.send().await
 }
 
 async fn patch(service: &Service, path: &str, body: Value) -> Response {
-    Request::patch(service.addr(), path).json(&body).send().await
+    Request::patch(service.addr(), path).bearer(&admin()).json(&body).send().await
 }
 
 async fn delete(service: &Service, path: &str) {
-    assert_eq!(Request::delete(service.addr(), path).send().await.status, 204);
+    assert_eq!(Request::delete(service.addr(), path).bearer(&admin()).send().await.status, 204);
 }
 
 fn path_of(user: &Value) -> String {

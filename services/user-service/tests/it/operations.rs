@@ -44,7 +44,7 @@ async fn the_sensitive_endpoints_answer_a_local_developer_only() {
         "/distributed/redis/status",
     ];
     let development = service().start().await;
-    let production = service().env("APP_ENV", "production").env("HOST", "127.0.0.1").start().await;
+    let production = crate::production().start().await;
     for path in SENSITIVE {
         assert_eq!(get(&development, path).await.status, 200, "{path}");
         let named = Request::get(development.addr(), path).header("host", "evil.example").send().await;
@@ -213,8 +213,10 @@ async fn a_broken_file_keeps_the_last_good_configuration_and_says_so() {
 
 #[tokio::test]
 async fn every_line_of_a_request_carries_its_id() {
-    let service = service().env("LOG_FORMAT", "json").env("DEBUG", "db,http").start().await;
+    let service =
+        service().env("APP_ENV", "test").env("LOG_FORMAT", "json").env("DEBUG", "db,http").start().await;
     let sent = Request::post(service.addr(), "/api/users")
+        .bearer(&crate::admin())
         .header("x-request-id", "trace-me-1")
         .json(&json!({"email": "ada@example.org", "name": "Ada"}))
         .send()
@@ -243,8 +245,13 @@ async fn work_that_outlives_its_request_is_logged_under_the_requests_id() {
     // Every statement counts as slow, and is logged as that.
     let service = service().env("LOG_FORMAT", "json").env("DB_SLOW_QUERY", "0").start().await;
     let path = path_of(&created(&service, "ada@example.org", "Ada").await);
-    let read = Request::get(service.addr(), &path).header("x-request-id", "reading").send().await;
-    let change = Request::patch(service.addr(), &path).header("x-request-id", "changing");
+    let read = Request::get(service.addr(), &path)
+        .bearer(&crate::admin())
+        .header("x-request-id", "reading")
+        .send()
+        .await;
+    let change =
+        Request::patch(service.addr(), &path).bearer(&crate::admin()).header("x-request-id", "changing");
     let changed = change.json(&json!({"name": "Lovelace"})).send().await;
     assert_eq!((read.status, changed.status), (200, 200));
     for (id, statement) in [("reading", "users.get"), ("changing", "users.update")] {
@@ -258,7 +265,7 @@ async fn work_that_outlives_its_request_is_logged_under_the_requests_id() {
 
 #[tokio::test]
 async fn a_thousand_silent_clients_do_not_keep_good_ones_waiting() {
-    let service = empty_service().await;
+    let service = service().env("APP_ENV", "test").env("MAX_CONNECTIONS_PER_CLIENT", "2000").start().await;
     let mut slow = SlowClients::open(service.addr(), 1_000, b"G").await;
     for number in 0..20 {
         let response =

@@ -191,7 +191,7 @@ impl Load {
             let (met, path) = (Arc::clone(&met), path.to_owned());
             clients.spawn(async move {
                 while !met.ended.load(Ordering::SeqCst) {
-                    met.exchange(Request::get(addr, path.as_str())).await;
+                    met.exchange(Request::get(addr, path.as_str()).bearer(&crate::admin())).await;
                     sleep(PAUSE).await;
                 }
             });
@@ -201,7 +201,7 @@ impl Load {
     }
 
     async fn read(&self, addr: SocketAddr) -> Option<u64> {
-        self.met.exchange(Request::get(addr, self.path.as_str())).await
+        self.met.exchange(Request::get(addr, self.path.as_str()).bearer(&crate::admin())).await
     }
 
     fn written(&self) -> u64 {
@@ -230,11 +230,13 @@ impl Load {
 async fn write(met: Arc<Met>, addrs: [SocketAddr; 2], path: String) {
     let mut turn = addrs.iter().cycle().enumerate();
     while let Some((number, addr)) = turn.next().filter(|_| !met.ended.load(Ordering::SeqCst)) {
-        let change = Request::patch(*addr, path.as_str()).json(&json!({"name": format!("Ada {number}")}));
+        let change = Request::patch(*addr, path.as_str())
+            .bearer(&crate::admin())
+            .json(&json!({"name": format!("Ada {number}")}));
         if let Some(written) = met.exchange(change).await {
             met.writes.lock().unwrap().push((Instant::now(), written));
             met.written.store(written, Ordering::SeqCst);
-            let read = met.exchange(Request::get(*addr, path.as_str())).await;
+            let read = met.exchange(Request::get(*addr, path.as_str()).bearer(&crate::admin())).await;
             if let Some(read) = read.filter(|read| *read < written) {
                 met.forgot.lock().unwrap().push((written, read));
             }

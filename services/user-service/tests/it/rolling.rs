@@ -74,8 +74,10 @@ async fn create(rotation: &Rotation, client: usize, number: usize) -> String {
             let rotation = rotation.lock().unwrap();
             rotation[attempt % rotation.len()]
         };
-        let request =
-            Request::post(address, "/api/users").json(&body).header("idempotency-key", name.clone());
+        let request = Request::post(address, "/api/users")
+            .bearer(&crate::admin())
+            .json(&body)
+            .header("idempotency-key", name.clone());
         match request.try_send().await {
             Ok(answer) => {
                 assert_eq!(answer.status, 201, "{}", answer.text());

@@ -24,7 +24,9 @@ async fn sigterm_and_ctrl_c_drain_and_exit_0() {
 async fn begin(service: &Service, number: usize) -> (TcpStream, Vec<u8>) {
     let body = json!({"email": format!("flight{number}@example.org"), "name": "In flight"}).to_string();
     let head = format!(
-        "POST /api/users HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
+        "POST /api/users HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {}\r\n\
+         content-type: application/json\r\ncontent-length: {}\r\n\r\n",
+        crate::admin(),
         body.len()
     );
     let mut stream = TcpStream::connect(service.addr()).await.unwrap();
@@ -107,7 +109,8 @@ async fn a_killed_service_starts_again_on_what_it_had_written() {
     first.signal(Signal::Kill);
     first.wait_exit(PATIENCE).await;
     let second = service().env("APP_ENV", "test").dir(dir.path()).start().await;
-    let users = Request::get(second.addr(), "/api/users?limit=100").send().await.json();
+    let users =
+        Request::get(second.addr(), "/api/users?limit=100").bearer(&crate::admin()).send().await.json();
     assert_eq!(users["items"].as_array().unwrap().len(), 20);
 }
 

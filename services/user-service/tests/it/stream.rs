@@ -21,7 +21,9 @@ impl Client {
         let mut stream = TcpStream::connect(service.addr()).await.unwrap();
         let last = last.map_or_else(String::new, |id| format!("last-event-id: {id}\r\n"));
         let request = format!(
-            "GET /api/users/events HTTP/1.1\r\nhost: localhost\r\naccept: text/event-stream\r\n{last}\r\n"
+            "GET /api/users/events HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {}\r\n\
+             accept: text/event-stream\r\n{last}\r\n",
+            crate::admin()
         );
         stream.write_all(request.as_bytes()).await.unwrap();
         let mut client = Self { stream, text: String::new() };

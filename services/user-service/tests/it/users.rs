@@ -26,6 +26,7 @@ async fn a_user_is_created_read_changed_listed_and_deleted() {
     assert_eq!(read.header("cache-control"), Some("private, no-cache"));
 
     let changed = Request::patch(service.addr(), &path)
+        .bearer(&crate::admin())
         .json(&json!({"name": "Ada Lovelace", "phone": null}))
         .send()
         .await;
@@ -41,8 +42,11 @@ async fn a_user_is_created_read_changed_listed_and_deleted() {
     let list = get(&service, "/api/users").await.json();
     assert_eq!(list, json!({"items": [body]}));
 
-    assert_eq!(Request::delete(service.addr(), &path).send().await.status, 204);
-    for gone in [get(&service, &path).await, Request::delete(service.addr(), &path).send().await] {
+    assert_eq!(Request::delete(service.addr(), &path).bearer(&crate::admin()).send().await.status, 204);
+    for gone in [
+        get(&service, &path).await,
+        Request::delete(service.addr(), &path).bearer(&crate::admin()).send().await,
+    ] {
         assert_eq!(
             (gone.status, gone.json()["type"].clone()),
             (404, json!("urn:mainstay:problem:not-found"))
@@ -70,6 +74,7 @@ async fn malformed_bodies_are_refused_with_the_place() {
     let service = empty_service().await;
     let post = |body: &'static str| {
         Request::post(service.addr(), "/api/users")
+            .bearer(&crate::admin())
             .header("content-type", "application/json")
             .body(body)
             .send()
@@ -85,6 +90,7 @@ async fn malformed_bodies_are_refused_with_the_place() {
     let unknown = post(r#"{"email": "a@b.c", "name": "Ada", "admin": true}"#).await;
     assert_eq!((unknown.status, fields(&unknown)), (422, vec!["admin".to_owned()]));
     let big = Request::post(service.addr(), "/api/users")
+        .bearer(&crate::admin())
         .header("content-type", "application/json")
         .body(format!(r#"{{"email":"a@b.c","name":"{}"}}"#, "x".repeat(2 << 20)))
         .send()
@@ -100,10 +106,14 @@ async fn an_email_belongs_to_one_user_until_that_user_is_deleted() {
     assert_eq!((second.status, second.json()["type"].clone()), (409, json!("urn:mainstay:problem:conflict")));
     let other = created(&service, "grace@example.org", "Grace").await;
     let path = format!("/api/users/{}", other["id"].as_str().unwrap());
-    let moved = Request::patch(service.addr(), &path).json(&json!({"email": "ada@example.org"})).send().await;
+    let moved = Request::patch(service.addr(), &path)
+        .bearer(&crate::admin())
+        .json(&json!({"email": "ada@example.org"}))
+        .send()
+        .await;
     assert_eq!(moved.status, 409);
     let path = format!("/api/users/{}", first["id"].as_str().unwrap());
-    assert_eq!(Request::delete(service.addr(), &path).send().await.status, 204);
+    assert_eq!(Request::delete(service.addr(), &path).bearer(&crate::admin()).send().await.status, 204);
     created(&service, "ada@example.org", "Ada again").await;
 }
 
@@ -112,16 +122,26 @@ async fn a_known_version_is_not_sent_again() {
     let service = empty_service().await;
     let user = created(&service, "ada@example.org", "Ada").await;
     let path = format!("/api/users/{}", user["id"].as_str().unwrap());
-    let ask = |tag: &'static str| Request::get(service.addr(), &path).header("if-none-match", tag).send();
+    let ask = |tag: &'static str| {
+        Request::get(service.addr(), &path).bearer(&crate::admin()).header("if-none-match", tag).send()
+    };
     let known = ask("\"1\"").await;
     assert_eq!((known.status, known.body.len(), known.header("etag")), (304, 0, Some("\"1\"")));
     assert_eq!(ask("\"0\"").await.status, 200);
     let list = get(&service, "/api/users").await;
     let tag = list.header("etag").unwrap().to_owned();
-    let again = Request::get(service.addr(), "/api/users").header("if-none-match", &tag).send().await;
+    let again = Request::get(service.addr(), "/api/users")
+        .bearer(&crate::admin())
+        .header("if-none-match", &tag)
+        .send()
+        .await;
     assert_eq!(again.status, 304);
     created(&service, "grace@example.org", "Grace").await;
-    let changed = Request::get(service.addr(), "/api/users").header("if-none-match", &tag).send().await;
+    let changed = Request::get(service.addr(), "/api/users")
+        .bearer(&crate::admin())
+        .header("if-none-match", &tag)
+        .send()
+        .await;
     assert_eq!(changed.status, 200);
 }
 
@@ -133,7 +153,11 @@ async fn a_full_page_that_gains_a_next_one_is_sent_again() {
     assert!(only.json()["nextCursor"].is_null());
     created(&service, "b@example.com", "B").await;
     let tag = only.header("etag").unwrap();
-    let first = Request::get(service.addr(), "/api/users?limit=1").header("if-none-match", tag).send().await;
+    let first = Request::get(service.addr(), "/api/users?limit=1")
+        .bearer(&crate::admin())
+        .header("if-none-match", tag)
+        .send()
+        .await;
     assert_eq!(first.status, 200);
     assert!(first.json()["nextCursor"].is_string());
 }
@@ -144,7 +168,11 @@ async fn a_stale_version_cannot_overwrite_or_delete() {
     let user = created(&service, "ada@example.org", "Ada").await;
     let path = format!("/api/users/{}", user["id"].as_str().unwrap());
     let patch = |tag: &'static str, name: &'static str| {
-        Request::patch(service.addr(), &path).header("if-match", tag).json(&json!({"name": name})).send()
+        Request::patch(service.addr(), &path)
+            .bearer(&crate::admin())
+            .header("if-match", tag)
+            .json(&json!({"name": name}))
+            .send()
     };
     assert_eq!(patch("\"1\"", "First").await.status, 200);
     let stale = patch("\"1\"", "Second").await;
@@ -153,7 +181,9 @@ async fn a_stale_version_cannot_overwrite_or_delete() {
         (412, json!("urn:mainstay:problem:precondition-failed"))
     );
     assert_eq!(get(&service, &path).await.json()["name"], "First");
-    let delete = |tag: &'static str| Request::delete(service.addr(), &path).header("if-match", tag).send();
+    let delete = |tag: &'static str| {
+        Request::delete(service.addr(), &path).bearer(&crate::admin()).header("if-match", tag).send()
+    };
     assert_eq!(delete("\"1\"").await.status, 412);
     assert_eq!(delete("\"2\"").await.status, 204);
 }
@@ -165,6 +195,7 @@ async fn of_racing_changes_to_one_version_exactly_one_wins() {
     let path = format!("/api/users/{}", user["id"].as_str().unwrap());
     let racers = (0..16).map(|racer| {
         Request::patch(service.addr(), &path)
+            .bearer(&crate::admin())
             .header("if-match", "\"1\"")
             .json(&json!({"name": format!("Racer {racer}")}))
             .send()
@@ -244,6 +275,7 @@ async fn a_repeated_post_with_the_same_idempotency_key_creates_once() {
     let service = empty_service().await;
     let post = |key: &'static str, name: &'static str| {
         Request::post(service.addr(), "/api/users")
+            .bearer(&crate::admin())
             .header("idempotency-key", key)
             .json(&json!({"email": "ada@example.org", "name": name}))
             .send()
@@ -268,6 +300,7 @@ async fn racing_posts_with_one_idempotency_key_create_one_user() {
     let service = empty_service().await;
     let racers = (0..16).map(|_| {
         Request::post(service.addr(), "/api/users")
+            .bearer(&crate::admin())
             .header("idempotency-key", "race")
             .json(&json!({"email": "ada@example.org", "name": "Ada"}))
             .send()
