@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+#[cfg(any(feature = "postgres", feature = "mysql"))]
 use mainstay_core::task::TaskGroup;
 
 use crate::backend::{Backend, Statement, TransactionBackend};
@@ -16,8 +17,9 @@ pub(crate) struct Pooled<C: Connection> {
     /// The writer itself where one pool serves both.
     reader: Arc<Pool<C>>,
     recorder: Arc<Recorder>,
-    /// Close idle connections.
-    tasks: TaskGroup,
+    /// Close idle connections of servers as long as the pools are in use.
+    #[cfg(any(feature = "postgres", feature = "mysql"))]
+    tasks: Arc<TaskGroup>,
 }
 
 impl<C: Connection> Pooled<C> {
@@ -27,7 +29,13 @@ impl<C: Connection> Pooled<C> {
             slow_query: options.slow_query,
             statement_timeout: options.statement_timeout,
         };
-        Self { writer, reader, recorder: Arc::new(recorder), tasks: TaskGroup::new() }
+        Self {
+            writer,
+            reader,
+            recorder: Arc::new(recorder),
+            #[cfg(any(feature = "postgres", feature = "mysql"))]
+            tasks: Arc::new(TaskGroup::new()),
+        }
     }
 
     /// One pool for everything at a server, and one for reads where another follows it.
@@ -38,13 +46,16 @@ impl<C: Connection> Pooled<C> {
         options: &Options,
     ) -> Result<Self, Error> {
         let primary = opened("primary", target, options).await?;
-        let reader = match replica {
-            Some(target) => opened("replica", target, options).await?,
-            None => Arc::clone(&primary),
+        let replica = match replica {
+            Some(target) => Some(opened("replica", target, options).await?),
+            None => None,
         };
+        let reader = Arc::clone(replica.as_ref().unwrap_or(&primary));
         let this = Self::new(primary, reader, options);
         this.writer.tend(&this.tasks);
-        this.reader.tend(&this.tasks);
+        if let Some(replica) = replica {
+            replica.tend(&this.tasks);
+        }
         Ok(this)
     }
 }
@@ -115,9 +126,13 @@ impl<C: Connection> Backend for Pooled<C> {
         if C::DIALECT == Dialect::Sqlite || Arc::ptr_eq(&self.writer, &self.reader) {
             return None;
         }
-        let (writer, reader) = (Arc::clone(&self.writer), Arc::clone(&self.writer));
-        let (recorder, tasks) = (Arc::clone(&self.recorder), TaskGroup::new());
-        Some(Arc::new(Self { writer, reader, recorder, tasks }))
+        Some(Arc::new(Self {
+            writer: Arc::clone(&self.writer),
+            reader: Arc::clone(&self.writer),
+            recorder: Arc::clone(&self.recorder),
+            #[cfg(any(feature = "postgres", feature = "mysql"))]
+            tasks: Arc::clone(&self.tasks),
+        }))
     }
 
     async fn close(&self) {

@@ -78,7 +78,9 @@ impl Store {
     /// Another one, empty too, of the same kind.
     pub(crate) fn another(&self) -> Self {
         match self.dialect {
+            #[cfg(feature = "postgres")]
             Dialect::Postgres => Self::server(Kind::Postgres),
+            #[cfg(feature = "mysql")]
             Dialect::Mysql => Self::server(Kind::MariaDb),
             _ => Self::sqlite(),
         }
