@@ -7,8 +7,8 @@ use crate::install::install_missing;
 use crate::step::{Failure, cargo, command_line, has_cargo_command, step};
 use crate::tally::{Summary, Tally};
 
-/// Runs unit and integration tests, then doc tests: the second even if the first fail, so that the
-/// count in the last line is complete.
+/// Runs unit and integration tests, those of the reference service on each database, then doc tests: the next even if
+/// the last fail, so that the count in the last line is complete.
 pub(crate) fn run(args: &[String]) -> Result<(), Failure> {
     let (options, filter) = match args.iter().position(|arg| arg == "--") {
         Some(at) => (&args[..at], &args[at + 1..]),
@@ -21,6 +21,10 @@ pub(crate) fn run(args: &[String]) -> Result<(), Failure> {
     let mut total = Tally::default();
     let (runner, summary) = tests(filter);
     total += run_and_count(runner, summary);
+    for database in ["postgres", "mariadb"] {
+        let (runner, summary) = service_tests(database, filter);
+        total += run_and_count(runner, summary);
+    }
     total += run_and_count(doc_tests(filter), Summary::Libtest);
     if total.passed + total.failed == 0 {
         eprintln!("error: no test ran");
@@ -36,13 +40,32 @@ fn tests(filter: &[String]) -> (Command, Summary) {
         command.args(["--no-fail-fast", "--"]).args(filter);
         return (command, Summary::Libtest);
     }
+    (nextest(filter), Summary::Nextest)
+}
+
+/// What the reference service promises, with a server as its database; what is about databases starts its own.
+fn service_tests(database: &str, filter: &[String]) -> (Command, Summary) {
+    let (mut command, summary) = if has_cargo_command("nextest") {
+        let mut command = nextest(filter);
+        command.args(["-E", "binary_id(user-service::it) - test(/^databases::/)"]);
+        (command, Summary::Nextest)
+    } else {
+        let mut command = cargo(&["test", "-p", "user-service", "--all-features", "--test", "it"]);
+        command.args(["--no-fail-fast", "--", "--skip", "databases::"]).args(filter);
+        (command, Summary::Libtest)
+    };
+    command.env("TEST_DATABASE", database);
+    (command, summary)
+}
+
+fn nextest(filter: &[String]) -> Command {
     let profile = if std::env::var("CI").is_ok_and(|ci| ci == "true") { "ci" } else { "default" };
     let mut command = cargo(&["nextest", "run", "--workspace", "--all-features", "--profile", profile]);
     if !filter.is_empty() {
         // The filter may name doc tests only.
         command.arg("--no-tests=pass").args(filter);
     }
-    (command, Summary::Nextest)
+    command
 }
 
 /// The examples in the documentation, which nextest does not run.

@@ -2,7 +2,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::panic::Location;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use tokio::process::Command;
 
 use super::output::Output;
 use super::{Exit, Service};
+use crate::sql::{Kind, SqlServer};
 
 /// A debug build on a loaded machine needs seconds.
 const START: Duration = Duration::from_secs(60);
@@ -26,12 +27,16 @@ pub struct ServiceCommand {
     args: Vec<OsString>,
     env: Vec<(OsString, OsString)>,
     dir: Option<PathBuf>,
+    database: Option<Kind>,
     takes_orders: bool,
 }
 
+/// Names the database of a directory.
+const DATABASE: &str = ".database";
+
 impl ServiceCommand {
     pub(super) fn new(program: PathBuf) -> Self {
-        Self { program, args: Vec::new(), env: Vec::new(), dir: None, takes_orders: false }
+        Self { program, args: Vec::new(), env: Vec::new(), dir: None, database: None, takes_orders: false }
     }
 
     /// Adds an argument.
@@ -53,6 +58,13 @@ impl ServiceCommand {
         self
     }
 
+    /// Sets `DATABASE_URL` to a database at the server that all tests [share](SqlServer::shared): that of its
+    /// directory, made for the first service that is started there.
+    pub fn database(mut self, kind: Kind) -> Self {
+        self.database = Some(kind);
+        self
+    }
+
     /// Gives it a standard input that [`Service::tell`] writes to.
     pub(crate) fn takes_orders(mut self) -> Self {
         self.takes_orders = true;
@@ -69,6 +81,7 @@ impl ServiceCommand {
         let own_dir = self.dir.is_none().then(|| TempDir::new().expect("a temporary directory can be made"));
         let dir =
             own_dir.as_ref().map(|dir| dir.path().to_owned()).or(self.dir).expect("one of the two is set");
+        let database = self.database.map(|kind| ("DATABASE_URL", database_of(&dir, kind)));
         // One pipe for both streams keeps their lines in order.
         let (reader, stdout) = std::io::pipe().expect("a pipe can be made");
         let stderr = stdout.try_clone().expect("a pipe can be shared");
@@ -77,6 +90,7 @@ impl ServiceCommand {
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
             .env("PORT", "0")
+            .envs(database)
             .envs(self.env)
             .current_dir(&dir)
             .stdin(if self.takes_orders { Stdio::piped() } else { Stdio::null() })
@@ -116,4 +130,15 @@ impl ServiceCommand {
         let mut service = self.spawn();
         async move { service.exit_to(caller, deadline).await }
     }
+}
+
+fn database_of(dir: &Path, kind: Kind) -> String {
+    let server = SqlServer::shared(kind);
+    let file = dir.join(DATABASE);
+    let name = std::fs::read_to_string(&file).unwrap_or_else(|_| {
+        let name = server.database();
+        std::fs::write(file, &name).expect("the directory of a service can be written to");
+        name
+    });
+    server.url(&name)
 }

@@ -293,7 +293,7 @@ async fn in_development_the_first_administrator_has_a_password_that_is_shown_onc
 
 #[tokio::test]
 async fn a_phone_number_is_found_by_its_digest_and_lies_in_no_file() {
-    let service = empty_service().await;
+    let service = crate::on_file().env("APP_ENV", "test").start().await;
     let body = json!({"email": "ada@example.org", "name": "Ada", "phone": "+41449876543"});
     let create = Request::post(service.addr(), "/api/users").bearer(&admin()).json(&body);
     let user = create.header("idempotency-key", "k1").send().await.json();

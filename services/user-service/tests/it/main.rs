@@ -30,6 +30,7 @@ use mainstay::config::JwtAlgorithm;
 use mainstay::secret::Secret;
 use mainstay::time::Clock;
 use mainstay_testkit::http::{Request, Response};
+use mainstay_testkit::sql::Kind;
 use mainstay_testkit::{Service, ServiceCommand};
 use serde_json::{Value, json};
 
@@ -37,14 +38,26 @@ use serde_json::{Value, json};
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The service with an environment of its own. `APP_ENV=test` starts without the seeded users. A test asks more
-/// than one client may.
+/// than one client may. `TEST_DATABASE` says on what all tests are run; unset, each has a file.
 fn service() -> ServiceCommand {
-    Service::command(env!("CARGO_BIN_EXE_user-service"))
+    let service = Service::command(env!("CARGO_BIN_EXE_user-service"));
+    let service = match std::env::var("TEST_DATABASE").as_deref() {
+        Err(_) => service,
+        Ok("postgres") => service.database(Kind::Postgres),
+        Ok("mariadb") => service.database(Kind::MariaDb),
+        Ok(other) => panic!("TEST_DATABASE is postgres or mariadb, not {other}"),
+    };
+    service
         .env("RATE_LIMIT_MAX_REQUESTS", "1000000")
         .env("JWT_SECRET", SECRET)
         // Passwords of tests need not withstand anybody.
         .env("PASSWORD_MEMORY", "8")
         .env("PASSWORD_ITERATIONS", "1")
+}
+
+/// On a file, whatever `TEST_DATABASE` says: of what is true of files only.
+fn on_file() -> ServiceCommand {
+    service().env("DATABASE_URL", "sqlite://data/user-service.db")
 }
 
 /// As one runs it for others to use, on this machine.

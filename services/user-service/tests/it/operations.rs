@@ -12,7 +12,8 @@ use crate::{PATIENCE, create, created, empty_service, get, path_of, service};
 
 #[tokio::test]
 async fn live_ready_and_health_tell_the_truth() {
-    let service = service().start().await;
+    // A server has its own disk.
+    let service = crate::on_file().start().await;
     let live = get(&service, "/distributed/live").await;
     assert_eq!((live.status, live.json()["status"].clone()), (200, json!("alive")));
     assert!(live.json()["uptime"].is_u64() && live.json()["timestamp"].is_i64());

@@ -117,7 +117,7 @@ async fn a_killed_service_starts_again_on_what_it_had_written() {
 #[tokio::test]
 async fn a_write_whose_client_hung_up_is_in_the_trail_although_it_ends_during_the_shutdown() {
     let dir = tempfile::TempDir::new().unwrap();
-    let mut service = service().dir(dir.path()).start().await;
+    let mut service = crate::on_file().dir(dir.path()).start().await;
     // What the service writes by itself at its start.
     for statement in ["users.due", "idempotency.purge"] {
         let done = format!(r#"db_query_duration_seconds_count{{outcome="ok",statement="{statement}"}}"#);
@@ -142,7 +142,7 @@ async fn a_write_whose_client_hung_up_is_in_the_trail_although_it_ends_during_th
     // With those of the seed.
     assert_eq!(count("SELECT COUNT(*) AS n FROM users").await, 4, "{}", exit.output);
     // What this one did not get to, the next does.
-    let _next = crate::service().dir(dir.path()).start().await;
+    let _next = crate::on_file().dir(dir.path()).start().await;
     eventually_async("all are in the trail", PATIENCE, async || {
         count("SELECT COUNT(*) AS n FROM user_audit").await == 4
     })

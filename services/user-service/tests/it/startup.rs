@@ -6,11 +6,11 @@ use mainstay_testkit::http::Request;
 use mainstay_testkit::{Service, eventually_async};
 use tempfile::TempDir;
 
-use crate::{PATIENCE, created, empty_service, get, service};
+use crate::{PATIENCE, created, empty_service, get, on_file, service};
 
 #[tokio::test]
 async fn it_starts_in_an_empty_directory_with_users_and_says_where_to_look() {
-    let service = service().start().await;
+    let service = on_file().start().await;
     let users = get(&service, "/api/users").await.json();
     assert!(!users["items"].as_array().unwrap().is_empty(), "development starts with a few users");
     for part in
@@ -126,14 +126,14 @@ async fn a_corrupt_database_is_a_clear_error_and_left_as_it_is() {
     let file = dir.path().join("data/user-service.db");
     let garbage = "this is not a database ".repeat(500);
     fs::write(&file, &garbage).unwrap();
-    let exit = service().dir(dir.path()).run(PATIENCE).await;
+    let exit = on_file().dir(dir.path()).run(PATIENCE).await;
     assert_eq!(exit.status.code(), Some(1), "{}", exit.output);
     assert!(exit.output.contains("user-service.db") && exit.output.contains("backup"), "{}", exit.output);
     assert_eq!(fs::read_to_string(&file).unwrap(), garbage);
 }
 
 #[tokio::test]
-async fn two_instances_share_one_sqlite_file() {
+async fn two_instances_share_one_database() {
     let dir = TempDir::new().unwrap();
     // Started together, so that both want to migrate and to seed.
     let (first, second) = tokio::join!(service().dir(dir.path()).start(), service().dir(dir.path()).start());
@@ -160,7 +160,7 @@ async fn two_instances_share_one_sqlite_file() {
 #[tokio::test]
 async fn migrate_prepares_the_database_once() {
     let dir = TempDir::new().unwrap();
-    let migrate = || service().dir(dir.path()).arg("migrate").run(PATIENCE);
+    let migrate = || on_file().dir(dir.path()).arg("migrate").run(PATIENCE);
     let (first, second) = (migrate().await, migrate().await);
     assert!(first.status.success() && second.status.success(), "{}{}", first.output, second.output);
     assert_ne!(first.output, second.output, "the second run had nothing to do and should say so");
