@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use mainstay::event::Events;
 use mainstay::sql::idempotency::{Claim, IdempotencyKeys, StoredResponse};
-use mainstay::sql::{Database, Error as SqlError, Row, Transaction};
+use mainstay::sql::{Database, Dialect, Error as SqlError, Row, Transaction};
 
 use super::announcer::Announcer;
 use super::model::now;
@@ -117,13 +117,10 @@ impl UserRepository for SqlUserRepository {
         if after == before {
             return Ok(Change { before, after });
         }
-        // The version in the condition is for databases with more than one writer.
         let phone = self.vault.seal_phone(id, after.phone.as_deref())?;
         let sql = "UPDATE users SET email = ?, email_key = ?, name = ?, phone = NULL, phone_sealed = ?, \
-                   phone_index = ?, role = ?, updated_at = ?, version = ? \
-                   WHERE id = ? AND version = ? AND deleted_at IS NULL";
-        let changed = tx
-            .query(sql)
+                   phone_index = ?, role = ?, updated_at = ?, version = ? WHERE id = ?";
+        tx.query(sql)
             .bind(&after.email)
             .bind(email_key(&after.email))
             .bind(&after.name)
@@ -133,14 +130,10 @@ impl UserRepository for SqlUserRepository {
             .bind(after.updated_at.as_microsecond())
             .bind(after.version)
             .bind(id)
-            .bind(before.version)
             .label("users.update")
             .execute()
             .await
             .map_err(taken)?;
-        if changed == 0 {
-            return Err(Error::Stale { current: before.version });
-        }
         let change = Change { before, after };
         self.announcer.updated(&mut tx, &change).await?;
         tx.commit().await?;
@@ -154,23 +147,17 @@ impl UserRepository for SqlUserRepository {
         deleted.version += 1;
         deleted.updated_at = now().max(before.updated_at);
         let now = deleted.updated_at.as_microsecond();
-        let sql = "UPDATE users SET deleted_at = ?, updated_at = ?, version = ?, email_key = ? \
-                   WHERE id = ? AND version = ? AND deleted_at IS NULL";
-        let changed = tx
-            .query(sql)
+        let sql = "UPDATE users SET deleted_at = ?, updated_at = ?, version = ?, email_key = ? WHERE id = ?";
+        tx.query(sql)
             .bind(now)
             .bind(now)
             .bind(deleted.version)
             // No address: it has no `@`.
             .bind(format!("deleted:{id}"))
             .bind(id)
-            .bind(before.version)
             .label("users.delete")
             .execute()
             .await?;
-        if changed == 0 {
-            return Err(Error::Stale { current: before.version });
-        }
         self.announcer.deleted(&mut tx, &deleted).await?;
         tx.commit().await?;
         Ok(deleted)
@@ -251,15 +238,20 @@ async fn insert(tx: &mut Transaction, user: &User, vault: &Vault) -> Result<(), 
     Ok(())
 }
 
-/// The user inside a transaction, at the expected version.
+const CURRENT: &str = "SELECT id, email, name, phone, phone_sealed, role, created_at, updated_at, version \
+                       FROM users WHERE id = ? AND deleted_at IS NULL";
+/// SQLite, which has one writer, has no words for it.
+const CURRENT_FOR_UPDATE: &str = "SELECT id, email, name, phone, phone_sealed, role, created_at, updated_at, version \
+     FROM users WHERE id = ? AND deleted_at IS NULL FOR UPDATE";
+
+/// The user inside a transaction, at the expected version. Nobody else changes it before the transaction ends.
 async fn current(
     tx: &mut Transaction,
     id: &str,
     expected: Option<i64>,
     vault: &Vault,
 ) -> Result<User, Error> {
-    let sql = "SELECT id, email, name, phone, phone_sealed, role, created_at, updated_at, version FROM users \
-               WHERE id = ? AND deleted_at IS NULL";
+    let sql = if tx.dialect() == Dialect::Sqlite { CURRENT } else { CURRENT_FOR_UPDATE };
     let row = tx.query(sql).bind(id).label("users.current").fetch_optional().await?;
     let user = user(&row.ok_or(Error::NotFound)?, vault)?;
     match expected {
