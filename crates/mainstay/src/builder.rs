@@ -147,6 +147,11 @@ impl Builder {
         self.config.load()
     }
 
+    /// What would keep the service from starting, as far as its settings tell.
+    pub(crate) fn check_config(self) -> Result<(), config::Problems> {
+        self.sign_in.keys(&self.config.load()?).map(|_| ())
+    }
+
     /// `None` where the service has no database.
     pub(crate) async fn migrate(self) -> Result<Option<Applied>, StartError> {
         let config = self.config.load()?;
@@ -182,6 +187,8 @@ impl Builder {
         let metrics = wiring::metrics();
         let traces = Traces::start(&config, self.version, &metrics)?;
         let telemetry = wiring::start_telemetry(&config, traces.as_ref())?;
+        // Before anything is opened, least of all changed.
+        let keys = self.sign_in.keys(&config)?;
         let storage = match &self.migrations {
             Some(migrations) => Some(wiring::open_migrated(&config, &metrics, migrations).await?),
             None => None,
@@ -191,8 +198,15 @@ impl Builder {
         let resilience = Resilience::new(self.declared, &config, &metrics);
         let redis = wiring::open_redis(&config, &metrics).await?;
         let primitives = Primitives::new(&config, &metrics, storage.as_ref(), redis.as_ref());
-        let auth =
-            Auth::open(self.sign_in, &config, &metrics, &primitives, &resilience.breakers, storage.as_ref())?;
+        let auth = Auth::open(
+            self.sign_in.roles,
+            keys,
+            &config,
+            &metrics,
+            &primitives,
+            &resilience.breakers,
+            storage.as_ref(),
+        )?;
         wiring::register_checks(&health, storage.as_ref(), redis.as_ref())?;
         primitives.bus.register_check(&health, &config)?;
         wiring::export_health(&metrics, &health);

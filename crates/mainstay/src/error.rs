@@ -20,7 +20,7 @@ pub enum StartError {
     /// Redis is addressed wrongly, or set up so that locks could be lost.
     #[error("redis: {0}")]
     Redis(String),
-    /// A key is missing, unfit, or too weak for production.
+    /// The settings of tokens do not go together.
     #[error("sign-in: {0}")]
     Auth(String),
     /// A component is missing, misused, or failed to build or start.

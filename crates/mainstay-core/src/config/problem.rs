@@ -21,6 +21,13 @@ pub struct Problem {
     pub message: String,
 }
 
+impl Problem {
+    /// What only the service could know of a setting: its name, and what is expected of its value.
+    pub fn new(name: &str, message: &str) -> Self {
+        Self { name: one_line(name, LINE), value: None, message: one_line(message, LINE) }
+    }
+}
+
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.name)?;
@@ -37,6 +44,14 @@ impl fmt::Display for Problem {
 pub struct Problems(Vec<Problem>);
 
 impl Problems {
+    /// What was found, as an error.
+    ///
+    /// # Errors
+    /// All of them, if there are any.
+    pub fn found(problems: Vec<Problem>) -> Result<(), Self> {
+        if problems.is_empty() { Ok(()) } else { Err(Self(problems)) }
+    }
+
     /// The problems, in the order in which they were found.
     pub fn iter(&self) -> impl Iterator<Item = &Problem> {
         self.0.iter()
@@ -52,6 +67,12 @@ impl fmt::Display for Problems {
 }
 
 impl std::error::Error for Problems {}
+
+impl From<Problem> for Problems {
+    fn from(problem: Problem) -> Self {
+        Self(vec![problem])
+    }
+}
 
 /// Collects problems while the configuration is read.
 #[derive(Default)]
@@ -77,7 +98,7 @@ impl Report {
     }
 
     pub(super) fn into_result(self) -> Result<(), Problems> {
-        if self.problems.is_empty() { Ok(()) } else { Err(Problems(self.problems)) }
+        Problems::found(self.problems)
     }
 }
 

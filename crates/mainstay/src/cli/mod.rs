@@ -168,10 +168,10 @@ async fn up(builder: Builder) -> Done {
 }
 
 fn config(builder: Builder, check: bool) -> Done {
-    let config = builder.load_config()?;
     if check {
-        return Ok(());
+        return Ok(builder.check_config()?);
     }
+    let config = builder.load_config()?;
     for entry in config.entries() {
         println!("{entry}");
     }

@@ -112,6 +112,21 @@ async fn config_check_is_silent_when_all_is_well() {
 }
 
 #[tokio::test]
+async fn production_names_every_secret_that_is_missing_before_it_touches_the_database() {
+    let command = Service::command(env!("CARGO_BIN_EXE_user-service")).env("APP_ENV", "production");
+    let dir = TempDir::new().unwrap();
+    for command in [command.clone(), command.arg("config").arg("--check")] {
+        let exit = command.dir(dir.path()).run(PATIENCE).await;
+        assert_eq!(exit.status.code(), Some(1), "{}", exit.output);
+        assert!(exit.output.contains("2 problems"), "{}", exit.output);
+        for setting in ["JWT_SECRET", "ENCRYPTION_KEY"] {
+            assert!(exit.output.contains(&format!("  - {setting}: missing")), "{}", exit.output);
+        }
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+    }
+}
+
+#[tokio::test]
 async fn a_data_directory_that_cannot_be_written_is_a_clear_error_and_exit_1() {
     // Root ignores permissions; nobody can create a file in /proc.
     let exit = service().env("DATABASE_URL", "sqlite:///proc/mainstay/x.db").run(PATIENCE).await;

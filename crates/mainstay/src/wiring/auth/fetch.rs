@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use mainstay_auth::token::{FetchKeys, RemoteKeys, RemoteOptions};
 use mainstay_client::{HttpClient, Options, Reach, Url};
 use mainstay_core::breaker::{self, Breakers};
-use mainstay_core::config::{self, Config};
+use mainstay_core::config::{self, Config, Problem};
 use mainstay_core::metrics::Metrics;
 use mainstay_core::pipeline::{self, Pipeline};
 use mainstay_core::time::Clock;
@@ -21,7 +21,7 @@ pub(super) fn remote(
     breakers: &Breakers,
     metrics: &Metrics,
 ) -> Result<RemoteKeys, StartError> {
-    let wrong = |why: &str| StartError::Auth(format!("JWT_JWKS_URL: {why}"));
+    let wrong = |why: &str| StartError::Config(Problem::new("JWT_JWKS_URL", why).into());
     let url = url.parse::<Url>().map_err(|error| wrong(&error.to_string()))?;
     if in_production(config) && url.scheme() != "https" {
         return Err(wrong("must be https:// in production: who answers it decides who is let in"));

@@ -9,14 +9,14 @@ use std::sync::Arc;
 use mainstay_auth::password::{self, Passwords};
 use mainstay_auth::revocation::Revocations;
 use mainstay_auth::role::Roles;
-use mainstay_auth::seal::Sealer;
+use mainstay_auth::seal::{KeyRing, Sealer};
 use mainstay_auth::session::{MemorySessions, SessionOptions, SessionStore, Sessions};
 use mainstay_auth::token::{
     IssueOptions, Issuer, Jwks, KeyError, KeySource, RemoteKeys, Verifier, VerifyOptions,
 };
 use mainstay_auth::{Authenticate, Authenticator};
 use mainstay_core::breaker::Breakers;
-use mainstay_core::config::{self, Config, Environment};
+use mainstay_core::config::{self, Config, Environment, Problems};
 use mainstay_core::container;
 use mainstay_core::metrics::Metrics;
 use mainstay_core::task::TaskGroup;
@@ -38,6 +38,27 @@ pub(crate) struct SignIn {
     pub(crate) seals: bool,
 }
 
+/// The keys of the configuration, fit and strong enough.
+pub(crate) struct AuthKeys {
+    /// `None` where nobody is recognised.
+    tokens: Option<Source>,
+    /// `None` where nothing is sealed.
+    ring: Option<KeyRing>,
+}
+
+impl SignIn {
+    /// # Errors
+    /// Every setting that is missing, unfit or too weak for production.
+    pub(crate) fn keys(&self, config: &Config) -> Result<AuthKeys, Problems> {
+        let mut problems = Vec::new();
+        let mut noted = |problem| problems.push(problem);
+        let tokens = keys::source(config, self.issues).map_err(&mut noted);
+        let ring = self.seals.then(|| seal::ring(config)).transpose().map_err(&mut noted);
+        Problems::found(problems)?;
+        Ok(AuthKeys { tokens: tokens.ok().flatten(), ring: ring.ok().flatten() })
+    }
+}
+
 /// Who calls, and what is kept so that only this service reads it.
 pub(crate) struct Auth {
     /// `None` where no key is configured: then nobody is recognised.
@@ -55,9 +76,10 @@ pub(crate) struct Auth {
 
 impl Auth {
     /// # Errors
-    /// [`StartError::Auth`] names the setting that is missing, unfit or too weak for production.
+    /// [`StartError`] names the setting that does not go with the others.
     pub(crate) fn open(
-        declared: SignIn,
+        roles: Option<Roles>,
+        keys: AuthKeys,
         config: &Config,
         metrics: &Metrics,
         primitives: &Primitives,
@@ -77,7 +99,7 @@ impl Auth {
             metrics,
             Clock::system(),
         );
-        let source = keys::source(config, declared.issues)?;
+        let AuthKeys { tokens: source, ring } = keys;
         let remote = match &source {
             Some(Source::Remote(url)) => Some(fetch::remote(url, config, breakers, metrics)?),
             _ => None,
@@ -100,7 +122,7 @@ impl Auth {
             }
             _ => None,
         };
-        let roles = declared.roles.unwrap_or_default();
+        let roles = roles.unwrap_or_default();
         let authenticator = verifier.map(|verifier| {
             Arc::new(Authenticator::new(verifier, roles, Some(revocations.clone()))) as Arc<dyn Authenticate>
         });
@@ -111,7 +133,7 @@ impl Auth {
         Ok(Self {
             authenticator,
             issuer: issuing,
-            sealer: if declared.seals { Some(seal::sealer(config, metrics)?) } else { None },
+            sealer: ring.map(|ring| Sealer::measured(&ring, metrics)),
             sessions: sessions(&settings, &revocations, storage, metrics),
             passwords: Passwords::measured(password_options(&settings), metrics),
             revocations,
