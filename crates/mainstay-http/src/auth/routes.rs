@@ -107,7 +107,8 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
         self.add(rule, OpenApiRouter::new().route(path, methods))
     }
 
-    /// Adds a whole router under one rule, described or not. It must have a route, unless the rule is public.
+    /// Adds a whole router under one rule, described or not. It must have a route, unless the rule is public. Its
+    /// fallback, which belongs to no route, is taken under the public rule only.
     #[must_use]
     pub fn all(mut self, rule: Rule, routes: impl Into<OpenApiRouter<S>>) -> Self {
         let routes = routes.into();
@@ -129,6 +130,10 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
         if rule != Rule::Public {
             let gate = Gate::default();
             self.gates.push(Arc::clone(&gate));
+            // No rule would stand before it.
+            let (router, description) = routes.split_for_parts();
+            routes = OpenApiRouter::from(router.reset_fallback());
+            *routes.get_openapi_mut() = description;
             routes = routes.route_layer(from_fn_with_state((gate, rule), guard));
         }
         self.router = self.router.merge(routes);

@@ -1,11 +1,12 @@
 //! Black-box tests of `mainstay-http`, over real sockets. One module per subject: `server` (sockets,
 //! limits, drain), `slow_clients` (what they may do and for how long), `tls`,
 //! `layers` (what stands around a route), `extractors`, `endpoints`, `rate_limit`,
-//! `concurrency`, `logs` (what clients can write into them), `response_cache`, `sse` (streams of events). A new test goes into the module of the
+//! `concurrency`, `auth` (rules of routes), `logs` (what clients can write into them), `response_cache`, `sse` (streams of events). A new test goes into the module of the
 //! promise it proves; helpers stand here.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 mod attack;
+mod auth;
 mod concurrency;
 mod endpoints;
 mod extractors;
