@@ -44,21 +44,20 @@ impl SqlUserRepository {
         let (sealed, plain) =
             (row.get::<Option<String>>("phone_sealed")?, row.get::<Option<String>>("phone")?);
         let changed = match (sealed, plain) {
-            (Some(sealed), _) if self.vault.is_old(&sealed) => {
-                let phone = self.vault.open_phone(id, &sealed)?;
-                let fresh = self.vault.seal_phone(id, Some(&phone))?;
+            (Some(sealed), _) => {
+                let Some(fresh) = self.vault.reseal_phone(id, &sealed)? else { return Ok(false) };
                 let sql =
                     "UPDATE users SET phone_sealed = ?, phone_index = ? WHERE id = ? AND phone_sealed = ?";
-                let query = self.db.query(sql).bind(fresh.sealed).bind(fresh.index).bind(id).bind(sealed);
+                let query = self.db.query(sql).bind(fresh.text).bind(fresh.index).bind(id).bind(sealed);
                 query.label("users.reseal").execute().await?
             }
             (None, Some(plain)) => {
-                let fresh = self.vault.seal_phone(id, Some(&plain))?;
+                let (sealed, index) = self.vault.seal_phone(id, Some(&plain))?;
                 let sql = "UPDATE users SET phone = NULL, phone_sealed = ?, phone_index = ? WHERE id = ? AND phone = ?";
-                let query = self.db.query(sql).bind(fresh.sealed).bind(fresh.index).bind(id).bind(plain);
+                let query = self.db.query(sql).bind(sealed).bind(index).bind(id).bind(plain);
                 query.label("users.seal").execute().await?
             }
-            _ => 0,
+            (None, None) => 0,
         };
         Ok(changed == 1)
     }
@@ -117,15 +116,15 @@ impl UserRepository for SqlUserRepository {
         if after == before {
             return Ok(Change { before, after });
         }
-        let phone = self.vault.seal_phone(id, after.phone.as_deref())?;
+        let (phone, phone_index) = self.vault.seal_phone(id, after.phone.as_deref())?;
         let sql = "UPDATE users SET email = ?, email_key = ?, name = ?, phone = NULL, phone_sealed = ?, \
                    phone_index = ?, role = ?, updated_at = ?, version = ? WHERE id = ?";
         tx.query(sql)
             .bind(&after.email)
             .bind(email_key(&after.email))
             .bind(&after.name)
-            .bind(phone.sealed)
-            .bind(phone.index)
+            .bind(phone)
+            .bind(phone_index)
             .bind(after.role.as_str())
             .bind(after.updated_at.as_microsecond())
             .bind(after.version)
@@ -217,7 +216,7 @@ impl UserRepository for SqlUserRepository {
 }
 
 async fn insert(tx: &mut Transaction, user: &User, vault: &Vault) -> Result<(), Error> {
-    let phone = vault.seal_phone(&user.id, user.phone.as_deref())?;
+    let (phone, phone_index) = vault.seal_phone(&user.id, user.phone.as_deref())?;
     let sql = "INSERT INTO users (id, email, email_key, name, phone_sealed, phone_index, role, created_at, \
                updated_at, version) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
     tx.query(sql)
@@ -225,8 +224,8 @@ async fn insert(tx: &mut Transaction, user: &User, vault: &Vault) -> Result<(), 
         .bind(&user.email)
         .bind(email_key(&user.email))
         .bind(&user.name)
-        .bind(phone.sealed)
-        .bind(phone.index)
+        .bind(phone)
+        .bind(phone_index)
         .bind(user.role.as_str())
         .bind(user.created_at.as_microsecond())
         .bind(user.updated_at.as_microsecond())

@@ -1,67 +1,65 @@
 //! What of a user is written so that only this service reads it: the phone number, and answers kept for repetitions.
 
-use mainstay::auth::seal::{Place, Sealer};
+use mainstay::auth::seal::{Field, Place, SealedField, Sealer};
 use mainstay::sql::Error as SqlError;
 
 use super::{Error, User};
 
 /// Seals and opens, each value bound to the record it belongs to: moved to another it does not open.
 #[derive(Clone, Debug)]
-pub(crate) struct Vault(Sealer);
-
-/// A phone number as it is kept.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct SealedPhone {
-    /// For a column of text.
-    pub(super) sealed: Option<String>,
-    /// What it is looked up by: the same for the same number, and telling nothing of it.
-    pub(super) index: Option<String>,
+pub(crate) struct Vault {
+    sealer: Sealer,
+    phone: Field,
 }
 
 impl Vault {
-    pub(crate) const fn new(sealer: Sealer) -> Self {
-        Self(sealer)
+    pub(crate) fn new(sealer: Sealer) -> Self {
+        Self { phone: sealer.field("users", "phone"), sealer }
     }
 
-    pub(super) fn seal_phone(&self, user: &str, phone: Option<&str>) -> Result<SealedPhone, Error> {
-        let Some(phone) = phone else { return Ok(SealedPhone::default()) };
-        let sealed = self.0.seal_text(&phone_of(user), phone).map_err(Error::Seal)?;
-        Ok(SealedPhone { sealed: Some(sealed), index: Some(self.0.blind_index(PHONE, phone.as_bytes())) })
+    /// The column and what it is looked up by, which is the same for the same number and tells nothing of it.
+    pub(super) fn seal_phone(
+        &self,
+        user: &str,
+        phone: Option<&str>,
+    ) -> Result<(Option<String>, Option<String>), Error> {
+        let sealed = phone.map(|phone| self.phone.seal(user, phone)).transpose().map_err(Error::Seal)?;
+        Ok(sealed.map(|sealed| (sealed.text, sealed.index)).unzip())
     }
 
     pub(super) fn open_phone(&self, user: &str, sealed: &str) -> Result<String, Error> {
-        let phone = self.0.open_text(&phone_of(user), sealed);
+        let phone = self.phone.open(user, sealed);
         Ok(phone.map_err(|error| unreadable("phone_sealed", error))?.to_string())
     }
 
     /// Under every key that a row may have been written with.
     pub(super) fn phone_indexes(&self, phone: &str) -> Vec<String> {
-        self.0.blind_indexes(PHONE, phone.as_bytes())
+        self.phone.indexes(phone)
     }
 
-    /// Whether it was sealed under a key that is on its way out.
-    pub(super) fn is_old(&self, sealed: &str) -> bool {
-        self.0.text_needs_rotation(sealed)
+    /// The same under the key of today; `None` if it is already.
+    pub(super) fn reseal_phone(&self, user: &str, sealed: &str) -> Result<Option<SealedField>, Error> {
+        self.phone.rotate(user, sealed).map_err(|error| unreadable("phone_sealed", error))
     }
 
     /// What stands for a request in the database, which need not know what was in it.
     pub(super) fn fingerprint(&self, request: &str) -> String {
-        self.0.blind_index("request", request.as_bytes())
+        self.sealer.blind_index("request", request.as_bytes())
     }
 
     pub(super) fn seal_answer(&self, key: &str, user: &User) -> Result<Vec<u8>, Error> {
         let body = serde_json::to_vec(user).expect("a user is JSON");
-        self.0.seal(&answer_to(key), &body).map_err(Error::Seal)
+        self.sealer.seal(&answer_to(key), &body).map_err(Error::Seal)
     }
 
     pub(super) fn open_answer(&self, key: &str, sealed: &[u8]) -> Result<User, Error> {
-        let body = self.0.open(&answer_to(key), sealed).map_err(|error| unreadable("body", error))?;
+        let body = self.sealer.open(&answer_to(key), sealed).map_err(|error| unreadable("body", error))?;
         serde_json::from_slice(&body).map_err(|error| unreadable("body", error))
     }
 
     /// For a cache that others can read.
     pub(super) fn seal_cached(&self, user: &User) -> Result<Kept, Error> {
-        let phone = self.seal_phone(&user.id, user.phone.as_deref())?.sealed;
+        let (phone, _) = self.seal_phone(&user.id, user.phone.as_deref())?;
         Ok(Kept { user: User { phone: None, ..user.clone() }, phone })
     }
 
@@ -76,12 +74,6 @@ impl Vault {
 pub(super) struct Kept {
     user: User,
     phone: Option<String>,
-}
-
-const PHONE: &str = "phone";
-
-fn phone_of(user: &str) -> Place<'_> {
-    Place::new("users", PHONE, user)
 }
 
 fn answer_to(key: &str) -> Place<'_> {
