@@ -4,7 +4,10 @@ use mainstay_testkit::http::{Request, Response};
 use mainstay_testkit::{Service, eventually_async};
 use serde_json::{Value, json};
 
-use super::{PATIENCE, admin, created, empty_service, fields, path_of, service, token_of};
+use super::{
+    ENCRYPTION_KEY, PATIENCE, admin, create, created, empty_service, fields, metric, path_of, service,
+    token_of,
+};
 
 pub(super) const PASSWORD: &str = "correct horse battery";
 
@@ -311,6 +314,27 @@ async fn a_phone_number_is_found_by_its_digest_and_lies_in_no_file() {
         files += 1;
     }
     assert!(files > 0);
+}
+
+#[tokio::test]
+async fn a_phone_number_outlives_the_change_of_its_key() {
+    let dir = tempfile::TempDir::new().unwrap();
+    let (old, new) = (format!("old:{ENCRYPTION_KEY}"), "new:Zk9vR0x1Q2JpYlFqT2h5c2pYd2VQbUtuVTRhR3RIZHM=");
+    let with = |keys: &str| service().env("APP_ENV", "test").dir(dir.path()).env("ENCRYPTION_KEYS", keys);
+    let body = json!({"email": "ada@example.org", "name": "Ada", "phone": "+41449876543"});
+    let found = async |service: &Service| {
+        asked(service, "/api/users?phone=%2B41449876543", &admin()).await.json()["items"].clone()
+    };
+    let first = with(&old).start().await;
+    let user = create(&first, body).await.json();
+    drop(first);
+    let both = with(&format!("{new},{old}")).start().await;
+    assert_eq!(found(&both).await, json!([user]), "found while it is sealed under the old one");
+    let resealed = r#"db_query_duration_seconds_count{outcome="ok",statement="users.reseal"}"#;
+    eventually_async("it is sealed anew", PATIENCE, async || metric(&both, resealed).await > 0).await;
+    drop(both);
+    let last = with(new).start().await;
+    assert_eq!(found(&last).await, json!([user]), "found without the old one");
 }
 
 #[tokio::test]

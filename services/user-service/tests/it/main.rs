@@ -122,7 +122,7 @@ fn path_of(user: &Value) -> String {
 
 /// The value of a series; 0 while it is not there.
 async fn metric(service: &Service, series: &str) -> u64 {
-    let text = get(service, "/metrics").await.text();
+    let text = Request::get(service.addr(), "/metrics").bearer(&admin()).send().await.text();
     let line = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
     line.map_or(0, |value| value.parse().unwrap())
 }

@@ -24,6 +24,8 @@ pub(super) fn source(config: &Config, issues: bool) -> Result<Option<Source>, Pr
         let algorithm = algorithm.unwrap_or(JwtAlgorithm::HS256);
         let mut keys = signing(Key::secret(algorithm, secret), "JWT_SECRET")?;
         if let Some(retired) = &settings.jwt_retired_secret {
+            // Who guesses it signs tokens that are still believed.
+            refuse_weak(config, "JWT_RETIRED_SECRET", retired)?;
             keys = also(keys, Key::secret(algorithm, retired), "JWT_RETIRED_SECRET")?;
         }
         return Ok(Some(Source::Own(keys)));
