@@ -10,6 +10,7 @@ mod cache;
 #[cfg(all(feature = "postgres", feature = "mysql"))]
 mod databases;
 mod event_bus;
+mod exposure;
 mod instances;
 mod limits;
 mod operations;
