@@ -1,6 +1,7 @@
 //! A connection while somebody has it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -46,6 +47,14 @@ impl<C: Connection> Lease<C> {
             pool,
             permit: Some(permit),
         }
+    }
+
+    /// Whether the connection may be lent. A caller that gives up meanwhile leaves an answer on its way, which must not
+    /// be taken for that of the next statement.
+    pub(super) async fn settle(&mut self, kept: Duration) -> bool {
+        let settled = self.start().settle(kept).await;
+        self.running = false;
+        settled
     }
 
     pub(crate) async fn execute(&mut self, statement: &Statement) -> Result<u64, Error> {

@@ -114,9 +114,8 @@ impl<C: Connection> Pool<C> {
             let idle = self.state().idle.pop();
             let Some(kept) = idle else { break };
             let idle_for = kept.idle_since.elapsed();
-            // Held by the lease while it settles: a caller that gives up does not lose it.
-            let kept = lease.connection.insert(kept);
-            if kept.connection.settle(idle_for).await {
+            lease.connection = Some(kept);
+            if lease.settle(idle_for).await {
                 return Ok(lease);
             }
             lease.connection = None;

@@ -15,6 +15,7 @@ use crate::support::{NOTES, bounded, count, eventually, insert, on_each_server};
 on_each_server!(
     under_load_a_killed_server_is_said_in_time_and_a_restarted_one_is_used_again,
     a_server_that_stands_still_costs_no_more_than_the_deadline,
+    an_answer_that_nobody_waited_for_is_not_taken_for_that_of_the_next_statement,
     a_statement_that_was_given_up_ends_at_the_server,
     of_two_that_wait_for_each_other_one_is_told_to_try_again,
     what_keeps_a_connection_from_opening_is_said_with_the_remedy,
@@ -96,6 +97,26 @@ async fn a_server_that_stands_still_costs_no_more_than_the_deadline(kind: Kind) 
     server.resume();
     bounded(async { while insert(&db, "after").await.is_err() {} }).await;
     eventually(|| db.stats()[0].in_use == 0).await;
+}
+
+/// One that was idle is asked whether it is still there, and whoever asks may give up before it answers.
+async fn an_answer_that_nobody_waited_for_is_not_taken_for_that_of_the_next_statement(kind: Kind) {
+    let mut server = SqlServer::start(kind);
+    let (db, _) = notes(&server, |o| o.pool_max(1).idle_timeout(Duration::from_secs(60))).await;
+    insert(&db, "taken").await.unwrap();
+    // From then on it is asked.
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    server.pause();
+    let patience = Deadline::after(Duration::from_millis(300));
+    assert!(patience.scope(insert(&db, "meanwhile")).await.is_err());
+    server.resume();
+    for n in 0..3 {
+        let mut tx = bounded(db.begin()).await.unwrap();
+        let error = tx.query("INSERT INTO notes (body) VALUES ('taken')").execute().await.unwrap_err();
+        assert!(matches!(error, Error::Conflict { .. }), "{n}: {error:?}");
+    }
+    insert(&db, "after").await.unwrap();
+    assert_eq!(count(&db).await, 2);
 }
 
 async fn a_statement_that_was_given_up_ends_at_the_server(kind: Kind) {
