@@ -36,7 +36,7 @@ pub(crate) trait Backend: Send + Sync {
     async fn fetch_optional(&self, statement: Statement) -> Result<Option<Row>, Error>;
     /// Opens a transaction that may write.
     async fn begin(&self) -> Result<Box<dyn TransactionBackend>, Error>;
-    /// Answers once a read connection and the store behind it do.
+    /// Answers once a read connection and the store behind it do, and the server that is written to if it is another.
     async fn ping(&self) -> Result<(), Error>;
     /// One entry for each pool.
     fn stats(&self) -> Vec<PoolStats>;

@@ -90,7 +90,7 @@ impl Database {
         *self.carrier.lock().unwrap_or_else(PoisonError::into_inner) = Some(carrier);
     }
 
-    /// Answers once the database does; for health checks.
+    /// Answers once the database does, and the server that is [read from](Options::read_from) too; for health checks.
     ///
     /// # Errors
     /// Whatever keeps a read from working.

@@ -134,6 +134,7 @@ impl Options {
     /// A server that follows this one (`DATABASE_READ_URL`), of the same kind, in a pool of its own and with the same
     /// settings: `fetch_*` outside a transaction reads there. What was just written may not be found yet, so read it in
     /// the transaction or through [`Database::primary`](crate::Database::primary). Mainstay's own tables always are.
+    /// While it is down, at the start or later, those reads fail with [`Error::Unavailable`] and everything else goes on.
     ///
     /// # Errors
     /// [`Error::Options`] as [`Options::from_url`], and for SQLite or another kind of server.

@@ -45,11 +45,15 @@ impl<C: Connection> Pooled<C> {
         replica: Option<C::Target>,
         options: &Options,
     ) -> Result<Self, Error> {
-        let primary = opened("primary", target, options).await?;
-        let replica = match replica {
-            Some(target) => Some(opened("replica", target, options).await?),
-            None => None,
-        };
+        let primary = Pool::new("primary", Arc::new(target), options.into());
+        prove(&primary).await?;
+        let replica = replica.map(|target| Pool::new("replica", Arc::new(target), options.into()));
+        if let Some(replica) = &replica
+            && let Err(error) = prove(replica).await
+        {
+            // Without it there are no reads that may be behind, and everything else: no reason not to start.
+            tracing::warn!(target: "mainstay_sql", %error, "the server to read from does not answer; reads fail until it does");
+        }
         let reader = Arc::clone(replica.as_ref().unwrap_or(&primary));
         let this = Self::new(primary, reader, options);
         this.writer.tend(&this.tasks);
@@ -62,15 +66,9 @@ impl<C: Connection> Pooled<C> {
 
 /// Proves that the store can be reached.
 #[cfg(any(feature = "postgres", feature = "mysql"))]
-async fn opened<C: Connection>(
-    name: &'static str,
-    target: C::Target,
-    options: &Options,
-) -> Result<Arc<Pool<C>>, Error> {
-    let pool = Pool::new(name, Arc::new(target), options.into());
+async fn prove<C: Connection>(pool: &Arc<Pool<C>>) -> Result<(), Error> {
     drop(pool.acquire().await?);
-    pool.open_minimum().await?;
-    Ok(pool)
+    pool.open_minimum().await
 }
 
 #[async_trait]
@@ -102,6 +100,9 @@ impl<C: Connection> Backend for Pooled<C> {
     }
 
     async fn ping(&self) -> Result<(), Error> {
+        if let Some(primary) = self.primary() {
+            primary.ping().await?;
+        }
         self.fetch_optional(Statement::new(C::PING)).await.map(|_| ())
     }
 

@@ -24,6 +24,8 @@ on_each_server!(
     a_type_that_is_not_portable_is_named,
     idle_connections_are_closed_without_traffic,
     reads_go_to_the_server_that_follows_unless_they_may_not_be_behind,
+    a_server_to_read_from_that_is_down_takes_nothing_with_it_but_the_reads,
+    a_ping_tells_when_the_server_to_write_to_is_down_although_the_other_answers,
 );
 
 async fn notes(server: &SqlServer, change: impl FnOnce(Options) -> Options) -> (Database, String) {
@@ -270,4 +272,45 @@ async fn reads_go_to_the_server_that_follows_unless_they_may_not_be_behind(kind:
     assert_eq!(db.stats().iter().map(|pool| pool.name).collect::<Vec<_>>(), ["primary", "replica"]);
     assert_eq!(db.primary().stats().len(), 1);
     assert!(Options::from_url(&url).unwrap().read_from("sqlite://x.db").is_err());
+}
+
+/// Two servers of which none follows the other: one to write to, one to read from.
+async fn pair(write: &SqlServer, read: &SqlServer) -> Options {
+    let behind = read.database();
+    let db = Database::connect(Options::from_url(&read.url(&behind)).unwrap()).await.unwrap();
+    db.migrate(&Migrations::new([NOTES])).await.unwrap();
+    let options = Options::from_url(&write.url(&write.database())).unwrap();
+    options.read_from(&read.url(&behind)).unwrap().acquire_timeout(Duration::from_secs(5))
+}
+
+async fn a_server_to_read_from_that_is_down_takes_nothing_with_it_but_the_reads(kind: Kind) {
+    let (primary, mut replica) = (SqlServer::shared(kind), SqlServer::start(kind));
+    let options = pair(&primary, &replica).await;
+    let read = async |db: &Database| db.query("SELECT body FROM notes").fetch_all().await;
+    // First at the start, then while it runs.
+    replica.kill();
+    let db = bounded(Database::connect(options)).await.unwrap();
+    db.migrate(&Migrations::new([NOTES])).await.unwrap();
+    for n in 1..=2 {
+        insert(&db, &format!("{n}")).await.unwrap();
+        assert_eq!(count(&db.primary()).await, n);
+        for error in [read(&db).await.unwrap_err(), db.ping().await.unwrap_err()] {
+            assert!(matches!(error, Error::Unavailable { .. }), "{error:?}");
+            assert!(error.to_string().contains(&replica.port().to_string()), "{error}");
+        }
+        replica.restart();
+        bounded(async { while read(&db).await.is_err() {} }).await;
+        db.ping().await.unwrap();
+        replica.kill();
+    }
+}
+
+async fn a_ping_tells_when_the_server_to_write_to_is_down_although_the_other_answers(kind: Kind) {
+    let (mut primary, replica) = (SqlServer::start(kind), SqlServer::shared(kind));
+    let db = Database::connect(pair(&primary, &replica).await).await.unwrap();
+    db.ping().await.unwrap();
+    primary.kill();
+    let error = db.ping().await.unwrap_err();
+    assert!(error.to_string().contains(&primary.port().to_string()), "{error}");
+    db.query("SELECT body FROM notes").fetch_all().await.unwrap();
 }
