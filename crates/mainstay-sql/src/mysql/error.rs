@@ -28,13 +28,16 @@ pub(super) fn translate(error: sqlx::Error, place: &str, backstop: Duration) -> 
     }
 }
 
-/// Whether the connection is of no use any more.
+/// Whether the connection is of no use any more. One to a server that takes no writes is not: where it leads may have
+/// handed over to another, which only a new connection finds.
 pub(super) fn ends_connection(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::Database(error) => error
             .try_downcast_ref::<MySqlDatabaseError>()
-            // Shutdown, killed, time-outs of an idle connection.
-            .is_some_and(|error| matches!(error.number(), 1053 | 1077 | 1078 | 1079 | 1317 | 1927 | 4031)),
+            // Shutdown, killed, time-outs of an idle connection; no writes.
+            .is_some_and(|error| {
+                matches!(error.number(), 1053 | 1077..=1079 | 1317 | 1927 | 4031 | 1290 | 1792 | 1836)
+            }),
         sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::Protocol(_) => true,
         _ => false,
     }

@@ -27,12 +27,13 @@ pub(super) fn translate(error: sqlx::Error, place: &str, backstop: Duration) -> 
     }
 }
 
-/// Whether the connection is of no use any more.
+/// Whether the connection is of no use any more. One to a server that takes no writes is not: where it leads may have
+/// handed over to another, which only a new connection finds.
 pub(super) fn ends_connection(error: &sqlx::Error) -> bool {
     match error {
-        sqlx::Error::Database(error) => error
-            .code()
-            .is_some_and(|code| code.starts_with("08") || code.starts_with("57P") || code == "25P03"),
+        sqlx::Error::Database(error) => error.code().is_some_and(|code| {
+            code.starts_with("08") || code.starts_with("57P") || matches!(&*code, "25006" | "25P03")
+        }),
         sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::Protocol(_) => true,
         _ => false,
     }

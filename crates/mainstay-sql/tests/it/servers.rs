@@ -25,6 +25,7 @@ on_each_server!(
     idle_connections_are_closed_without_traffic,
     reads_go_to_the_server_that_follows_unless_they_may_not_be_behind,
     a_server_to_read_from_that_is_down_takes_nothing_with_it_but_the_reads,
+    a_server_that_takes_no_writes_any_more_is_said_and_looked_for_anew,
     a_ping_tells_when_the_server_to_write_to_is_down_although_the_other_answers,
 );
 
@@ -313,4 +314,40 @@ async fn a_ping_tells_when_the_server_to_write_to_is_down_although_the_other_ans
     let error = db.ping().await.unwrap_err();
     assert!(error.to_string().contains(&primary.port().to_string()), "{error}");
     db.query("SELECT body FROM notes").fetch_all().await.unwrap();
+}
+
+/// As after a failover: the name of the server leads to another by now, and the old connections do not.
+async fn a_server_that_takes_no_writes_any_more_is_said_and_looked_for_anew(kind: Kind) {
+    let server = SqlServer::start(kind);
+    let home = server.database();
+    let (user, read_only) = match kind {
+        Kind::Postgres => {
+            ("app", ["ALTER SYSTEM SET default_transaction_read_only = on", "SELECT pg_reload_conf()"])
+        }
+        Kind::MariaDb => {
+            // Whoever administers it may write all the same.
+            server
+                .ask(&home, "CREATE USER clerk; GRANT ALTER, CREATE, INSERT, SELECT, UPDATE ON *.* TO clerk");
+            ("clerk", ["SET GLOBAL read_only = 1", "SELECT 1"])
+        }
+    };
+    let (db, _) = notes(&server, |o| o.user(user).pool_max(2)).await;
+    let transactions = [db.begin().await.unwrap(), db.begin().await.unwrap()];
+    for tx in transactions {
+        tx.rollback().await.unwrap();
+    }
+    for statement in read_only {
+        server.ask(&home, statement);
+    }
+    // The server's processes hear of it one after the other.
+    let mut answers = Vec::new();
+    bounded(async {
+        while !matches!(answers.last(), Some(Err(_))) {
+            answers.push(insert(&db, &answers.len().to_string()).await);
+        }
+    })
+    .await;
+    let error = answers.pop().unwrap().unwrap_err();
+    assert!(matches!(error, Error::ReadOnly { .. }) && error.to_string().contains("primary"), "{error:?}");
+    assert_eq!(db.stats()[0].size, 0);
 }
