@@ -14,6 +14,7 @@ mod housekeeping;
 mod purge;
 mod schema;
 mod settings;
+mod to_its_end;
 mod users;
 
 use std::process::ExitCode;
@@ -155,8 +156,10 @@ fn ready(routes: Routes<Api>, app: &Mainstay) -> Result<Routes, StartError> {
     };
     // Registered last, so it runs first: a write whose client has hung up needs the bus, which stops before the
     // components do.
-    let users = api.users.clone();
+    let (users, accounts) = (api.users.clone(), api.accounts.clone());
     app.lifecycle().on(Step::StopComponents, "user writes", Duration::MAX, async move || users.stop().await);
+    app.lifecycle()
+        .on(Step::StopComponents, "account work", Duration::MAX, async move || accounts.stop().await);
     Ok(routes.with_state(api).route_layer(app.client_rate_limit()))
 }
 

@@ -105,9 +105,18 @@ impl Issuer {
     /// # Errors
     /// [`Error::Claims`] if no verifier would take it, [`Error::Signing`].
     pub fn issue(&self, claims: &NewClaims) -> Result<Issued, Error> {
+        self.issue_as_of(claims, self.clock.wall())
+    }
+
+    /// As [`issue`](Self::issue), for claims that were read after this moment (by the clock of this machine): whatever
+    /// revokes all tokens of the subject after it revokes this one too, also if it came between the reading and here.
+    ///
+    /// # Errors
+    /// As [`issue`](Self::issue).
+    pub fn issue_as_of(&self, claims: &NewClaims, read: Timestamp) -> Result<Issued, Error> {
         check(claims)?;
         let id = BASE64URL.encode(rand::random::<[u8; 16]>());
-        let now = self.clock.wall();
+        let now = read.min(self.clock.wall());
         let lifetime = i64::try_from(self.options.lifetime.as_secs()).expect("at most ten years");
         let expires = now
             .checked_add(SignedDuration::from_secs(lifetime))

@@ -11,6 +11,8 @@ mod revoker;
 mod service;
 mod sql;
 mod store;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use administrator::FirstAdministrator;
 pub(crate) use error::Error;

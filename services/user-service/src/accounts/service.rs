@@ -1,6 +1,7 @@
 //! What one can do with an account.
 
 use std::fmt;
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,10 +14,12 @@ use mainstay::auth::token::{Issuer, NewClaims};
 use mainstay::event::Events;
 use mainstay::rate_limit::{Charge, Quota, RateLimiter};
 use mainstay::secret::Secret;
+use mainstay::task::Overrun;
 
 use super::event::{self, AccountEvent};
 use super::store::{Account, AccountStore};
 use super::{Error, LoginInput, PasswordInput, RefreshInput, RegisterInput, Revoker};
+use crate::to_its_end::ToItsEnd;
 use crate::users::{self, Role, User, UserService, email_key};
 
 /// Attempts to sign in, in a quarter of an hour: of one address at one account, at one account from anywhere, and of
@@ -30,7 +33,18 @@ const LONGEST_EMAIL: usize = 254;
 
 /// Signing in and out, and what belongs to it. Cheap to clone.
 #[derive(Clone)]
-pub(crate) struct Accounts(Arc<Parts>);
+pub(crate) struct Accounts {
+    parts: Arc<Parts>,
+    work: ToItsEnd,
+}
+
+impl Deref for Accounts {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.parts
+    }
+}
 
 /// What it is made of.
 pub(crate) struct Parts {
@@ -71,7 +85,7 @@ pub(crate) struct Tokens {
 
 impl Accounts {
     pub(crate) fn new(parts: Parts) -> Self {
-        Self(Arc::new(parts))
+        Self { parts: Arc::new(parts), work: ToItsEnd::default() }
     }
 
     /// Creates a user who can sign in. That an address is taken is told: whoever registers it would find out anyway.
@@ -82,8 +96,8 @@ impl Accounts {
         let registration = input.check()?;
         let client = format!("register:client:{}", caller.client);
         self.admit(&[Charge::new(&client, quota(PER_CLIENT))]).await?;
-        let hash = self.0.passwords.hash(registration.password).await?;
-        Ok(self.0.store.register(registration.user.into_user(), &hash).await?)
+        let hash = self.passwords.hash(registration.password).await?;
+        Ok(self.store.register(registration.user.into_user(), &hash).await?)
     }
 
     /// Opens a session for who knows the password.
@@ -97,7 +111,7 @@ impl Accounts {
             return Err(Error::NotRecognised);
         }
         // The store of the limits need not know who signs in.
-        let key = self.0.sealer.blind_index("login", email_key(&email).as_bytes());
+        let key = self.sealer.blind_index("login", email_key(&email).as_bytes());
         let guesses = format!("login:{key}:{}", caller.client);
         let (account, client) = (format!("login:account:{key}"), format!("login:client:{}", caller.client));
         self.admit(&[
@@ -106,20 +120,23 @@ impl Accounts {
             Charge::new(&client, quota(PER_CLIENT)),
         ])
         .await?;
-        let account = self.0.store.by_email(&email).await?;
+        let account = self.store.by_email(&email).await?;
         let kept = account.as_ref().and_then(|account| account.password.as_deref());
-        match (self.0.passwords.verify(password.clone(), kept).await?, account) {
+        match (self.passwords.verify(password.clone(), kept).await?, account) {
             (Verdict::Right { rehash }, Some(account)) => {
+                let tokens = self.open(&account, &password, caller).await?;
                 if rehash {
                     self.rehash(&account, password).await;
                 }
-                let tokens = self.open(&account, caller).await?;
-                self.announce(event::SIGNED_IN, &account.id, account.version).await;
+                self.announce(event::SIGNED_IN, &account).await;
                 Ok(tokens)
             }
             (_, account) => {
                 if let Some(account) = account {
-                    self.announce(event::REFUSED, &account.id, account.version).await;
+                    // Beside the answer, which must not tell by its time that there is such an account.
+                    let own = self.clone();
+                    let announced = async move { own.announce(event::REFUSED, &account).await };
+                    self.work.start("sign-in refused", announced);
                 }
                 Err(Error::NotRecognised)
             }
@@ -131,22 +148,23 @@ impl Accounts {
     /// # Errors
     /// [`Error::NotRecognised`].
     pub(crate) async fn refresh(&self, input: RefreshInput) -> Result<Tokens, Error> {
-        let refreshed = match self.0.sessions.refresh(input.check()?.expose()).await {
+        let as_of = Timestamp::now();
+        let refreshed = match self.sessions.refresh(input.check()?.expose()).await {
             Ok(refreshed) => refreshed,
             Err(session::Error::Reused { subject, .. }) => {
-                if let Ok(Some(account)) = self.0.store.by_id(&subject).await {
-                    self.announce(event::TOKEN_REUSED, &account.id, account.version).await;
+                if let Ok(Some(account)) = self.store.by_id(&subject).await {
+                    self.announce(event::TOKEN_REUSED, &account).await;
                 }
                 return Err(Error::NotRecognised);
             }
             Err(session::Error::Invalid | session::Error::Elsewhere) => return Err(Error::NotRecognised),
             Err(error) => return Err(error.into()),
         };
-        let Some(account) = self.0.store.by_id(&refreshed.subject).await? else {
-            self.0.revoker.sign_out_everywhere(&refreshed.subject).await;
+        let Some(account) = self.store.by_id(&refreshed.subject).await? else {
+            self.revoker.sign_out_everywhere(&refreshed.subject).await;
             return Err(Error::NotRecognised);
         };
-        self.tokens(&account, &refreshed.session, refreshed.refresh)
+        self.tokens(&account, &refreshed.session, refreshed.refresh, as_of)
     }
 
     /// Ends the caller's session.
@@ -155,10 +173,10 @@ impl Accounts {
     /// [`Error::Session`].
     pub(crate) async fn logout(&self, caller: &Principal) -> Result<(), Error> {
         if let Some(session) = caller.session() {
-            self.0.sessions.revoke_own(caller.subject(), session).await?;
+            self.sessions.revoke_own(caller.subject(), session).await?;
         }
-        if let Some(account) = self.0.store.by_id(caller.subject()).await? {
-            self.announce(event::SIGNED_OUT, &account.id, account.version).await;
+        if let Some(account) = self.store.by_id(caller.subject()).await? {
+            self.announce(event::SIGNED_OUT, &account).await;
         }
         Ok(())
     }
@@ -168,7 +186,7 @@ impl Accounts {
     /// # Errors
     /// [`Error::NotRecognised`] for a user who was deleted meanwhile.
     pub(crate) async fn me(&self, caller: &Principal) -> Result<User, Error> {
-        match self.0.users.get(caller.subject()).await {
+        match self.users.get(caller.subject()).await {
             Err(users::Error::NotFound) => Err(Error::NotRecognised),
             other => Ok(other?),
         }
@@ -187,20 +205,33 @@ impl Accounts {
         let (current, new) = input.check()?;
         let attempts = format!("password:{}", caller.subject());
         self.admit(&[Charge::new(&attempts, quota(GUESSES))]).await?;
-        let account = self.0.store.by_id(caller.subject()).await?.ok_or(Error::NotRecognised)?;
+        let account = self.store.by_id(caller.subject()).await?.ok_or(Error::NotRecognised)?;
         let before = account.password.as_deref();
-        if !matches!(self.0.passwords.verify(current, before).await?, Verdict::Right { .. }) {
-            self.announce(event::REFUSED, &account.id, account.version).await;
+        if !matches!(self.passwords.verify(current, before).await?, Verdict::Right { .. }) {
+            self.announce(event::REFUSED, &account).await;
             return Err(Error::NotRecognised);
         }
-        let hash = self.0.passwords.hash(new).await?;
-        if !self.0.store.set_password(&account.id, before, &hash).await? {
+        let hash = self.passwords.hash(new.clone()).await?;
+        let (own, from) = (self.clone(), from.clone());
+        // Who hangs up has a new password and no old session all the same.
+        let change = async move { own.replace_password(account, hash, &new, &from).await };
+        self.work.run("password change", change).await
+    }
+
+    async fn replace_password(
+        &self,
+        account: Account,
+        hash: String,
+        password: &Secret<String>,
+        from: &Origin,
+    ) -> Result<Tokens, Error> {
+        if !self.store.set_password(&account.id, account.password.as_deref(), &hash).await? {
             // Another change came first: the current one is not current any more.
             return Err(Error::NotRecognised);
         }
-        self.0.revoker.sign_out_everywhere(&account.id).await;
-        self.announce(event::PASSWORD_CHANGED, &account.id, account.version).await;
-        self.open(&account, from).await
+        self.revoker.sign_out_everywhere(&account.id).await;
+        self.announce(event::PASSWORD_CHANGED, &account).await;
+        self.open(&Account { password: Some(hash), ..account }, password, from).await
     }
 
     /// The caller's open sessions, the newest first.
@@ -208,7 +239,7 @@ impl Accounts {
     /// # Errors
     /// [`Error::Session`].
     pub(crate) async fn sessions(&self, caller: &Principal) -> Result<Vec<Session>, Error> {
-        Ok(self.0.sessions.list(caller.subject()).await?)
+        Ok(self.sessions.list(caller.subject()).await?)
     }
 
     /// Ends one of the caller's sessions, with the tokens that were issued in it.
@@ -216,30 +247,69 @@ impl Accounts {
     /// # Errors
     /// [`Error::NoSuchSession`].
     pub(crate) async fn end_session(&self, caller: &Principal, session: &str) -> Result<(), Error> {
-        if self.0.sessions.revoke_own(caller.subject(), session).await? {
+        if self.sessions.revoke_own(caller.subject(), session).await? {
             Ok(())
         } else {
             Err(Error::NoSuchSession)
         }
     }
 
-    async fn open(&self, account: &Account, caller: &Origin) -> Result<Tokens, Error> {
-        let opened = self.0.sessions.open(&account.id, &caller.to_string()).await?;
-        self.tokens(account, &opened.session_id, opened.refresh)
+    /// Opens a session for who proved to know the password, unless that was changed or the user deleted meanwhile:
+    /// who ended all sessions then has not ended this one.
+    async fn open(
+        &self,
+        proved: &Account,
+        password: &Secret<String>,
+        caller: &Origin,
+    ) -> Result<Tokens, Error> {
+        let opened = self.sessions.open(&proved.id, &caller.to_string()).await?;
+        let as_of = Timestamp::now();
+        let account = self.store.by_id(&proved.id).await?;
+        match account {
+            Some(account) if self.still_knows(&account, proved, password).await? => {
+                self.tokens(&account, &opened.session_id, opened.refresh, as_of)
+            }
+            _ => {
+                self.sessions.revoke_own(&proved.id, &opened.session_id).await?;
+                Err(Error::NotRecognised)
+            }
+        }
     }
 
-    fn tokens(&self, account: &Account, session: &str, refresh: Secret<String>) -> Result<Tokens, Error> {
-        let issued = self.0.issuer.issue(&NewClaims {
+    /// The same password may be hashed anew at any time.
+    async fn still_knows(
+        &self,
+        account: &Account,
+        proved: &Account,
+        password: &Secret<String>,
+    ) -> Result<bool, Error> {
+        if account.password == proved.password {
+            return Ok(true);
+        }
+        let verdict = self.passwords.verify(password.clone(), account.password.as_deref()).await?;
+        Ok(matches!(verdict, Verdict::Right { .. }))
+    }
+
+    /// `as_of`: before the account was read.
+    fn tokens(
+        &self,
+        account: &Account,
+        session: &str,
+        refresh: Secret<String>,
+        as_of: Timestamp,
+    ) -> Result<Tokens, Error> {
+        let claims = NewClaims {
             subject: account.id.clone(),
             roles: vec![account.role.as_str().to_owned()],
             session: Some(session.to_owned()),
-        })?;
+        };
+        let issued = self.issuer.issue_as_of(&claims, as_of)?;
         let left = issued.expires.duration_since(Timestamp::now());
         Ok(Tokens { access: issued.token, refresh, expires_in: left.try_into().unwrap_or_default() })
     }
 
     async fn admit(&self, charges: &[Charge<'_>]) -> Result<(), Error> {
-        let decisions = self.0.limiter.check_all(charges).await?;
+        let decisions = self.limiter.check_all(charges).await?;
         if decisions.allowed() {
             return Ok(());
         }
@@ -249,20 +319,26 @@ impl Accounts {
 
     /// With the parameters of today. The old hash serves on if this fails.
     async fn rehash(&self, account: &Account, password: Secret<String>) {
-        let Ok(hash) = self.0.passwords.hash(password).await else { return };
-        if let Err(error) = self.0.store.set_password(&account.id, account.password.as_deref(), &hash).await {
+        let Ok(hash) = self.passwords.hash(password).await else { return };
+        if let Err(error) = self.store.set_password(&account.id, account.password.as_deref(), &hash).await {
             tracing::debug!(%error, user = account.id, "password not hashed anew");
         }
     }
 
     /// What happened has happened: if it cannot be published, the log has it.
-    async fn announce(&self, kind: &'static str, user: &str, version: i64) {
+    async fn announce(&self, kind: &'static str, account: &Account) {
+        let user = &account.id;
         tracing::info!(target: "mainstay::audit", user, event = kind);
-        let data = AccountEvent { id: user.to_owned(), version };
-        let event = self.0.events.event(kind).subject(format!("user/{user}"));
+        let data = AccountEvent { id: user.clone(), version: account.version };
+        let event = self.events.event(kind).subject(format!("user/{user}"));
         if let Err(error) = event.publish(&data).await {
             tracing::warn!(%error, user, event = kind, "not in the trail");
         }
+    }
+
+    /// Waits for what goes on although its callers are gone.
+    pub(crate) async fn stop(&self) -> Result<(), Overrun> {
+        self.work.stop().await
     }
 }
 

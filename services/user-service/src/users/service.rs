@@ -1,21 +1,19 @@
 //! What one can do with users.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
 use mainstay::cache::Cache;
 use mainstay::sql::idempotency;
-use mainstay::task::{Overrun, TaskGroup};
-use tokio::sync::oneshot;
-use tracing::Instrument;
+use mainstay::task::Overrun;
 
 use super::cached::CachedUsers;
 use super::{
     Created, Cursor, Error, FieldError, NewUser, NewUserInput, Once, Page, Role, User, UserPatch,
     UserPatchInput, UserRepository, Vault, check, page_limit,
 };
+use crate::to_its_end::ToItsEnd;
 
 /// What follows from a change for whoever gave the user rights. Called after the commit; what fails is its own affair.
 #[async_trait]
@@ -33,7 +31,7 @@ pub(crate) struct UserService {
     users: Arc<dyn UserRepository>,
     cached: CachedUsers,
     consequences: Arc<dyn Consequences>,
-    writes: Arc<TaskGroup>,
+    writes: ToItsEnd,
 }
 
 impl UserService {
@@ -44,7 +42,7 @@ impl UserService {
         consequences: Arc<dyn Consequences>,
     ) -> Self {
         let cached = CachedUsers::new(users.clone(), cache, vault);
-        Self { users, cached, consequences, writes: Arc::default() }
+        Self { users, cached, consequences, writes: ToItsEnd::default() }
     }
 
     /// Creates a user. With a key, repeating the request within 24 h creates nothing and answers the same
@@ -130,18 +128,19 @@ impl UserService {
         expected: Option<i64>,
     ) -> Result<User, Error> {
         let (own, id, patch): (_, _, UserPatch) = (self.clone(), id.to_owned(), input.check()?);
-        self.to_its_end(async move {
-            let changed = own.users.update(&id, &patch, expected).await;
-            // Also where it failed: a commit whose answer was lost may have happened, and who was refused for an
-            // old version must not read that version again.
-            own.cached.forget(&id).await;
-            let change = changed?;
-            if change.before.role != change.after.role {
-                own.consequences.role_changed(&id).await;
-            }
-            Ok(change.after)
-        })
-        .await
+        self.writes
+            .run("user write", async move {
+                let changed = own.users.update(&id, &patch, expected).await;
+                // Also where it failed: a commit whose answer was lost may have happened, and who was refused for an
+                // old version must not read that version again.
+                own.cached.forget(&id).await;
+                let change = changed?;
+                if change.before.role != change.after.role {
+                    own.consequences.role_changed(&id).await;
+                }
+                Ok(change.after)
+            })
+            .await
     }
 
     /// Deletes a user, if it is at `expected` version where one is given.
@@ -150,14 +149,15 @@ impl UserService {
     /// [`Error::NotFound`], [`Error::Stale`].
     pub(crate) async fn delete(&self, id: &str, expected: Option<i64>) -> Result<(), Error> {
         let (own, id) = (self.clone(), id.to_owned());
-        self.to_its_end(async move {
-            let deleted = own.users.delete(&id, expected).await;
-            own.cached.forget(&id).await;
-            deleted?;
-            own.consequences.deleted(&id).await;
-            Ok(())
-        })
-        .await
+        self.writes
+            .run("user write", async move {
+                let deleted = own.users.delete(&id, expected).await;
+                own.cached.forget(&id).await;
+                deleted?;
+                own.consequences.deleted(&id).await;
+                Ok(())
+            })
+            .await
     }
 
     /// Removes for good up to `limit` users that were deleted before `deleted_before`. Answers how many; fewer
@@ -167,14 +167,15 @@ impl UserService {
     /// [`Error::Store`].
     pub(crate) async fn purge(&self, deleted_before: Timestamp, limit: usize) -> Result<usize, Error> {
         let own = self.clone();
-        self.to_its_end(async move {
-            let purged = own.users.purge(deleted_before, limit).await?;
-            for id in &purged {
-                own.cached.forget(id).await;
-            }
-            Ok(purged.len())
-        })
-        .await
+        self.writes
+            .run("user write", async move {
+                let purged = own.users.purge(deleted_before, limit).await?;
+                for id in &purged {
+                    own.cached.forget(id).await;
+                }
+                Ok(purged.len())
+            })
+            .await
     }
 
     /// Gives a newcomer something to look at: a few users, if there never was one. Answers how many.
@@ -205,35 +206,21 @@ impl UserService {
 
     /// Waits for writes whose callers are gone.
     pub(crate) async fn stop(&self) -> Result<(), Overrun> {
-        self.writes.stop(Duration::from_secs(5)).await
+        self.writes.stop().await
     }
 
     async fn keep(&self, new: NewUser, once: Option<Once>) -> Result<Created, Error> {
         let own = self.clone();
-        self.to_its_end(async move {
-            let created = own.users.create(new.into_user(), once.as_ref()).await?;
-            // What is answered again happened before.
-            if !created.replayed {
-                own.cached.forget(&created.user.id).await;
-            }
-            Ok(created)
-        })
-        .await
-    }
-
-    /// Runs a write to its end even if the caller goes away: who hangs up between a commit and what follows
-    /// from it would leave an old version in the cache.
-    async fn to_its_end<T: Send + 'static>(
-        &self,
-        write: impl Future<Output = Result<T, Error>> + Send + 'static,
-    ) -> Result<T, Error> {
-        let (answer, answered) = oneshot::channel();
-        let write = async move {
-            // Nobody may be listening any more.
-            let _ = answer.send(write.await);
-        };
-        self.writes.spawn("user write", write.in_current_span());
-        answered.await.expect("a write answers unless it panics")
+        self.writes
+            .run("user write", async move {
+                let created = own.users.create(new.into_user(), once.as_ref()).await?;
+                // What is answered again happened before.
+                if !created.replayed {
+                    own.cached.forget(&created.user.id).await;
+                }
+                Ok(created)
+            })
+            .await
     }
 }
 
