@@ -31,7 +31,8 @@
 //! # Not promised
 //! - A read outside a transaction may run on another connection than the write before it. On one SQLite
 //!   database it sees every commit that returned before it started; a later read replica may lag.
-//! - A write that ends in [`Error::Timeout`] outside a transaction may or may not have happened.
+//! - A write outside a transaction, or a commit, that ends in [`Error::Timeout`] may or may not have happened; at a
+//!   server so may one that ends in [`Error::Unavailable`]: its answer can be lost on the way.
 //! - In an in-memory database reads share the one connection with transactions: reading through the
 //!   [`Database`] while holding a [`Transaction`] waits until the acquire timeout.
 //! - SQLite works on threads of its own, which tokio's paused clock does not see: in a test with paused

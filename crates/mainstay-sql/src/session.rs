@@ -1,7 +1,7 @@
 //! Sessions in the database, for [`mainstay_auth::session::Sessions`].
 //!
 //! # Promise
-//! As of [`SessionStore`], whose suite it passes: each verb is one transaction, or one statement. Of tokens no more
+//! As of [`SessionStore`], whose suite it passes: each verb that writes is one transaction. Of tokens no more
 //! than digests is kept.
 //!
 //! # Not promised
@@ -151,15 +151,17 @@ impl SessionStore for SqlSessions {
     }
 
     async fn revoke(&self, id: &str, owner: Option<&str>) -> Result<bool, StoreError> {
+        let mut tx = self.begin().await?;
         let query = match owner {
-            None => self.db.query("DELETE FROM auth_sessions WHERE id = ?").bind(id),
-            Some(owner) => self
-                .db
+            None => tx.query("DELETE FROM auth_sessions WHERE id = ?").bind(id),
+            Some(owner) => tx
                 .query("DELETE FROM auth_sessions WHERE id = ? AND subject_digest = ?")
                 .bind(id)
                 .bind(digest(owner)),
         };
-        Ok(query.label("session.revoke").execute().await.map_err(alone)? > 0)
+        let revoked = query.label("session.revoke").execute().await.map_err(undone)?;
+        tx.commit().await.map_err(uncertain)?;
+        Ok(revoked > 0)
     }
 
     async fn revoke_all(&self, subject: &str, but: Option<&str>) -> Result<Vec<String>, StoreError> {
@@ -203,14 +205,17 @@ impl SessionStore for SqlSessions {
     }
 
     async fn purge(&self, bounds: Bounds) -> Result<u64, StoreError> {
-        self.db
+        let mut tx = self.begin().await?;
+        let purged = tx
             .query("DELETE FROM auth_sessions WHERE expires_at <= ? OR used_at < ?")
             .bind(bounds.now.as_microsecond())
             .bind(bounds.idle_since.as_microsecond())
             .label("session.purge")
             .execute()
             .await
-            .map_err(alone)
+            .map_err(undone)?;
+        tx.commit().await.map_err(uncertain)?;
+        Ok(purged)
     }
 }
 
@@ -241,25 +246,13 @@ fn moment(row: &Row, column: &str) -> Result<Timestamp, StoreError> {
 /// Of a read, or of a statement in a transaction that is rolled back: nothing has happened.
 #[expect(clippy::needless_pass_by_value, reason = "stands where an error is mapped")]
 fn undone(error: Error) -> StoreError {
-    if error.is_transient() {
-        StoreError::unavailable(error.to_string())
-    } else {
-        StoreError::rejected(error.to_string())
-    }
-}
-
-/// Of a statement by itself.
-fn alone(error: Error) -> StoreError {
-    match error {
-        Error::Timeout { .. } => StoreError::unknown(error.to_string()),
-        error => undone(error),
-    }
+    crate::event::before(&error)
 }
 
 /// Of a commit.
 fn uncertain(error: Error) -> StoreError {
     match error {
-        Error::Unavailable { .. } => StoreError::unknown(error.to_string()),
-        error => alone(error),
+        Error::Timeout { .. } | Error::Unavailable { .. } => StoreError::unknown(error.to_string()),
+        error => undone(error),
     }
 }

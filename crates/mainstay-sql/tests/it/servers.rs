@@ -4,9 +4,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use jiff::Timestamp;
+use mainstay_auth::session::{Bounds, Digest, NewSession, Session, SessionStore};
 use mainstay_core::deadline::Deadline;
+use mainstay_core::store::StoreError;
+use mainstay_sql::session::SqlSessions;
 use mainstay_sql::{Database, Dialect, Error, Migrations, Options, Value};
 use mainstay_testkit::sql::{Kind, SqlServer};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
@@ -26,6 +32,8 @@ on_each_server!(
     reads_go_to_the_server_that_follows_unless_they_may_not_be_behind,
     a_server_to_read_from_that_is_down_takes_nothing_with_it_but_the_reads,
     a_server_that_takes_no_writes_any_more_is_said_and_looked_for_anew,
+    a_commit_whose_answer_is_lost_is_unavailable_and_has_happened,
+    the_end_of_a_session_whose_answer_is_lost_is_not_said_to_have_changed_nothing,
     a_ping_tells_when_the_server_to_write_to_is_down_although_the_other_answers,
 );
 
@@ -350,4 +358,84 @@ async fn a_server_that_takes_no_writes_any_more_is_said_and_looked_for_anew(kind
     let error = answers.pop().unwrap().unwrap_err();
     assert!(matches!(error, Error::ReadOnly { .. }) && error.to_string().contains("primary"), "{error:?}");
     assert_eq!(db.stats()[0].size, 0);
+}
+
+/// A way to the server that can be told to swallow the next answer, and to hang up then.
+struct Wire {
+    port: u16,
+    swallow: Arc<AtomicBool>,
+    _tasks: JoinSet<()>,
+}
+
+impl Wire {
+    async fn to(server: &SqlServer) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let (there, swallow) = (server.port(), Arc::new(AtomicBool::new(false)));
+        let (mut tasks, flag) = (JoinSet::new(), Arc::clone(&swallow));
+        tasks.spawn(async move {
+            let mut connections = JoinSet::new();
+            loop {
+                let (client, _) = listener.accept().await.unwrap();
+                let server = TcpStream::connect(("127.0.0.1", there)).await.unwrap();
+                connections.spawn(pass(client, server, Arc::clone(&flag)));
+            }
+        });
+        Self { port, swallow, _tasks: tasks }
+    }
+
+    fn swallow(&self) {
+        self.swallow.store(true, Ordering::SeqCst);
+    }
+}
+
+async fn pass(client: TcpStream, server: TcpStream, swallow: Arc<AtomicBool>) {
+    let ((mut asks, mut hears), (mut answers, mut does)) = (client.into_split(), server.into_split());
+    let forth = async { drop(tokio::io::copy(&mut asks, &mut does).await) };
+    let back = async {
+        let mut answer = [0; 4096];
+        while let Ok(length @ 1..) = answers.read(&mut answer).await {
+            if swallow.swap(false, Ordering::SeqCst) || hears.write_all(&answer[..length]).await.is_err() {
+                break;
+            }
+        }
+    };
+    tokio::select! { () = forth => {}, () = back => {} }
+}
+
+async fn a_commit_whose_answer_is_lost_is_unavailable_and_has_happened(kind: Kind) {
+    let server = SqlServer::shared(kind);
+    let wire = Wire::to(&server).await;
+    let (db, _) = notes(&server, |o| o.port(wire.port)).await;
+    let mut tx = db.begin().await.unwrap();
+    tx.query("INSERT INTO notes (body) VALUES ('a')").execute().await.unwrap();
+    wire.swallow();
+    let error = bounded(tx.commit()).await.unwrap_err();
+    assert!(matches!(error, Error::Unavailable { .. }), "{error:?}");
+    assert_eq!(count(&db).await, 1);
+}
+
+async fn the_end_of_a_session_whose_answer_is_lost_is_not_said_to_have_changed_nothing(kind: Kind) {
+    let server = SqlServer::shared(kind);
+    let wire = Wire::to(&server).await;
+    let options = Options::from_url(&server.url(&server.database())).unwrap();
+    let db = Database::connect(options.port(wire.port).pool_max(1)).await.unwrap();
+    db.migrate(&Migrations::new([]).with_sessions()).await.unwrap();
+    let sessions = SqlSessions::new(db.clone());
+    let now = Timestamp::now();
+    let (id, subject) = ("one".to_owned(), "ada".to_owned());
+    let expires = now + Duration::from_secs(3600);
+    let session = Session { id, subject, about: String::new(), opened: now, used: now, expires };
+    let new = NewSession { family: Digest::of(b"family"), token: Digest::of(b"token"), session };
+    sessions.open(&new, 9).await.unwrap();
+    // Prepares the statement, so that its next answer is that it was done.
+    assert_eq!(sessions.revoke("another", None).await, Ok(false));
+    wire.swallow();
+    let answer = bounded(sessions.revoke("one", None)).await;
+    let left = sessions.list("ada", Bounds { now, idle_since: now }).await.unwrap().len();
+    match answer {
+        Err(StoreError::Unavailable { .. }) => assert_eq!(left, 1),
+        Err(StoreError::Unknown { .. }) => {}
+        other => panic!("{other:?}"),
+    }
 }
