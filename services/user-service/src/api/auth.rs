@@ -186,7 +186,8 @@ impl From<Error> for Problem {
             Error::NoSuchSession => Self::not_found("No session of yours has this id."),
             Error::User(error) => error.into(),
             Error::Password(error @ auth::password::Error::Busy) => Self::unavailable(1).because(&error),
-            Error::Session(error @ session::Error::Unavailable { .. }) => {
+            // Signing in, refreshing and signing out may be repeated, whether they took effect or not.
+            Error::Session(error @ (session::Error::Unavailable(_) | session::Error::Unknown(_))) => {
                 Self::unavailable(1).because(&error)
             }
             Error::Limit(error) => Self::unavailable(1).because(&error),
@@ -203,3 +204,18 @@ fn too_many(seconds: u64) -> Problem {
 }
 
 const RETRY_AFTER: HeaderName = header::RETRY_AFTER;
+
+#[cfg(test)]
+mod tests {
+    use mainstay::store::StoreError;
+
+    use super::{Error, Problem, session};
+
+    #[test]
+    fn sessions_that_do_not_answer_are_no_fault_of_ours() {
+        for error in [StoreError::unknown("cut off"), StoreError::unavailable("down")] {
+            let problem = Problem::from(Error::Session(session::Error::from(error)));
+            assert_eq!(problem.status(), 503);
+        }
+    }
+}

@@ -130,6 +130,8 @@ fn failed(error: &sql::Error) -> Problem {
     match error {
         // Whether a statement that was cut off took effect is not known: no invitation to retry.
         sql::Error::Timeout { .. } => Problem::timeout().because(error),
+        // It hands over to another, or somebody mends it.
+        sql::Error::ReadOnly { .. } => Problem::unavailable(1).because(error),
         error if error.is_transient() => Problem::unavailable(1).because(error),
         error => Problem::internal(error),
     }

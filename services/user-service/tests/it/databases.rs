@@ -204,6 +204,28 @@ async fn mariadb_is_killed_under_load_and_every_answer_is_right_or_a_clear_503()
     outage_under_load(Kind::MariaDb).await;
 }
 
+/// As its former primary after a failover does.
+#[tokio::test]
+async fn while_postgresql_takes_no_writes_clients_get_503_and_reads_go_on() {
+    let server = SqlServer::start(Kind::Postgres);
+    let database = server.database();
+    let service = on(&server.url(&database)).start().await;
+    registered(&service, "ada@example.org").await;
+    let says = async |read_only: &str, status: u16| {
+        server.ask(&database, &format!("ALTER SYSTEM SET default_transaction_read_only = {read_only}"));
+        server.ask(&database, "SELECT pg_reload_conf()");
+        eventually_async(read_only, PATIENCE, async || put_up(&service).await.status == status).await;
+    };
+    says("on", 503).await;
+    let refused = put_up(&service).await;
+    assert!(refused.header("retry-after").is_some() && !refused.text().contains("read-only"));
+    let login = json!({"email": "ada@example.org", "password": PASSWORD});
+    let refused = Request::post(service.addr(), "/api/auth/login").json(&login).send().await;
+    assert_eq!(refused.status, 503, "{}", refused.text());
+    assert_eq!(get(&service, "/api/users").await.status, 200);
+    says("off", 201).await;
+}
+
 /// Somebody keeps rows locked, and who waits for them has all connections.
 async fn exhausted(kind: Kind) {
     let server = SqlServer::shared(kind);
