@@ -35,7 +35,7 @@ pub(crate) async fn on_server(kind: mainstay_testkit::sql::Kind) -> Database {
 
 async fn migrated(options: Options) -> Database {
     let db = Database::connect(options).await.unwrap();
-    db.migrate(&migrations().with_events()).await.unwrap();
+    db.migrate(&migrations().with_events().with_sessions()).await.unwrap();
     db
 }
 

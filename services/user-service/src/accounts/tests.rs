@@ -6,17 +6,24 @@ use async_trait::async_trait;
 use mainstay::auth::password::{self, Passwords};
 use mainstay::auth::revocation::Revocations;
 use mainstay::auth::seal::{KeyRing, Sealer};
-use mainstay::auth::session::{MemorySessions, SessionOptions, Sessions};
+use mainstay::auth::session::{SessionOptions, Sessions};
 use mainstay::auth::token::{IssueOptions, Issuer, Key, KeySource, Keys, Verifier, VerifyOptions};
 use mainstay::auth::{Authenticate, Authenticator, Refused};
 use mainstay::cache::{self, Cache};
 use mainstay::config::RevocationOutage;
+use mainstay::event::{Event, Events};
 use mainstay::metrics::Metrics;
 use mainstay::rate_limit::{self, RateLimiter};
 use mainstay::secret::Secret;
+use mainstay::sql::Database;
+use mainstay::sql::event::SqlEvents;
+use mainstay::sql::session::SqlSessions;
 use mainstay::time::Clock;
 use serde_json::json;
+use tempfile::TempDir;
+use tokio::sync::mpsc;
 
+use super::event::AccountEvent;
 use super::store::Account;
 use super::*;
 use crate::ground;
@@ -73,18 +80,24 @@ struct Ground {
     sessions: Sessions,
     authenticator: Authenticator,
     ada: User,
+    db: Database,
+    _directory: TempDir,
 }
 
 impl Ground {
     async fn new() -> Self {
-        let (db, metrics, clock) = (ground::in_memory().await, Metrics::new(), Clock::system());
-        let events = ground::events(&db);
+        let (db, directory) = ground::sqlite().await;
+        let (metrics, clock) = (Metrics::new(), Clock::system());
+        let mut patient = mainstay::event::Options::default();
+        patient.op_timeout = Duration::from_secs(120);
+        let store = SqlEvents::new(&db, mainstay::sql::event::Options::default(), clock.clone());
+        let events = Events::new(Arc::new(store), patient, &metrics, clock.clone());
         let cache = Cache::in_memory(cache::Options::default(), &metrics, clock.clone());
         let revoked = Arc::new(cache::Memory::new(&cache::Options::default(), clock.clone()));
         let hour = Duration::from_secs(3600);
         let revocations = Revocations::new(revoked, RevocationOutage::Refuse, hour, &metrics, clock.clone());
         let sessions = Sessions::new(
-            Arc::new(MemorySessions::new()),
+            Arc::new(SqlSessions::new(db.clone())),
             SessionOptions::default(),
             &metrics,
             clock.clone(),
@@ -99,7 +112,7 @@ impl Ground {
         (quick.memory_kib, quick.passes) = (8, 1);
         let store = SqlAccountStore::new(db.clone(), events.clone(), ground::vault());
         let store = Arc::new(Overtaken { store, meanwhile: Mutex::default() });
-        let users = SqlUserRepository::new(db, events.clone(), ground::vault());
+        let users = SqlUserRepository::new(db.clone(), events.clone(), ground::vault());
         let ring = KeyRing::parse(Some(&Secret::new("0e".repeat(32))), None).unwrap().unwrap();
         let accounts = Accounts::new(service::Parts {
             store: store.clone(),
@@ -117,7 +130,7 @@ impl Ground {
             NewUser { email: "ada@example.org".into(), name: "Ada".into(), phone: None, role: Role::Admin };
         let hash = accounts.passwords.hash(Secret::new(PASSWORD.to_owned())).await.unwrap();
         let ada = store.register(new.into_user(), &hash).await.unwrap();
-        Self { accounts, store, revoker, sessions, authenticator, ada }
+        Self { accounts, store, revoker, sessions, authenticator, ada, db, _directory: directory }
     }
 
     /// Before anything is made of the next account that is read.
@@ -130,7 +143,11 @@ impl Ground {
     }
 
     async fn login(&self) -> Result<Tokens, Error> {
-        let input = json!({"email": "ada@example.org", "password": PASSWORD});
+        self.login_with(PASSWORD).await
+    }
+
+    async fn login_with(&self, password: &str) -> Result<Tokens, Error> {
+        let input = json!({"email": "ada@example.org", "password": password});
         let from = Origin { client: "192.0.2.1".to_owned(), agent: None };
         self.accounts.login(serde_json::from_value(input).unwrap(), &from).await
     }
@@ -214,4 +231,23 @@ async fn who_hangs_up_while_the_password_changes_leaves_no_old_session() {
     ground.accounts.stop().await.unwrap();
     assert!(!ground.is_good(&tokens).await);
     assert!(matches!(ground.refresh(&tokens).await, Err(Error::NotRecognised)));
+}
+
+/// The time of an answer must not tell that there is such an account: nobody waits for the trail.
+#[tokio::test]
+async fn a_refused_sign_in_is_answered_before_the_trail_hears_of_it() {
+    let ground = Ground::new().await;
+    let (heard, mut hears) = mpsc::unbounded_channel();
+    let hear = move |event: Event<AccountEvent>| {
+        let heard = heard.clone();
+        async move { _ = heard.send((event.kind.to_string(), event.data.id)) }
+    };
+    ground.accounts.events.subscribe("account.*", hear).await.unwrap();
+    let writing = ground.db.begin().await.unwrap();
+    let answer =
+        tokio::time::timeout(Duration::from_secs(60), ground.login_with("wrong horse battery")).await;
+    assert!(matches!(answer, Ok(Err(Error::NotRecognised))), "{answer:?}");
+    writing.rollback().await.unwrap();
+    ground.accounts.stop().await.unwrap();
+    assert_eq!(hears.recv().await, Some((event::REFUSED.to_owned(), ground.ada.id.clone())));
 }
