@@ -23,13 +23,14 @@ use jiff::Timestamp;
 use mainstay_auth::session::{Bounds, Digest, NewSession, Rotated, Rotation, Session, SessionStore};
 use mainstay_core::store::StoreError;
 
-use crate::{Database, Error, Migration, Row, Transaction};
+use crate::{Database, Dialect, Error, Migration, Row, Transaction};
 
 /// The table, as a migration under the version the service gives it; see
 /// [`Migrations::with_sessions`](crate::Migrations::with_sessions).
 #[must_use]
 pub const fn migration(version: i64) -> Migration {
     Migration::sql(version, "sessions", include_str!("session.sql"))
+        .on(Dialect::Mysql, include_str!("session.mysql.sql"))
 }
 
 /// Sessions in a database. Cheap to clone.

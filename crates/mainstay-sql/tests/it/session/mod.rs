@@ -167,3 +167,23 @@ fn subject(rng: &mut Rng) -> String {
 fn token(rng: &mut Rng) -> Digest {
     Digest::of(&[u8::try_from(rng.below(3)).unwrap()])
 }
+
+/// As MariaDB makes one unless it is told otherwise.
+#[cfg(feature = "mysql")]
+#[tokio::test]
+async fn sessions_are_of_anybody_although_the_database_is_for_latin_text() {
+    use mainstay_testkit::sql::{Kind, SqlServer};
+
+    let server = SqlServer::shared(Kind::MariaDb);
+    let name = server.database();
+    server.ask(&name, &format!("ALTER DATABASE {name} CHARACTER SET latin1 COLLATE latin1_swedish_ci"));
+    let store = SqlSessions::new(migrated(Options::from_url(&server.url(&name)).unwrap()).await);
+    let now = Timestamp::now();
+    let (id, about) = ("one".to_owned(), "\u{65e5}\u{672c}\u{1f600}".to_owned());
+    let expires = now + SignedDuration::from_hours(1);
+    let session = Session { id, subject: "ada".to_owned(), about, opened: now, used: now, expires };
+    let new = NewSession { family: Digest::of(b"family"), token: Digest::of(b"token"), session };
+    store.open(&new, 9).await.unwrap();
+    let listed = store.list("ada", Bounds { now, idle_since: now }).await.unwrap();
+    assert_eq!(listed[0].about, new.session.about);
+}
