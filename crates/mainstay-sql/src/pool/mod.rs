@@ -92,7 +92,11 @@ impl<C: Connection> Pool<C> {
 
     pub(crate) async fn acquire(self: &Arc<Self>) -> Result<Lease<C>, Error> {
         let own = self.limits.acquire;
-        let time = Deadline::current().map_or(own, |deadline| deadline.remaining().min(own));
+        let time = match Deadline::current().map(|deadline| deadline.remaining()) {
+            Some(Duration::ZERO) => return Err(Error::Timeout { after: Duration::ZERO }),
+            Some(remaining) => remaining.min(own),
+            None => own,
+        };
         let deadline = Instant::now() + time;
         let permit = match self.permits.clone().try_acquire_owned() {
             Ok(permit) => permit,

@@ -8,6 +8,7 @@ use rand::{RngExt, SeedableRng};
 use crate::support::{Store, bounded, count, eventually, insert, notes, on_each_database, reader};
 
 on_each_database!(
+    with_no_time_left_nothing_is_begun_and_no_connection_is_lost,
     a_commit_keeps_everything_and_a_rollback_nothing,
     a_dropped_transaction_frees_the_write_lock_at_once_for_other_connections,
     a_failed_statement_ends_its_transaction,
@@ -85,6 +86,8 @@ async fn a_read_past_the_statement_timeout_is_interrupted_and_its_connection_ser
 async fn a_statement_and_the_wait_for_a_connection_end_with_the_deadline_of_the_caller(store: Store) {
     let db = notes(&store, |o| o.pool_max(1)).await;
     let hurried = |time| Deadline::after(Duration::from_millis(time));
+    // There is a connection by then.
+    assert_eq!(count(&db).await, 0);
     let error = bounded(hurried(50).scope(db.query(store.endless()).fetch_one())).await.unwrap_err();
     assert!(matches!(error, Error::Timeout { .. }), "{error}");
     assert_eq!(bounded(count(&db)).await, 0);
@@ -195,4 +198,26 @@ async fn an_in_memory_database_survives_random_cancellations_with_its_data() {
     let db = Database::connect(mainstay_sql::Options::sqlite_in_memory()).await.unwrap();
     db.migrate(&mainstay_sql::Migrations::new([crate::support::NOTES])).await.unwrap();
     survive_random_cancellation(db, crate::support::ENDLESS, 11).await;
+}
+
+async fn with_no_time_left_nothing_is_begun_and_no_connection_is_lost(store: Store) {
+    let db = notes(&store, |o| o.pool_max(1)).await;
+    assert_eq!(count(&db).await, 0);
+    let idle = || db.stats().iter().map(|pool| pool.idle).collect::<Vec<_>>();
+    let before = idle();
+    for n in 0..20 {
+        let expired = Deadline::after(Duration::ZERO);
+        for error in [
+            expired.scope(insert(&db, &format!("{n}"))).await.unwrap_err(),
+            expired.scope(db.ping()).await.unwrap_err(),
+        ] {
+            assert!(matches!(error, Error::Timeout { .. }), "{error:?}");
+        }
+        assert_eq!(idle(), before);
+        let mut tx = db.begin().await.unwrap();
+        tx.query("INSERT INTO notes (body) VALUES ('x')").execute().await.unwrap();
+        let error = expired.scope(tx.commit()).await.unwrap_err();
+        assert!(matches!(error, Error::Timeout { .. }), "{error:?}");
+        assert_eq!(count(&db).await, 0);
+    }
 }
