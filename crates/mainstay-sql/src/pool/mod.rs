@@ -124,9 +124,14 @@ impl<C: Connection> Pool<C> {
             }
             lease.connection = None;
         }
+        self.open(&mut lease).await?;
+        Ok(lease)
+    }
+
+    async fn open(&self, lease: &mut Lease<C>) -> Result<(), Error> {
         let counted = Counted::new(&self.size);
         lease.connection = Some(Kept::new(C::open(&self.target).await?, counted));
-        Ok(lease)
+        Ok(())
     }
 
     fn lend(self: &Arc<Self>, permit: OwnedSemaphorePermit) -> Lent<C> {
@@ -156,7 +161,20 @@ impl<C: Connection> Pool<C> {
         state.idle.drain(..expired.min(spare));
     }
 
-    /// Closes idle connections, which a server counts, also while nobody uses the pool. Ends with the pool.
+    /// Opens what is missing to the minimum, as far as nobody needs the room. Tried again later if that fails.
+    #[cfg(any(feature = "postgres", feature = "mysql"))]
+    async fn replenish(self: &Arc<Self>) {
+        while self.size.load(Ordering::Relaxed) < self.limits.min.min(self.limits.max) {
+            let Ok(permit) = self.permits.clone().try_acquire_owned() else { return };
+            let mut lease = Lease::new(self.lend(permit));
+            if !matches!(tokio::time::timeout(self.limits.acquire, self.open(&mut lease)).await, Ok(Ok(()))) {
+                return;
+            }
+        }
+    }
+
+    /// Closes idle connections, which a server counts, and opens those that are always kept, also while nobody uses
+    /// the pool. Ends with the pool.
     #[cfg(any(feature = "postgres", feature = "mysql"))]
     pub(crate) fn tend(self: &Arc<Self>, tasks: &mainstay_core::task::TaskGroup) {
         let pause = self.limits.idle.clamp(Duration::from_millis(100), Duration::from_secs(60)) / 2;
@@ -164,6 +182,7 @@ impl<C: Connection> Pool<C> {
         tasks.spawn_until_cancelled("pool of connections", async move {
             while let Some(pool) = pool.upgrade() {
                 pool.expire();
+                pool.replenish().await;
                 drop(pool);
                 tokio::time::sleep(pause).await;
             }

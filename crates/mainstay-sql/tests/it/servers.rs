@@ -34,6 +34,7 @@ on_each_server!(
     a_server_that_takes_no_writes_any_more_is_said_and_looked_for_anew,
     a_commit_whose_answer_is_lost_is_unavailable_and_has_happened,
     the_end_of_a_session_whose_answer_is_lost_is_not_said_to_have_changed_nothing,
+    the_least_number_of_connections_is_open_again_after_an_outage,
     a_ping_tells_when_the_server_to_write_to_is_down_although_the_other_answers,
 );
 
@@ -438,4 +439,21 @@ async fn the_end_of_a_session_whose_answer_is_lost_is_not_said_to_have_changed_n
         Err(StoreError::Unknown { .. }) => {}
         other => panic!("{other:?}"),
     }
+}
+
+async fn the_least_number_of_connections_is_open_again_after_an_outage(kind: Kind) {
+    let mut server = SqlServer::start(kind);
+    let (db, _) = notes(&server, |o| o.pool_min(2).idle_timeout(Duration::from_millis(100))).await;
+    let kept = async || {
+        // Not asked for anything meanwhile.
+        let kept = || (db.stats()[0].size, db.stats()[0].idle) == (2, 2);
+        eventually(kept).await;
+    };
+    kept().await;
+    server.kill();
+    insert(&db, "lost").await.unwrap_err();
+    assert_eq!(db.stats()[0].idle, 0);
+    server.restart();
+    kept().await;
+    insert(&db, "kept").await.unwrap();
 }
