@@ -9,9 +9,19 @@ use sqlx::{Arguments, Column, Decode, Row as _, Type, TypeInfo, ValueRef};
 use crate::backend::Statement;
 use crate::{Row, Value};
 
+/// What a packet holds besides its values, and besides each of them, at most.
+const HEAD: usize = 64;
+const BESIDE: usize = 16;
+
 pub(super) fn bind(
     statement: &Statement,
+    most: u64,
 ) -> Result<sqlx::query::Query<'static, MySql, MySqlArguments>, sqlx::Error> {
+    let bytes = statement.values.iter().map(size).fold(HEAD, usize::saturating_add);
+    if u64::try_from(bytes).unwrap_or(u64::MAX) > most {
+        let reason = format!("values of some {bytes} bytes, and the server takes at most {most} at once");
+        return Err(sqlx::Error::Encode(format!("{reason} (max_allowed_packet)").into()));
+    }
     let mut arguments = MySqlArguments::default();
     for value in &statement.values {
         match value {
@@ -25,6 +35,14 @@ pub(super) fn bind(
         .map_err(sqlx::Error::Encode)?;
     }
     Ok(sqlx::query_with(statement.sql, arguments))
+}
+
+fn size(value: &Value) -> usize {
+    match value {
+        Value::Text(text) => text.len().saturating_add(BESIDE),
+        Value::Blob(blob) => blob.len().saturating_add(BESIDE),
+        _ => BESIDE,
+    }
 }
 
 /// Converts rows of one result, which share their column names.

@@ -34,6 +34,8 @@ pub(crate) struct Connection {
     raw: MySqlConnection,
     /// Its number at the server.
     number: u64,
+    /// Most bytes that the server takes at once; it hangs up on whoever sends more.
+    most: u64,
     broken: bool,
     target: Arc<Target>,
 }
@@ -92,17 +94,19 @@ impl pool::Connection for Connection {
     async fn open(target: &Arc<Target>) -> Result<Self, Error> {
         let open = async {
             let mut raw = target.options.connect().await?;
-            let row = raw.fetch_one("SELECT CONNECTION_ID() AS number, VERSION() AS version").await?;
-            let (number, version) =
-                (row.try_get_unchecked("number")?, row.try_get_unchecked::<String, _>("version")?);
+            let about =
+                "SELECT CONNECTION_ID() AS number, VERSION() AS version, @@max_allowed_packet AS most";
+            let row = raw.fetch_one(about).await?;
+            let (number, most) = (row.try_get_unchecked("number")?, row.try_get_unchecked("most")?);
+            let version = row.try_get_unchecked::<String, _>("version")?;
             raw.execute(AssertSqlSafe(format!("{SESSION}{}", target.limit(&version)))).await?;
-            Ok(Self { raw, number, broken: false, target: Arc::clone(target) })
+            Ok(Self { raw, number, most, broken: false, target: Arc::clone(target) })
         };
         open.await.map_err(|error| target.translate(error))
     }
 
     async fn execute(&mut self, statement: &Statement) -> Result<u64, Error> {
-        let result = match codec::bind(statement) {
+        let result = match codec::bind(statement, self.most) {
             Ok(query) => self.raw.execute(query).await,
             Err(error) => Err(error),
         };
@@ -110,7 +114,7 @@ impl pool::Connection for Connection {
     }
 
     async fn fetch_all(&mut self, statement: &Statement) -> Result<Vec<Row>, Error> {
-        let result = match codec::bind(statement) {
+        let result = match codec::bind(statement, self.most) {
             Ok(query) => self.raw.fetch_all(query).await.and_then(|rows| codec::rows(&rows)),
             Err(error) => Err(error),
         };
@@ -118,7 +122,7 @@ impl pool::Connection for Connection {
     }
 
     async fn fetch_optional(&mut self, statement: &Statement) -> Result<Option<Row>, Error> {
-        let result = match codec::bind(statement) {
+        let result = match codec::bind(statement, self.most) {
             Ok(query) => self.raw.fetch_optional(query).await.and_then(|row| codec::rows(row.as_slice())),
             Err(error) => Err(error),
         };

@@ -34,9 +34,10 @@ pub(super) fn ends_connection(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::Database(error) => error
             .try_downcast_ref::<MySqlDatabaseError>()
-            // Shutdown, killed, time-outs of an idle connection; no writes.
+            // Shutdown, killed, time-outs of an idle connection; a packet too large, after which the server hangs up; no
+            // writes.
             .is_some_and(|error| {
-                matches!(error.number(), 1053 | 1077..=1079 | 1317 | 1927 | 4031 | 1290 | 1792 | 1836)
+                matches!(error.number(), 1053 | 1077..=1079 | 1153 | 1317 | 1927 | 4031 | 1290 | 1792 | 1836)
             }),
         sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::Protocol(_) => true,
         _ => false,

@@ -457,3 +457,19 @@ async fn the_least_number_of_connections_is_open_again_after_an_outage(kind: Kin
     kept().await;
     insert(&db, "kept").await.unwrap();
 }
+
+#[tokio::test]
+async fn a_value_too_large_for_mariadb_is_refused_and_harms_nobody_else() {
+    let server = SqlServer::start(Kind::MariaDb);
+    let name = server.database();
+    server.ask(&name, "SET GLOBAL max_allowed_packet = 1048576");
+    let db = Database::connect(Options::from_url(&server.url(&name)).unwrap().pool_max(1)).await.unwrap();
+    db.query("CREATE TABLE files (body LONGBLOB)").execute().await.unwrap();
+    for size in [1 << 21, 1 << 22] {
+        let statement = db.query("INSERT INTO files (body) VALUES (?)").bind(vec![b'x'; size]);
+        let error = bounded(statement.execute()).await.unwrap_err();
+        let text = error.to_string();
+        assert!(!error.is_transient() && text.contains("max_allowed_packet"), "{error:?}");
+        db.query("INSERT INTO files (body) VALUES ('small')").execute().await.unwrap();
+    }
+}
