@@ -13,6 +13,11 @@ use crate::{Error, Observer};
 const POSTGRES_PORT: u16 = 5432;
 const MYSQL_PORT: u16 = 3306;
 
+/// More than any server takes, and not too many to count.
+const MOST_CONNECTIONS: usize = 1_000_000;
+/// Longer than anybody waits, and not too long for a clock.
+const FOREVER: Duration = Duration::from_hours(24 * 365 * 100);
+
 /// Where the database is.
 #[derive(Clone, Debug)]
 pub(crate) enum Location {
@@ -202,7 +207,7 @@ impl Options {
     /// Most connections (`DB_POOL_MAX`, default 10, at least 1); on SQLite for reading, beside its one writer.
     #[must_use]
     pub fn pool_max(mut self, connections: usize) -> Self {
-        self.pool_max = connections.max(1);
+        self.pool_max = connections.clamp(1, MOST_CONNECTIONS);
         self
     }
 
@@ -216,7 +221,7 @@ impl Options {
     /// Longest wait for a connection (`DB_POOL_ACQUIRE`, default 30 s).
     #[must_use]
     pub fn acquire_timeout(mut self, timeout: Duration) -> Self {
-        self.acquire_timeout = timeout;
+        self.acquire_timeout = timeout.min(FOREVER);
         self
     }
 

@@ -1,4 +1,4 @@
-use mainstay_sql::{Error, Options};
+use mainstay_sql::{Database, Error, Options};
 
 fn location(url: &str) -> String {
     format!("{:?}", Options::from_url(url).unwrap())
@@ -34,5 +34,21 @@ fn other_urls_are_refused_with_the_reason_and_without_repeating_a_password() {
         assert!(matches!(error, Error::Options { .. }));
         assert!(error.to_string().contains(expected), "{url}: {error}");
         assert!(!error.to_string().contains("hunter2"), "{url}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn limits_without_limit_are_taken_as_such() {
+    use std::time::Duration;
+
+    let options = Options::sqlite_in_memory().acquire_timeout(Duration::MAX).idle_timeout(Duration::MAX);
+    let options = options.statement_timeout(Duration::MAX).slow_query(Duration::MAX);
+    let db = Database::connect(options.pool_max(usize::MAX).pool_min(usize::MAX)).await.unwrap();
+    let directory = tempfile::TempDir::new().unwrap();
+    let file = Options::sqlite(directory.path().join("x.db")).acquire_timeout(Duration::MAX);
+    let file = Database::connect(file.pool_max(usize::MAX)).await.unwrap();
+    for db in [db, file] {
+        db.ping().await.unwrap();
+        db.close().await;
     }
 }
