@@ -173,17 +173,25 @@ impl<'a> Query<'a> {
     ///
     /// # Errors
     /// See [`Error`]; [`Error::Conflict`] names the unique columns.
-    pub async fn execute(self) -> Result<u64, Error> {
-        check(&self.statement)?;
+    pub async fn execute(mut self) -> Result<u64, Error> {
+        self.admit(false)?;
         match self.target {
             Target::Database(backend) => backend.execute(self.statement).await,
             Target::Transaction(tx) => tx.execute(self.statement).await,
         }
     }
 
+    /// What is refused here fails its transaction as well as what the database refuses.
+    fn admit(&mut self, read: bool) -> Result<(), Error> {
+        let admitted = check(&self.statement).and_then(|()| if read { self.reads() } else { Ok(()) });
+        if let (Err(_), Target::Transaction(tx)) = (&admitted, &mut self.target) {
+            tx.fail();
+        }
+        admitted
+    }
+
     /// A read connection of SQLite cannot write; where one pool serves both, this stands in for it.
     fn reads(&self) -> Result<(), Error> {
-        check(&self.statement)?;
         let verb = self.statement.sql.split_whitespace().next().unwrap_or_default();
         let writes =
             ["INSERT", "UPDATE", "DELETE", "REPLACE", "MERGE"].iter().any(|w| verb.eq_ignore_ascii_case(w));
@@ -199,8 +207,8 @@ impl<'a> Query<'a> {
     ///
     /// # Errors
     /// See [`Error`].
-    pub async fn fetch_all(self) -> Result<Vec<Row>, Error> {
-        self.reads()?;
+    pub async fn fetch_all(mut self) -> Result<Vec<Row>, Error> {
+        self.admit(true)?;
         match self.target {
             Target::Database(backend) => backend.fetch_all(self.statement).await,
             Target::Transaction(tx) => tx.fetch_all(self.statement).await,
@@ -211,8 +219,8 @@ impl<'a> Query<'a> {
     ///
     /// # Errors
     /// See [`Error`].
-    pub async fn fetch_optional(self) -> Result<Option<Row>, Error> {
-        self.reads()?;
+    pub async fn fetch_optional(mut self) -> Result<Option<Row>, Error> {
+        self.admit(true)?;
         match self.target {
             Target::Database(backend) => backend.fetch_optional(self.statement).await,
             Target::Transaction(tx) => tx.fetch_optional(self.statement).await,

@@ -93,9 +93,13 @@ impl Transaction {
         self.finish(result)
     }
 
+    pub(crate) fn fail(&mut self) {
+        self.failed = true;
+    }
+
     fn start(&mut self) -> Result<(), Error> {
         self.refuse_if_failed()?;
-        self.failed = true;
+        self.fail();
         Ok(())
     }
 

@@ -12,6 +12,7 @@ on_each_database!(
     a_commit_keeps_everything_and_a_rollback_nothing,
     a_dropped_transaction_frees_the_write_lock_at_once_for_other_connections,
     a_failed_statement_ends_its_transaction,
+    a_value_that_is_refused_when_bound_ends_the_transaction_too,
     a_panic_inside_a_transaction_rolls_it_back,
     a_read_past_the_statement_timeout_is_interrupted_and_its_connection_serves_the_next,
     a_statement_and_the_wait_for_a_connection_end_with_the_deadline_of_the_caller,
@@ -60,6 +61,15 @@ async fn a_failed_statement_ends_its_transaction(store: Store) {
     tx.commit().await.unwrap_err();
     assert_eq!(count(&db).await, 0);
     insert(&db, "next").await.unwrap();
+}
+
+async fn a_value_that_is_refused_when_bound_ends_the_transaction_too(store: Store) {
+    let db = notes(&store, |o| o).await;
+    let mut tx = db.begin().await.unwrap();
+    tx.query("INSERT INTO notes (body) VALUES ('half')").execute().await.unwrap();
+    tx.query("INSERT INTO notes (body) VALUES (?)").bind("a\0b").execute().await.unwrap_err();
+    tx.commit().await.unwrap_err();
+    assert_eq!(count(&db).await, 0);
 }
 
 async fn a_panic_inside_a_transaction_rolls_it_back(store: Store) {
