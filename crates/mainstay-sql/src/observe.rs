@@ -24,10 +24,16 @@ pub trait Observer: Send + Sync {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PoolStats {
-    /// `writer` or `reader`.
+    /// `writer` or `reader` of SQLite, `primary` or `replica` among servers.
     pub name: &'static str,
     /// Most connections the pool may open.
     pub max: usize,
+    /// Connections it keeps open when idle.
+    pub min: usize,
+    /// Longest wait for a connection.
+    pub acquire_timeout: Duration,
+    /// How long a connection above the minimum is kept idle.
+    pub idle_timeout: Duration,
     /// Open connections.
     pub size: usize,
     /// Open connections nobody uses.

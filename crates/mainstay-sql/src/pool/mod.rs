@@ -213,6 +213,9 @@ impl<C: Connection> Pool<C> {
         PoolStats {
             name: self.name,
             max: self.limits.max,
+            min: self.limits.min,
+            acquire_timeout: self.limits.acquire,
+            idle_timeout: self.limits.idle,
             size: self.size.load(Ordering::Relaxed),
             idle,
             in_use: self.limits.max.saturating_sub(self.permits.available_permits()),

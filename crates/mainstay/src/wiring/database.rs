@@ -126,14 +126,26 @@ impl Observer for QueryMetrics {
 /// State of the pools, read at each scrape.
 fn export_pools(metrics: &Metrics, database: &Database) {
     const POOL: &str = "db_pool_connections";
+    const TIMEOUT: &str = "db_pool_timeout_seconds";
     metrics.describe_gauge(POOL, Unit::None, "Connections of a pool, by state; `waiting` counts callers.");
+    let limits =
+        "Longest wait for a connection (`acquire`), and how long one is kept that nobody uses (`idle`).";
+    metrics.describe_gauge(TIMEOUT, Unit::Seconds, limits);
     let database = database.clone();
     metrics.collect(move |sink| {
         for pool in database.stats() {
-            let states =
-                [("idle", pool.idle), ("in_use", pool.in_use), ("waiting", pool.waiting), ("max", pool.max)];
+            let states = [
+                ("idle", pool.idle),
+                ("in_use", pool.in_use),
+                ("waiting", pool.waiting),
+                ("max", pool.max),
+                ("min", pool.min),
+            ];
             for (state, count) in states {
                 sink.gauge(POOL, &[("pool", pool.name), ("state", state)], count as f64);
+            }
+            for (limit, time) in [("acquire", pool.acquire_timeout), ("idle", pool.idle_timeout)] {
+                sink.gauge(TIMEOUT, &[("pool", pool.name), ("limit", limit)], time.as_secs_f64());
             }
         }
     });

@@ -230,7 +230,8 @@ async fn while_postgresql_takes_no_writes_clients_get_503_and_reads_go_on() {
 async fn exhausted(kind: Kind) {
     let server = SqlServer::shared(kind);
     let url = server.url(&server.database());
-    let service = on(&url).env("DB_POOL_MAX", "2").env("DB_POOL_ACQUIRE", "500ms").start().await;
+    let service = on(&url).env("DB_POOL_MAX", "2").env("DB_POOL_ACQUIRE", "500ms");
+    let service = service.env("DB_POOL_MIN", "1").env("DB_POOL_IDLE", "7s").start().await;
     let ada = path_of(&created(&service, "ada@example.org", "Ada").await);
     let grace = path_of(&created(&service, "grace@example.org", "Grace").await);
     let somebody = Database::connect(Options::from_url(&url).unwrap()).await.unwrap();
@@ -254,9 +255,13 @@ async fn exhausted(kind: Kind) {
         }
         assert_eq!(get(&service, "/distributed/live").await.status, 200);
         let metrics = Request::get(service.addr(), "/metrics").bearer(&admin()).send().await;
-        for (state, connections) in [("in_use", 2), ("max", 2), ("idle", 0)] {
+        for (state, connections) in [("in_use", 2), ("max", 2), ("min", 1), ("idle", 0)] {
             let series = format!("db_pool_connections{{pool=\"primary\",state=\"{state}\"}}");
             assert!(metrics.text().contains(&format!("{series} {connections}\n")), "{}", metrics.text());
+        }
+        for (limit, seconds) in [("acquire", "0.5"), ("idle", "7")] {
+            let series = format!("db_pool_timeout_seconds{{limit=\"{limit}\",pool=\"primary\"}}");
+            assert!(metrics.text().contains(&format!("{series} {seconds}\n")), "{}", metrics.text());
         }
         lock.rollback().await.unwrap();
     };
