@@ -50,7 +50,8 @@ async fn measure() {
     let service = service().start().await;
     println!("idle resident memory {:6.1} MiB", resident_mib(service.pid()));
 
-    let users = Request::get(service.addr(), "/api/users").send().await.json();
+    let token = signed_in(&service).await;
+    let users = Request::get(service.addr(), "/api/users").bearer(&token).send().await.json();
     let user = format!("/api/users/{}", users["items"][0]["id"].as_str().unwrap());
     let targets = [
         ("bare axum", &bare, "/"),
@@ -61,7 +62,7 @@ async fn measure() {
     let mut loads = vec![Vec::new(); targets.len()];
     for _ in 0..ROUNDS {
         for ((_, server, path), loads) in targets.iter().zip(&mut loads) {
-            loads.push(Load::put_on(server, path));
+            loads.push(Load::put_on(server, path, &token));
         }
     }
     let loads: Vec<Load> = loads.iter().map(|rounds| Load::middle(rounds)).collect();
@@ -74,6 +75,16 @@ async fn measure() {
     println!("resident after load  {:6.1} MiB", resident_mib(service.pid()));
 }
 
+/// The token of the first administrator, whose password the terminal is shown.
+async fn signed_in(service: &Service) -> String {
+    let output = service.output_so_far();
+    let shown = output.lines().find_map(|line| line.strip_prefix("First administrator: "));
+    let (email, password) = shown.and_then(|line| line.split_once(" with the password ")).unwrap();
+    let input = serde_json::json!({"email": email, "password": password});
+    let answer = Request::post(service.addr(), "/api/auth/login").json(&input).send().await;
+    answer.json()["accessToken"].as_str().unwrap().to_owned()
+}
+
 /// What a server made of a load. The processor time is the steadier of the two on a busy machine.
 #[derive(Clone, Copy)]
 struct Load {
@@ -84,9 +95,9 @@ struct Load {
 }
 
 impl Load {
-    fn put_on(server: &Service, path: &str) -> Self {
+    fn put_on(server: &Service, path: &str, token: &str) -> Self {
         let before = processor_seconds(server.pid());
-        let (requests, rate) = wrk(&format!("{}{path}", server.url()));
+        let (requests, rate) = wrk(&format!("{}{path}", server.url()), token);
         Self { rate, cpu: (processor_seconds(server.pid()) - before) * 1e6 / requests }
     }
 
@@ -124,8 +135,10 @@ fn middle(mut values: Vec<f64>) -> f64 {
 }
 
 /// How many requests two threads with 64 connections get answered, in all and per second.
-fn wrk(url: &str) -> (f64, f64) {
-    let output = Command::new(program("wrk", "wrk")).args(["-t2", "-c64", "-d3s", url]).output().unwrap();
+fn wrk(url: &str, token: &str) -> (f64, f64) {
+    let authorization = format!("authorization: Bearer {token}");
+    let arguments = ["-t2", "-c64", "-d3s", "-H", &authorization, url];
+    let output = Command::new(program("wrk", "wrk")).args(arguments).output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(!text.contains("Non-2xx"), "{url}: {text}");
     let line = |part: &str| {
