@@ -172,13 +172,15 @@ impl Accounts {
     /// # Errors
     /// [`Error::Session`].
     pub(crate) async fn logout(&self, caller: &Principal) -> Result<(), Error> {
-        if let Some(session) = caller.session() {
-            self.sessions.revoke_own(caller.subject(), session).await?;
-        }
-        if let Some(account) = self.store.by_id(caller.subject()).await? {
-            self.announce(event::SIGNED_OUT, &account).await;
-        }
-        Ok(())
+        let (own, caller) = (self.clone(), caller.clone());
+        let end = async move {
+            if let Some(session) = caller.session() {
+                // Also where the session is gone already: what ended it may not have reached its access tokens.
+                own.sessions.revoke(session).await?;
+            }
+            own.announce_sign_out(caller.subject()).await
+        };
+        self.work.run("sign-out", end).await
     }
 
     /// The caller as a user.
@@ -247,11 +249,21 @@ impl Accounts {
     /// # Errors
     /// [`Error::NoSuchSession`].
     pub(crate) async fn end_session(&self, caller: &Principal, session: &str) -> Result<(), Error> {
-        if self.sessions.revoke_own(caller.subject(), session).await? {
-            Ok(())
-        } else {
-            Err(Error::NoSuchSession)
+        let (own, caller, session) = (self.clone(), caller.clone(), session.to_owned());
+        let end = async move {
+            if !own.sessions.revoke_own(caller.subject(), &session).await? {
+                return Err(Error::NoSuchSession);
+            }
+            own.announce_sign_out(caller.subject()).await
+        };
+        self.work.run("session end", end).await
+    }
+
+    async fn announce_sign_out(&self, user: &str) -> Result<(), Error> {
+        if let Some(account) = self.store.by_id(user).await? {
+            self.announce(event::SIGNED_OUT, &account).await;
         }
+        Ok(())
     }
 
     /// Opens a session for who proved to know the password, unless that was changed or the user deleted meanwhile:

@@ -19,6 +19,8 @@ use mainstay::sql::Database;
 use mainstay::sql::event::SqlEvents;
 use mainstay::sql::session::SqlSessions;
 use mainstay::time::Clock;
+use mainstay_testkit::faulty::cache::FaultyStore;
+use mainstay_testkit::faulty::{Fault, Faults};
 use serde_json::json;
 use tempfile::TempDir;
 use tokio::sync::mpsc;
@@ -79,6 +81,8 @@ struct Ground {
     revoker: Arc<Revoker>,
     sessions: Sessions,
     authenticator: Authenticator,
+    /// Of what keeps the revocations.
+    faults: Faults,
     ada: User,
     db: Database,
     _directory: TempDir,
@@ -93,7 +97,9 @@ impl Ground {
         let store = SqlEvents::new(&db, mainstay::sql::event::Options::default(), clock.clone());
         let events = Events::new(Arc::new(store), patient, &metrics, clock.clone());
         let cache = Cache::in_memory(cache::Options::default(), &metrics, clock.clone());
-        let revoked = Arc::new(cache::Memory::new(&cache::Options::default(), clock.clone()));
+        let (revoked, faults) =
+            (cache::Memory::new(&cache::Options::default(), clock.clone()), Faults::none());
+        let revoked = Arc::new(FaultyStore::new(Arc::new(revoked), faults.clone()));
         let hour = Duration::from_secs(3600);
         let revocations = Revocations::new(revoked, RevocationOutage::Refuse, hour, &metrics, clock.clone());
         let sessions = Sessions::new(
@@ -130,7 +136,7 @@ impl Ground {
             NewUser { email: "ada@example.org".into(), name: "Ada".into(), phone: None, role: Role::Admin };
         let hash = accounts.passwords.hash(Secret::new(PASSWORD.to_owned())).await.unwrap();
         let ada = store.register(new.into_user(), &hash).await.unwrap();
-        Self { accounts, store, revoker, sessions, authenticator, ada, db, _directory: directory }
+        Self { accounts, store, revoker, sessions, authenticator, faults, ada, db, _directory: directory }
     }
 
     /// Before anything is made of the next account that is read.
@@ -250,4 +256,37 @@ async fn a_refused_sign_in_is_answered_before_the_trail_hears_of_it() {
     writing.rollback().await.unwrap();
     ground.accounts.stop().await.unwrap();
     assert_eq!(hears.recv().await, Some((event::REFUSED.to_owned(), ground.ada.id.clone())));
+}
+
+#[tokio::test]
+async fn a_sign_out_that_is_repeated_ends_the_token_that_the_first_could_not() {
+    let ground = Ground::new().await;
+    let tokens = ground.login().await.unwrap();
+    let caller = ground.authenticator.authenticate(tokens.access.expose()).await.unwrap();
+    ground.faults.always(Fault::Unavailable);
+    assert!(ground.accounts.logout(&caller).await.is_err());
+    ground.faults.mend();
+    ground.accounts.logout(&caller).await.unwrap();
+    assert!(!ground.is_good(&tokens).await, "it was answered that it is over");
+}
+
+#[tokio::test]
+async fn who_hangs_up_while_signing_out_is_signed_out() {
+    let ground = Ground::new().await;
+    let tokens = ground.login().await.unwrap();
+    let caller = ground.authenticator.authenticate(tokens.access.expose()).await.unwrap();
+    ground.faults.delay(Duration::from_millis(50));
+    let mut out = Box::pin(ground.accounts.logout(&caller));
+    // Hangs up in the moment in which the session is gone.
+    while !ground.sessions.list(&ground.ada.id).await.unwrap().is_empty() {
+        tokio::select! {
+            biased;
+            answer = &mut out => { answer.unwrap(); }
+            () = tokio::task::yield_now() => {}
+        }
+    }
+    drop(out);
+    ground.accounts.stop().await.unwrap();
+    ground.faults.mend();
+    assert!(!ground.is_good(&tokens).await);
 }

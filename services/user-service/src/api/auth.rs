@@ -187,9 +187,11 @@ impl From<Error> for Problem {
             Error::User(error) => error.into(),
             Error::Password(error @ auth::password::Error::Busy) => Self::unavailable(1).because(&error),
             // Signing in, refreshing and signing out may be repeated, whether they took effect or not.
-            Error::Session(error @ (session::Error::Unavailable(_) | session::Error::Unknown(_))) => {
-                Self::unavailable(1).because(&error)
-            }
+            Error::Session(
+                error @ (session::Error::Unavailable(_)
+                | session::Error::Unknown(_)
+                | session::Error::AccessRemains),
+            ) => Self::unavailable(1).because(&error),
             Error::Limit(error) => Self::unavailable(1).because(&error),
             Error::Password(error) => Self::internal(&error),
             Error::Session(error) => Self::internal(&error),
@@ -213,8 +215,9 @@ mod tests {
 
     #[test]
     fn sessions_that_do_not_answer_are_no_fault_of_ours() {
-        for error in [StoreError::unknown("cut off"), StoreError::unavailable("down")] {
-            let problem = Problem::from(Error::Session(session::Error::from(error)));
+        let (unknown, down) = (StoreError::unknown("cut off"), StoreError::unavailable("down"));
+        for error in [unknown.into(), down.into(), session::Error::AccessRemains] {
+            let problem = Problem::from(Error::Session(error));
             assert_eq!(problem.status(), 503);
         }
     }

@@ -247,6 +247,12 @@ async fn the_trail_tells_of_sign_ins_good_and_bad() {
     login(&service, "ada@example.org", "wrong horse battery").await;
     let (access, _) = signed_in(&service, "ada@example.org").await;
     Request::post(service.addr(), "/api/auth/logout").bearer(&access).send().await;
+    let (_, other) =
+        (signed_in(&service, "ada@example.org").await, signed_in(&service, "ada@example.org").await);
+    let list = asked(&service, "/api/auth/sessions", &other.0).await.json();
+    let ended = list["items"].as_array().unwrap().iter().find(|session| session["current"] == false).unwrap();
+    let ended = format!("/api/auth/sessions/{}", ended["id"].as_str().unwrap());
+    assert_eq!(Request::delete(service.addr(), ended).bearer(&other.0).send().await.status, 204);
     let path = format!("{}/audit", path_of(&user));
     let told = async || {
         let trail = asked(&service, &path, &admin()).await.json();
@@ -257,7 +263,8 @@ async fn the_trail_tells_of_sign_ins_good_and_bad() {
             .map(|item| item["event"].as_str().unwrap().to_owned())
             .collect::<Vec<_>>()
     };
-    let all = ["user.created", "account.refused", "account.signed_in", "account.signed_out"];
+    let (signed_in, signed_out) = ("account.signed_in", "account.signed_out");
+    let all = ["user.created", "account.refused", signed_in, signed_out, signed_in, signed_in, signed_out];
     eventually_async("the trail tells all of it", PATIENCE, async || told().await == all).await;
 }
 
