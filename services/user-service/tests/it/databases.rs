@@ -204,6 +204,65 @@ async fn mariadb_is_killed_under_load_and_every_answer_is_right_or_a_clear_503()
     outage_under_load(Kind::MariaDb).await;
 }
 
+/// It stands still: connections open, and nobody answers.
+async fn frozen(kind: Kind) {
+    let mut server = SqlServer::start(kind);
+    let service = on(&server.url(&server.database()));
+    let service = service.env("REQUEST_TIMEOUT", "1s").env("DB_POOL_ACQUIRE", "500ms").start().await;
+    let user = created(&service, "ada@example.org", "Ada").await;
+    server.pause();
+    for _ in 0..3 {
+        let list = Request::get(service.addr(), "/api/users").bearer(&admin());
+        let list = list.deadline(HANG).send().await;
+        assert_eq!((list.status, put_up(&service).await.status), (503, 503), "{}", list.text());
+    }
+    server.resume();
+    eventually_async("it writes again", PATIENCE, async || put_up(&service).await.status == 201).await;
+    assert_eq!(get(&service, &path_of(&user)).await.json(), user);
+}
+
+#[tokio::test]
+async fn while_postgresql_stands_still_clients_get_503_in_time() {
+    frozen(Kind::Postgres).await;
+}
+
+#[tokio::test]
+async fn while_mariadb_stands_still_clients_get_503_in_time() {
+    frozen(Kind::MariaDb).await;
+}
+
+/// The server of `DATABASE_READ_URL` is down at the start: what may not be behind needs it no more than later.
+async fn without_the_replica(kind: Kind) {
+    let (server, mut replica) = (SqlServer::shared(kind), SqlServer::start(kind));
+    let read_url = replica.url(&replica.database());
+    replica.kill();
+    let url = server.url(&server.database());
+    let service = on(&url).env("DATABASE_READ_URL", &read_url).start().await;
+    assert!(service.output_so_far().contains("the server to read from does not answer"));
+    let user = created(&service, "ada@example.org", "Ada").await;
+    assert_eq!(get(&service, &path_of(&user)).await.json(), user);
+    registered(&service, "grace@example.org").await;
+    let login = json!({"email": "grace@example.org", "password": PASSWORD});
+    let login = Request::post(service.addr(), "/api/auth/login").json(&login).send().await;
+    assert_eq!(login.status, 200, "{}", login.text());
+    let list = get(&service, "/api/users").await;
+    assert_eq!(list.status, 503, "{}", list.text());
+    assert!(list.header("retry-after").is_some(), "{}", list.text());
+    assert_eq!(get(&service, "/distributed/ready").await.status, 200);
+    let check = on(&url).env("DATABASE_READ_URL", &read_url).arg("migrate").arg("check").run(PATIENCE).await;
+    assert!(check.status.success(), "{}", check.output);
+}
+
+#[tokio::test]
+async fn without_the_postgresql_to_read_from_only_reads_that_may_be_behind_fail() {
+    without_the_replica(Kind::Postgres).await;
+}
+
+#[tokio::test]
+async fn without_the_mariadb_to_read_from_only_reads_that_may_be_behind_fail() {
+    without_the_replica(Kind::MariaDb).await;
+}
+
 /// As its former primary after a failover does.
 #[tokio::test]
 async fn while_postgresql_takes_no_writes_clients_get_503_and_reads_go_on() {
