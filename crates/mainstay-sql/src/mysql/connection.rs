@@ -1,8 +1,8 @@
 //! One connection and the rule that keeps it clean.
 //!
 //! Whoever gives up a statement does not wait for it. If one runs, a second connection tells the server to end it
-//! (`KILL`, while the first is still held, so that its number is nobody else's), and both are closed; if only a
-//! transaction is open, it is rolled back and the connection goes back to the pool. Should the server not answer,
+//! (`KILL`, while the first is still held, so that its number is nobody else's; not if it leads to another server of the
+//! same name), and both are closed; if only a transaction is open, it is rolled back and the connection goes back to the pool. Should the server not answer,
 //! the connection is closed after a moment: the server ends a statement by itself after the backstop (MySQL: one
 //! that only reads), and a transaction when it sees the connection closed.
 
@@ -30,10 +30,15 @@ const SESSION: &str = "SET SESSION sql_mode = 'ANSI_QUOTES,NO_BACKSLASH_ESCAPES,
     NO_ZERO_DATE,NO_ZERO_IN_DATE,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION,ONLY_FULL_GROUP_BY'; \
     SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED; ";
 
+const ABOUT: &str = "SELECT CONNECTION_ID() AS number, VERSION() AS version, @@max_allowed_packet AS most, \
+    CONCAT_WS(' ', @@hostname, @@port, @@server_id) AS server";
+
 pub(crate) struct Connection {
     raw: MySqlConnection,
     /// Its number at the server.
     number: u64,
+    /// Which of those that answer to the name.
+    server: String,
     /// Most bytes that the server takes at once; it hangs up on whoever sends more.
     most: u64,
     broken: bool,
@@ -52,6 +57,11 @@ impl Connection {
     async fn terminate(self) {
         let ended = async {
             let mut other = self.target.options.connect().await?;
+            let row = other.fetch_one(ABOUT).await?;
+            if row.try_get_unchecked::<String, _>("server")? != self.server {
+                // There the number is somebody else's.
+                return other.close().await;
+            }
             other.execute(AssertSqlSafe(format!("KILL {}", self.number))).await?;
             other.close().await
         };
@@ -94,13 +104,12 @@ impl pool::Connection for Connection {
     async fn open(target: &Arc<Target>) -> Result<Self, Error> {
         let open = async {
             let mut raw = target.options.connect().await?;
-            let about =
-                "SELECT CONNECTION_ID() AS number, VERSION() AS version, @@max_allowed_packet AS most";
-            let row = raw.fetch_one(about).await?;
+            let row = raw.fetch_one(ABOUT).await?;
             let (number, most) = (row.try_get_unchecked("number")?, row.try_get_unchecked("most")?);
             let version = row.try_get_unchecked::<String, _>("version")?;
+            let server = row.try_get_unchecked("server")?;
             raw.execute(AssertSqlSafe(format!("{SESSION}{}", target.limit(&version)))).await?;
-            Ok(Self { raw, number, most, broken: false, target: Arc::clone(target) })
+            Ok(Self { raw, number, server, most, broken: false, target: Arc::clone(target) })
         };
         open.await.map_err(|error| target.translate(error))
     }

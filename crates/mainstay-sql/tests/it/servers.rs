@@ -1,7 +1,7 @@
 //! What only a database server does: it is killed, it stands still, it is somebody else's, it refuses.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -361,9 +361,10 @@ async fn a_server_that_takes_no_writes_any_more_is_said_and_looked_for_anew(kind
     assert_eq!(db.stats()[0].size, 0);
 }
 
-/// A way to the server that can be told to swallow the next answer, and to hang up then.
+/// A way to a server that can be told to swallow the next answer, and to hang up then; and to lead to another server.
 struct Wire {
     port: u16,
+    there: Arc<AtomicU16>,
     swallow: Arc<AtomicBool>,
     _tasks: JoinSet<()>,
 }
@@ -372,17 +373,22 @@ impl Wire {
     async fn to(server: &SqlServer) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let (there, swallow) = (server.port(), Arc::new(AtomicBool::new(false)));
-        let (mut tasks, flag) = (JoinSet::new(), Arc::clone(&swallow));
+        let (there, swallow) = (Arc::new(AtomicU16::new(server.port())), Arc::new(AtomicBool::new(false)));
+        let (mut tasks, flag, to) = (JoinSet::new(), Arc::clone(&swallow), Arc::clone(&there));
         tasks.spawn(async move {
             let mut connections = JoinSet::new();
             loop {
                 let (client, _) = listener.accept().await.unwrap();
-                let server = TcpStream::connect(("127.0.0.1", there)).await.unwrap();
+                let server = TcpStream::connect(("127.0.0.1", to.load(Ordering::SeqCst))).await.unwrap();
                 connections.spawn(pass(client, server, Arc::clone(&flag)));
             }
         });
-        Self { port, swallow, _tasks: tasks }
+        Self { port, there, swallow, _tasks: tasks }
+    }
+
+    /// From the next connection on.
+    fn lead_to(&self, server: &SqlServer) {
+        self.there.store(server.port(), Ordering::SeqCst);
     }
 
     fn swallow(&self) {
@@ -472,4 +478,38 @@ async fn a_value_too_large_for_mariadb_is_refused_and_harms_nobody_else() {
         assert!(!error.is_transient() && text.contains("max_allowed_packet"), "{error:?}");
         db.query("INSERT INTO files (body) VALUES ('small')").execute().await.unwrap();
     }
+}
+
+/// Several servers may answer to one name, and number their connections alike.
+#[tokio::test]
+async fn of_two_mariadb_servers_behind_one_name_the_other_is_not_told_to_end_a_statement() {
+    let (server, other) = (SqlServer::start(Kind::MariaDb), SqlServer::start(Kind::MariaDb));
+    let name = server.database();
+    let number = async |db: &Database| {
+        let row = db.query("SELECT connection_id() AS number").fetch_one().await.unwrap();
+        row.get::<i64>("number").unwrap()
+    };
+    let at = async |url: &str, port: u16| {
+        Database::connect(Options::from_url(url).unwrap().port(port).pool_max(1)).await.unwrap()
+    };
+    other.ask("mysql", &format!("CREATE DATABASE {name}"));
+    // The other has had fewer connections.
+    for _ in 0..30 {
+        server.ask(&name, "SELECT 1");
+    }
+    let wire = Wire::to(&server).await;
+    let db = at(&server.url(&name), wire.port).await;
+    let ours = number(&db).await;
+    let innocent = loop {
+        let db = at(&other.url("mysql"), other.port()).await;
+        match number(&db).await {
+            theirs if theirs == ours => break db,
+            theirs => assert!(theirs < ours, "{theirs} of {ours}"),
+        }
+    };
+    wire.lead_to(&other);
+    let sleeping = Deadline::after(Duration::from_millis(300)).scope(db.query("SELECT SLEEP(9)").fetch_one());
+    assert!(matches!(sleeping.await, Err(Error::Timeout { .. })));
+    eventually(|| db.stats()[0].in_use == 0).await;
+    assert_eq!(number(&innocent).await, ours, "its connection goes on");
 }
