@@ -9,7 +9,7 @@ use mainstay_auth::session::{Bounds, Digest, NewSession, Session, SessionStore};
 use mainstay_core::deadline::Deadline;
 use mainstay_core::store::StoreError;
 use mainstay_sql::session::SqlSessions;
-use mainstay_sql::{Database, Dialect, Error, Migrations, Options, Value};
+use mainstay_sql::{Database, Dialect, Error, Migration, MigrationError, Migrations, Options, Value};
 use mainstay_testkit::sql::{Kind, SqlServer};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -29,6 +29,7 @@ on_each_server!(
     sums_are_integers_and_averages_are_real,
     a_type_that_is_not_portable_is_named,
     idle_connections_are_closed_without_traffic,
+    a_migration_that_was_given_up_frees_the_lock_and_is_done_again_or_said_to_be_half_done,
     reads_go_to_the_server_that_follows_unless_they_may_not_be_behind,
     a_server_to_read_from_that_is_down_takes_nothing_with_it_but_the_reads,
     a_server_that_takes_no_writes_any_more_is_said_and_looked_for_anew,
@@ -512,4 +513,37 @@ async fn of_two_mariadb_servers_behind_one_name_the_other_is_not_told_to_end_a_s
     assert!(matches!(sleeping.await, Err(Error::Timeout { .. })));
     eventually(|| db.stats()[0].in_use == 0).await;
     assert_eq!(number(&innocent).await, ours, "its connection goes on");
+}
+
+async fn a_migration_that_was_given_up_frees_the_lock_and_is_done_again_or_said_to_be_half_done(kind: Kind) {
+    let server = SqlServer::shared(kind);
+    let name = server.database();
+    let connect = async || Database::connect(Options::from_url(&server.url(&name)).unwrap()).await.unwrap();
+    let (script, running) = match kind {
+        Kind::Postgres => (
+            "CREATE TABLE half (id BIGINT); SELECT pg_sleep(3600)",
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state = 'active' \
+             AND pid <> pg_backend_pid()",
+        ),
+        Kind::MariaDb => (
+            "CREATE TABLE half (id BIGINT); DO SLEEP(3600)",
+            "SELECT count(*) FROM information_schema.processlist WHERE db = database() AND info LIKE '%SLEEP(36%' \
+             AND id <> connection_id()",
+        ),
+    };
+    let (one, other) = (connect().await, connect().await);
+    let migrating = tokio::spawn(async move {
+        one.migrate(&Migrations::new([Migration::sql(1, "half", script)])).await.map(|_| ())
+    });
+    eventually(|| server.ask(&name, running) == "1").await;
+    migrating.abort();
+    let _ = migrating.await;
+    let whole = Migrations::new([Migration::sql(1, "half", "CREATE TABLE half (id BIGINT)")]);
+    let next = bounded(other.migrate(&whole)).await;
+    if kind == Kind::Postgres {
+        assert_eq!(next.unwrap().versions, [1]);
+    } else {
+        let error = next.unwrap_err();
+        assert!(matches!(error, Error::Migration(MigrationError::Dirty { version: 1, .. })), "{error:?}");
+    }
 }
