@@ -10,12 +10,14 @@
 //! - The number of streams is bounded; a client beyond it is answered `503`.
 //! - Whatever its speed, a client costs no memory: what it is behind is read from the history. One that takes
 //!   nothing for [`Limits::request_timeout`](crate::Limits::request_timeout) is cut off.
+//! - [`EventStreams::until`] ends a stream with the right to it.
 //! - [`EventStreams::close`] ends all of them in order, at the end of an event.
 //!
 //! # Not promised
 //! - Anything from before the first connection. A client connects first and loads its picture then, whenever its
 //!   `EventSource` says `open`.
 //! - That a client without an id yet hears what happens while it is away: it begins anew.
+//! - That a token which is revoked ends the streams it has opened before it expires.
 //! - That browsers come back after `503`: the standard has them give up. Their script has to.
 //!
 //! # If the store is down
@@ -40,9 +42,11 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures_util::stream;
 use http::{HeaderName, HeaderValue, header};
+use jiff::Timestamp;
 use mainstay_core::event::{self, Envelope, EventId, Events, Item, Reader};
 use mainstay_core::metrics::{Counter, Metrics, Unit};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::Problem;
@@ -88,7 +92,10 @@ impl Default for EventStreamOptions {
 /// }
 /// ```
 #[derive(Clone)]
-pub struct EventStreams(Arc<Inner>);
+pub struct EventStreams {
+    inner: Arc<Inner>,
+    until: Option<Timestamp>,
+}
 
 struct Inner {
     options: EventStreamOptions,
@@ -113,7 +120,15 @@ impl EventStreams {
             sink.gauge(OPEN, &[], max.saturating_sub(free) as f64);
         });
         let refused = metrics.counter(REFUSED).with(&[]);
-        Self(Arc::new(Inner { options, free, closing: CancellationToken::new(), refused }))
+        let inner = Inner { options, free, closing: CancellationToken::new(), refused };
+        Self { inner: Arc::new(inner), until: None }
+    }
+
+    /// The same, of which each ends at this moment: when the token it was asked with expires
+    /// ([`Principal::expires`](mainstay_auth::Principal::expires)). Its client comes back with the next token.
+    #[must_use]
+    pub fn until(&self, end: Option<Timestamp>) -> Self {
+        Self { until: end, ..self.clone() }
     }
 
     /// Sends a client what is published from now on of the types that `pattern` takes, and before it what it has
@@ -139,14 +154,15 @@ impl EventStreams {
             Seen::Unknown => (None, true),
         };
         let feed = events.feed(pattern).await.map_err(|error| refuse(&error))?;
-        let options = self.0.options;
+        let options = self.inner.options;
         let stream = Stream {
             opening: Some(frame::opening(jittered(options.retry), has_to_reset)),
             reader: feed.read(after),
             show,
             unseen: None,
             heartbeat: options.heartbeat,
-            closing: self.0.closing.clone(),
+            closing: self.inner.closing.clone(),
+            end: self.until.and_then(moment),
             _place: place,
         };
         let frames = stream::unfold(stream, async |mut stream| {
@@ -165,13 +181,13 @@ impl EventStreams {
     /// Ends all streams, each at the end of an event, and refuses new ones: for the shutdown, when no connection is
     /// accepted any more. Clients come back to another instance, with the id of what they have seen.
     pub fn close(&self) {
-        self.0.closing.cancel();
-        self.0.free.close();
+        self.inner.closing.cancel();
+        self.inner.free.close();
     }
 
     fn place(&self) -> Result<OwnedSemaphorePermit, Problem> {
-        Arc::clone(&self.0.free).try_acquire_owned().map_err(|_| {
-            self.0.refused.increment(1);
+        Arc::clone(&self.inner.free).try_acquire_owned().map_err(|_| {
+            self.inner.refused.increment(1);
             Problem::unavailable(AGAIN).detail("There are as many streams of events as there may be.")
         })
     }
@@ -180,8 +196,8 @@ impl EventStreams {
 impl fmt::Debug for EventStreams {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("EventStreams")
-            .field("options", &self.0.options)
-            .field("free", &self.0.free.available_permits())
+            .field("options", &self.inner.options)
+            .field("free", &self.inner.free.available_permits())
             .finish_non_exhaustive()
     }
 }
@@ -199,6 +215,19 @@ fn jittered(retry: Duration) -> Duration {
     retry.mul_f64(rand::random_range(0.75..=1.25))
 }
 
+/// `None`: so late that it never comes.
+fn moment(time: Timestamp) -> Option<Instant> {
+    let left = Duration::try_from(time.duration_since(Timestamp::now())).unwrap_or_default();
+    Instant::now().checked_add(left)
+}
+
+async fn at(end: Option<Instant>) {
+    match end {
+        Some(end) => tokio::time::sleep_until(end).await,
+        None => std::future::pending().await,
+    }
+}
+
 /// One client's.
 struct Stream<F> {
     opening: Option<Bytes>,
@@ -208,6 +237,7 @@ struct Stream<F> {
     unseen: Option<EventId>,
     heartbeat: Duration,
     closing: CancellationToken,
+    end: Option<Instant>,
     /// Given back when the client is gone.
     _place: OwnedSemaphorePermit,
 }
@@ -224,6 +254,7 @@ impl<F: Fn(&Envelope) -> Option<String>> Stream<F> {
             let item = tokio::select! {
                 biased;
                 () = self.closing.cancelled() => return None,
+                () = at(self.end) => return None,
                 item = self.reader.next() => item?,
                 () = &mut heartbeat => return Some(frame::heartbeat(self.unseen.take())),
             };

@@ -8,6 +8,7 @@ use axum::Router;
 use axum::extract::State;
 use axum::response::Response;
 use axum::routing::get;
+use jiff::Timestamp;
 use mainstay_core::cache::{self, Cache, Ttl};
 use mainstay_core::event::{EventId, Events, Memory, Options};
 use mainstay_core::metrics::Metrics;
@@ -53,6 +54,7 @@ async fn streaming(setting: Setting) -> Streaming {
         .route("/events", get(everything))
         .route("/cached", get(everything).route_layer(cached))
         .route("/none", get(nothing))
+        .route("/brief", get(brief))
         .with_state((streams.clone(), events.clone()));
     let server = TestHost::with_limits(routes, setting.limits).await;
     Streaming { server, events, streams, faults }
@@ -66,6 +68,11 @@ async fn everything(State((streams, events)): Part, last: LastEventId) -> Result
 
 async fn nothing(State((streams, events)): Part, last: LastEventId) -> Result<Response, Problem> {
     streams.feed(&events, "user.*", last, |_| None).await
+}
+
+async fn brief(State((streams, events)): Part, last: LastEventId) -> Result<Response, Problem> {
+    let end = Timestamp::now() + Duration::from_millis(300);
+    streams.until(Some(end)).feed(&events, "user.*", last, |_| None).await
 }
 
 impl Streaming {
@@ -260,6 +267,15 @@ async fn a_client_that_reads_nothing_is_cut_off_and_its_place_is_free_again() {
         status(&streaming, "/events").await == "200"
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_stream_ends_with_the_right_to_it_and_others_go_on() {
+    let streaming = streaming(Setting::default()).await;
+    let mut other = streaming.open("/events", "").await;
+    streaming.open("/brief", "").await.until("\r\n0\r\n\r\n").await;
+    streaming.publish("still here").await;
+    other.until("still here").await;
 }
 
 #[tokio::test]

@@ -72,9 +72,13 @@ const ENCRYPTION_KEY: &str = "tK3XqvLQm0m1yYHlVbN7mQXb1JXqU2cT8cD4sFhR5zY=";
 
 /// A token of somebody in these roles.
 fn token_of(subject: &str, roles: &[&str]) -> String {
+    token_for(subject, roles, Duration::from_secs(3600))
+}
+
+fn token_for(subject: &str, roles: &[&str], lifetime: Duration) -> String {
     let key = Key::secret(JwtAlgorithm::HS256, &Secret::new(SECRET.to_owned())).unwrap();
     let (issuer, audience) = ("user-service".to_owned(), "user-service".to_owned());
-    let options = IssueOptions { issuer, audience, lifetime: Duration::from_secs(3600) };
+    let options = IssueOptions { issuer, audience, lifetime };
     let issuer = Issuer::new(&Keys::signing(key).unwrap(), options, Clock::system()).unwrap();
     let roles = roles.iter().map(|role| (*role).to_owned()).collect();
     let claims = NewClaims { subject: subject.to_owned(), roles, session: None };

@@ -1,5 +1,7 @@
 //! `/api/users/events`: server-sent events of the real service.
 
+use std::time::Duration;
+
 use mainstay_testkit::redis::RedisServer;
 use mainstay_testkit::{Service, Signal};
 use serde_json::json;
@@ -18,12 +20,15 @@ struct Client {
 
 impl Client {
     async fn open(service: &Service, last: Option<&str>) -> Self {
+        Self::open_with(service, last, &crate::admin()).await
+    }
+
+    async fn open_with(service: &Service, last: Option<&str>, token: &str) -> Self {
         let mut stream = TcpStream::connect(service.addr()).await.unwrap();
         let last = last.map_or_else(String::new, |id| format!("last-event-id: {id}\r\n"));
         let request = format!(
-            "GET /api/users/events HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {}\r\n\
+            "GET /api/users/events HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {token}\r\n\
              accept: text/event-stream\r\n{last}\r\n",
-            crate::admin()
         );
         stream.write_all(request.as_bytes()).await.unwrap();
         let mut client = Self { stream, text: String::new() };
@@ -88,4 +93,13 @@ async fn a_browser_goes_on_with_events_that_are_on_redis() {
     let start =
         async || service().env("APP_ENV", "test").env("REDIS_URL", &url).dir(dir.path()).start().await;
     goes_on_at_the_next_instance(start).await;
+}
+
+#[tokio::test]
+async fn a_stream_ends_when_the_token_it_was_asked_with_expires() {
+    let service = service().env("APP_ENV", "test").start().await;
+    let brief = crate::token_for("administrator", &["admin"], Duration::from_secs(2));
+    let mut client = Client::open_with(&service, None, &brief).await;
+    // The chunk that ends a body.
+    client.until("\r\n0\r\n\r\n").await;
 }
