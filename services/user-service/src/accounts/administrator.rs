@@ -38,9 +38,12 @@ impl FirstAdministrator {
     pub(crate) async fn appoint(&self) -> Result<(), Error> {
         let settings = self.config.get::<settings::Admin>();
         match (&settings.email, &settings.password) {
-            (Some(email), Some(password)) => self.enable(email, password.clone()).await.map(|_| ()),
+            (Some(email), Some(password)) => {
+                self.enable(email, password.clone()).await?;
+                self.warn("ADMIN_EMAIL is the address of a user who is none").await
+            }
             _ if self.config.get::<Server>().env == Environment::Development => self.invent().await,
-            _ => self.warn().await,
+            _ => self.warn("set ADMIN_EMAIL and ADMIN_PASSWORD").await,
         }
     }
 
@@ -62,9 +65,9 @@ impl FirstAdministrator {
         Ok(())
     }
 
-    async fn warn(&self) -> Result<(), Error> {
+    async fn warn(&self, why: &str) -> Result<(), Error> {
         if !self.store.has(Role::Admin).await? {
-            tracing::warn!("no administrator can sign in: set ADMIN_EMAIL and ADMIN_PASSWORD");
+            tracing::warn!("no administrator can sign in: {why}");
         }
         Ok(())
     }
@@ -75,7 +78,8 @@ impl FirstAdministrator {
         let email = check::email(email).map_err(|problem| Error::Email(problem.message))?;
         password::Policy::default().check(&password)?;
         if let Some(account) = self.store.by_email(&email).await? {
-            if account.password.is_some() {
+            // Whoever registered the address first is not made an administrator by it.
+            if account.password.is_some() || account.role != Role::Admin {
                 return Ok(false);
             }
             let hash = self.passwords.hash(password).await?;

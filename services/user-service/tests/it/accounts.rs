@@ -284,6 +284,25 @@ async fn the_first_administrator_is_the_one_that_was_configured() {
 }
 
 #[tokio::test]
+async fn whoever_has_registered_the_address_of_the_administrator_is_not_made_one() {
+    let dir = tempfile::TempDir::new().unwrap();
+    let first = service().env("APP_ENV", "test").dir(dir.path()).start().await;
+    registered(&first, "root@example.org").await;
+    drop(first);
+    let second = service().env("APP_ENV", "test").dir(dir.path()).env("ADMIN_EMAIL", "root@example.org");
+    let second = second.env("ADMIN_PASSWORD", "another horse battery").start().await;
+    eventually_async("that is said", PATIENCE, async || {
+        second.output_so_far().contains("no administrator can sign in: ADMIN_EMAIL")
+    })
+    .await;
+    let signed_in = json!({"email": "root@example.org", "password": PASSWORD});
+    let signed_in = post(&second, "/api/auth/login", signed_in).await;
+    assert_eq!(signed_in.status, 200, "the password is still the user's: {}", signed_in.text());
+    let token = signed_in.json()["accessToken"].as_str().unwrap().to_owned();
+    assert_eq!(asked(&second, "/api/users", &token).await.status, 403);
+}
+
+#[tokio::test]
 async fn in_development_the_first_administrator_has_a_password_that_is_shown_once() {
     let mut first = service().start().await;
     let shown = |service: &Service| {
