@@ -1,5 +1,7 @@
 //! What a stranger gets from the service as it runs on the internet, and what nobody gets.
 
+use std::collections::BTreeSet;
+
 use mainstay_testkit::http::{Request, Response};
 use mainstay_testkit::redis::RedisServer;
 use mainstay_testkit::sql::{Kind, SqlServer};
@@ -68,6 +70,28 @@ async fn without_a_token_nothing_answers_in_production_but_what_is_for_everybody
         let health = get(&service, path).await.json();
         assert_eq!(health.as_object().unwrap().len(), 1, "the status and nothing else: {health}");
         assert!(health["status"].is_string());
+    }
+}
+
+#[tokio::test]
+async fn without_a_token_no_other_method_of_a_route_answers_either() {
+    let service = production().start().await;
+    let mut operations = operations(&service).await;
+    operations.push(("GET".to_owned(), "/metrics".to_owned()));
+    let described: BTreeSet<_> = operations.iter().cloned().collect();
+    let paths: BTreeSet<_> = operations.into_iter().map(|(_, path)| path).collect();
+    for path in &paths {
+        for method in ["HEAD", "GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PURGE"] {
+            if described.contains(&(method.to_owned(), path.clone())) {
+                continue;
+            }
+            let answer = Request::new(method, service.addr(), path).send().await;
+            if method == "HEAD" && ["live", "ready", "health"].iter().any(|open| path.ends_with(open)) {
+                assert_eq!(answer.status, 200, "{path}");
+            } else {
+                assert!([401, 405].contains(&answer.status), "{method} {path}: {}", answer.status);
+            }
+        }
     }
 }
 

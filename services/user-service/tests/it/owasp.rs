@@ -18,6 +18,16 @@ async fn api1_an_object_is_given_to_its_owner_and_to_who_may_see_all() {
         assert_eq!(asked(&service, &path, &token).await.status, 403, "{path}");
         assert_eq!(asked(&service, &path, &admin()).await.status, 200, "{path}");
     }
+    assert_eq!(asked(&service, "/api/users/events", &token).await.status, 403);
+    // A session too is an object with an id.
+    let (own, _) = signed_in(&service, "ada@example.org").await;
+    let list = asked(&service, "/api/auth/sessions", &own).await.json();
+    let session = format!("/api/auth/sessions/{}", list["items"][0]["id"].as_str().unwrap());
+    for stranger in [&token, &admin()] {
+        let ended = Request::delete(service.addr(), &session).bearer(stranger).send().await;
+        assert_eq!(ended.status, 404);
+    }
+    assert_eq!(asked(&service, "/api/auth/me", &own).await.status, 200);
     // Of users who do not exist one learns no more than of those who do.
     let unknown = "/api/users/01900000-0000-7000-8000-000000000000";
     assert_eq!(asked(&service, unknown, &token).await.status, 403);
