@@ -25,6 +25,7 @@ on_each_server!(
     a_statement_that_was_given_up_ends_at_the_server,
     of_two_that_wait_for_each_other_one_is_told_to_try_again,
     what_keeps_a_connection_from_opening_is_said_with_the_remedy,
+    a_connection_that_must_be_encrypted_is_not_made_in_the_clear,
     a_statement_may_have_a_null_first_and_a_number_later,
     sums_are_integers_and_averages_are_real,
     a_type_that_is_not_portable_is_named,
@@ -194,6 +195,23 @@ async fn what_keeps_a_connection_from_opening_is_said_with_the_remedy(kind: Kind
     let text = refused(secret).await;
     assert!(text.contains("DB_USER") || text.contains("does not exist"), "{text}");
     assert!(!text.contains("hunter2"), "{text}");
+}
+
+/// The server has no certificate.
+async fn a_connection_that_must_be_encrypted_is_not_made_in_the_clear(kind: Kind) {
+    let server = SqlServer::shared(kind);
+    let url = server.url(&server.database());
+    for must in ["require", "verify-ca", "verify-full"] {
+        let options = Options::from_url(&format!("{url}?sslmode={must}")).unwrap();
+        let error = bounded(Database::connect(options.password("hunter2".into()))).await.unwrap_err();
+        let text = error.to_string();
+        assert!(matches!(error, Error::Unavailable { .. }) && text.contains("TLS"), "{must}: {text}");
+        assert!(!text.contains("hunter2"), "{text}");
+    }
+    for may in ["prefer", "disable"] {
+        let options = Options::from_url(&format!("{url}?sslmode={may}")).unwrap();
+        bounded(Database::connect(options)).await.unwrap().ping().await.unwrap();
+    }
 }
 
 async fn a_statement_may_have_a_null_first_and_a_number_later(kind: Kind) {
