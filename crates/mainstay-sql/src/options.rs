@@ -144,12 +144,16 @@ impl Options {
     /// # Errors
     /// [`Error::Options`] as [`Options::from_url`], and for SQLite or another kind of server.
     pub fn read_from(mut self, url: &str) -> Result<Self, Error> {
-        let replica = Self::from_url(url)?.location;
+        let named = |error| match error {
+            Error::Options { reason } => Error::Options { reason: format!("DATABASE_READ_URL: {reason}") },
+            other => other,
+        };
+        let replica = Self::from_url(url).map_err(named)?.location;
         if !matches!(
             (&self.location, &replica),
             (Location::Postgres(_), Location::Postgres(_)) | (Location::Mysql(_), Location::Mysql(_))
         ) {
-            let reason = "a database to read from is a server of the same kind as the one to write to";
+            let reason = "DATABASE_READ_URL: a database to read from is a server of the same kind as the one to write to";
             return Err(Error::Options { reason: reason.to_owned() });
         }
         self.replica = Some(replica);

@@ -52,3 +52,11 @@ async fn limits_without_limit_are_taken_as_such() {
         db.close().await;
     }
 }
+
+#[test]
+fn what_is_wrong_with_the_server_to_read_from_names_its_setting() {
+    for url in ["postgres://user:hunter2@host", "sqlite://x.db", "hunter2"] {
+        let error = Options::postgres("host", "db").read_from(url).unwrap_err().to_string();
+        assert!(error.contains("DATABASE_READ_URL") && !error.contains("hunter2"), "{error}");
+    }
+}
