@@ -81,7 +81,8 @@ impl pool::Connection for Connection {
             let backstop = i32::try_from(target.backstop.as_millis()).unwrap_or(i32::MAX);
             let settings = sqlx::query(
                 "SELECT pg_backend_pid() AS process, set_config('statement_timeout', $1, false), \
-                 set_config('client_min_messages', 'warning', false)",
+                 set_config('client_min_messages', 'warning', false), \
+                 set_config('default_transaction_isolation', 'read committed', false)",
             );
             let row = raw.fetch_one(settings.bind(backstop.to_string())).await?;
             let process = row.try_get("process")?;

@@ -565,3 +565,18 @@ async fn a_migration_that_was_given_up_frees_the_lock_and_is_done_again_or_said_
         assert!(matches!(error, Error::Migration(MigrationError::Dirty { version: 1, .. })), "{error:?}");
     }
 }
+
+#[tokio::test]
+async fn transactions_of_postgresql_read_what_is_committed_whatever_its_database_says() {
+    let server = SqlServer::shared(Kind::Postgres);
+    let name = server.database();
+    server.ask(&name, &format!("ALTER DATABASE {name} SET default_transaction_isolation = 'serializable'"));
+    let db = Database::connect(Options::from_url(&server.url(&name)).unwrap()).await.unwrap();
+    db.migrate(&Migrations::new([NOTES])).await.unwrap();
+    let mut tx = db.begin().await.unwrap();
+    for total in 0..2 {
+        let row = tx.query("SELECT count(*) AS total FROM notes").fetch_one().await.unwrap();
+        assert_eq!(row.get::<i64>("total").unwrap(), total);
+        insert(&db, &total.to_string()).await.unwrap();
+    }
+}
