@@ -41,7 +41,7 @@ use axum::extract::{Request, State};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use http::Method;
+use http::{Method, StatusCode};
 use mainstay_core::breaker::Breakers;
 use mainstay_core::cache::Cache;
 use mainstay_core::config::Config;
@@ -53,7 +53,7 @@ use mainstay_core::rate_limit::RateLimiter;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::access::{Access, READ, WRITE};
+use crate::access::{Access, READ, Visitor, WRITE};
 use crate::auth::{Rule, describe, operations};
 
 /// What the endpoints answer from.
@@ -154,9 +154,42 @@ async fn guard(State(access): State<Access>, request: Request, next: Next) -> Re
     if request.method() == Method::GET || request.method() == Method::HEAD {
         return next.run(request).await;
     }
-    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let change = Change {
+        by: visitor,
+        method: request.method().clone(),
+        path: request.uri().path().to_owned(),
+        status: None,
+    };
     let response = next.run(request).await;
-    let status = response.status().as_u16();
-    tracing::info!(target: "mainstay::audit", by = %visitor, %method, path, status, "changed by hand");
+    change.answered(response.status());
     response
+}
+
+/// The line in the log about a change. Written when it is dropped: a client that hangs up takes the handler with
+/// it, and what the handler has done by then must not go unseen.
+struct Change {
+    by: Visitor,
+    method: Method,
+    path: String,
+    status: Option<StatusCode>,
+}
+
+impl Change {
+    fn answered(mut self, status: StatusCode) {
+        self.status = Some(status);
+    }
+}
+
+impl Drop for Change {
+    fn drop(&mut self) {
+        let Self { by, method, path, status } = self;
+        match status.map(|status| status.as_u16()) {
+            Some(status) => {
+                tracing::info!(target: "mainstay::audit", %by, %method, path, status, "changed by hand");
+            }
+            None => tracing::warn!(
+                target: "mainstay::audit", %by, %method, path, "given up by its client; may have been changed by hand"
+            ),
+        }
+    }
 }

@@ -1,10 +1,14 @@
 //! What clients read while the store of a primitive is away: nothing has happened (`503`), or perhaps
 //! something has (`504`).
 
+use mainstay_core::telemetry::{self, Options};
 use mainstay_core::{cache, event, lock, rate_limit};
 use mainstay_testkit::faulty::{self, Fault, Faults};
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
 
 use super::*;
+use crate::logs::Captured;
 
 const CHANGES: [(&str, &str, Option<&str>); 5] = [
     ("POST", "/distributed/cache/a", Some(r#"{"value":1}"#)),
@@ -61,6 +65,31 @@ async fn where_nothing_has_happened_the_client_may_come_back() {
     }
     faults.mend();
     assert_eq!(endpoints.send("POST", CHANGES[0].1, CHANGES[0].2).await.status, 201);
+}
+
+#[tokio::test]
+async fn a_change_whose_client_hangs_up_is_in_the_log_all_the_same() {
+    let log = Captured::default();
+    let (subscriber, _telemetry) = telemetry::subscriber(Options::default().writer(log.clone())).unwrap();
+    let _default = tracing::subscriber::set_default(subscriber);
+    let (faults, metrics) = (Faults::none(), Metrics::new());
+    let store = Arc::new(cache::Memory::new(&cache::Options::default(), Clock::system()));
+    let store = Arc::new(faulty::cache::FaultyStore::new(store, faults.clone()));
+    let mut patient = cache::Options::default();
+    patient.op_timeout = PATIENCE;
+    let cache = Cache::new(store, patient, &metrics, Clock::system());
+    let endpoints = endpoints_with(true, |state| state.cache = cache).await;
+    faults.always(Fault::Hang);
+    let mut client = TcpStream::connect(endpoints.server.addr()).await.unwrap();
+    client.write_all(b"DELETE /distributed/cache/a HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
+    eventually_async("the change has begun", PATIENCE, async || faults.calls() > 0).await;
+    drop(client);
+    let mut seen = String::new();
+    eventually_async("the change is in the log", PATIENCE, async || {
+        seen.push_str(&log.take());
+        seen.contains("mainstay::audit") && seen.contains("/distributed/cache/a")
+    })
+    .await;
 }
 
 #[tokio::test]
