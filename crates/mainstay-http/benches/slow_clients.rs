@@ -1,81 +1,144 @@
 //! What a good client notices of an attack: its times to an answer beside 5,000 connections that dribble a head, and
-//! beside HTTP/2 clients that take every request back, each as a ratio to its own times before and after. The limits
-//! are those of production; an attacker that is cut off comes again.
+//! beside HTTP/2 clients that take every request back, each as a ratio to its own times without; what memory the
+//! server took for it, and how long the attackers could stay. The limits are those of production; an attacker that is
+//! cut off comes again. The server is a process of its own, and attackers run at the lowest priority: real ones do
+//! not live on the processors of the server.
 //!
 //! `cargo bench -p mainstay-http --bench slow_clients`
 #![allow(missing_docs)]
 #![allow(clippy::print_stdout, reason = "the table is the result")]
 
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, mpsc};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use axum::Router;
 use axum::routing::get;
 use mainstay_core::metrics::Metrics;
 use mainstay_http::{Host, Limits};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::process::{Resource, Rlimit, getrlimit, nice, setrlimit};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::Builder;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 const SLOW: usize = 5_000;
 const RESETTING: usize = 16;
-const LENGTH: Duration = Duration::from_secs(10);
+const LENGTH: Duration = Duration::from_secs(20);
 const ROUNDS: usize = 3;
+const SERVE: &str = "serve";
+
+/// The server, in a process of its own until its standard input ends.
+fn serve() {
+    let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
+    runtime.spawn(async {
+        let metrics = Metrics::new();
+        let mut limits = Limits::default();
+        // All come from this machine.
+        limits.max_connections_per_client = limits.max_connections;
+        let host = Host::new(&metrics, limits);
+        let series = get(async move || metrics.render(Default::default()));
+        let routes =
+            host.wrap(Router::new().route("/hello", get(async || "hello")).route("/metrics", series));
+        let listening = host.listen(([127, 0, 0, 1], 0).into(), routes).await.expect("a port");
+        println!("{}", listening.addr());
+        match host.watch_queue().await {}
+    });
+    let _ = std::io::stdin().read(&mut [0]);
+}
 
 struct Server {
     address: SocketAddr,
-    metrics: Metrics,
-    _runtime: Runtime,
+    process: Child,
 }
 
 impl Server {
     fn start() -> Self {
-        let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
-        let (tell, told) = mpsc::channel();
-        runtime.spawn(async move {
-            let metrics = Metrics::new();
-            let mut limits = Limits::default();
-            // All come from this machine.
-            limits.max_connections_per_client = limits.max_connections;
-            let host = Host::new(&metrics, limits);
-            let routes = host.wrap(Router::new().route("/hello", get(async || "hello")));
-            let listening = host.listen(([127, 0, 0, 1], 0).into(), routes).await.expect("a port");
-            tell.send((listening.addr(), metrics)).expect("somebody waits");
-            match host.watch_queue().await {}
-        });
-        let (address, metrics) = told.recv().expect("it started");
-        Self { address, metrics, _runtime: runtime }
+        let program = std::env::current_exe().expect("a program");
+        let mut process = Command::new(program)
+            .arg(SERVE)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("a process");
+        let mut line = String::new();
+        let output = process.stdout.as_mut().expect("it is piped");
+        BufReader::new(output).read_line(&mut line).expect("it says where it listens");
+        Self { address: line.trim().parse().expect("an address"), process }
     }
 
-    fn count(&self, series: &str) -> String {
-        let text = self.metrics.render(Default::default());
-        let value = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
-        value.unwrap_or("0").to_owned()
+    fn series(&self) -> Series {
+        let mut stream = std::net::TcpStream::connect(self.address).expect("it listens");
+        stream
+            .write_all(b"GET /metrics HTTP/1.1\r\nhost: bench\r\nconnection: close\r\n\r\n")
+            .expect("it is taken");
+        let mut text = String::new();
+        stream.read_to_string(&mut text).expect("it answers");
+        Series(text)
+    }
+
+    /// MiB of memory in use at its worst.
+    fn most_memory(&self) -> u64 {
+        let status = format!("/proc/{}/status", self.process.id());
+        let status = std::fs::read_to_string(status).expect("Linux");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a peak");
+        let kib: u64 = line.trim().trim_end_matches(" kB").parse().expect("KiB");
+        kib / 1024
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+struct Series(String);
+
+impl Series {
+    fn value(&self, series: &str) -> &str {
+        self.0.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' ')).unwrap_or("0")
+    }
+}
+
+#[derive(Default)]
+struct Attackers {
+    open: AtomicUsize,
+    /// Seconds for which one of them was not thrown out.
+    longest: AtomicU64,
+}
+
+impl Attackers {
+    fn thrown_out(&self, since: Instant) {
+        self.longest.fetch_max(since.elapsed().as_secs(), Relaxed);
     }
 }
 
 /// A line of a head per second, on one connection after the other.
-async fn dribble(address: SocketAddr, open: Arc<AtomicUsize>) {
+async fn dribble(address: SocketAddr, all: Arc<Attackers>) {
     loop {
         let Ok(mut stream) = TcpStream::connect(address).await else { continue };
-        open.fetch_add(1, Relaxed);
+        let begun = Instant::now();
+        all.open.fetch_add(1, Relaxed);
         let mut sent = stream.write_all(b"GET /hello HTTP/1.1\r\n").await;
         while sent.is_ok() {
             sleep(Duration::from_secs(1)).await;
             sent = stream.write_all(b"x-more: y\r\n").await;
         }
-        open.fetch_sub(1, Relaxed);
+        all.open.fetch_sub(1, Relaxed);
+        all.thrown_out(begun);
     }
 }
 
 /// Requests that are taken back a moment later, on one connection after the other.
-async fn take_back(address: SocketAddr) {
+async fn take_back(address: SocketAddr, all: Arc<Attackers>) {
     loop {
         let Ok(mut stream) = TcpStream::connect(address).await else { continue };
+        let begun = Instant::now();
         let mut sent = stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await;
         for id in (1_u32..).step_by(2) {
             if sent.is_err() {
@@ -88,6 +151,7 @@ async fn take_back(address: SocketAddr) {
             let reset = [b"\0\0\x04\x03\0".as_slice(), &id, b"\0\0\0\x08"].concat();
             sent = sent.and(stream.write_all(&reset).await);
         }
+        all.thrown_out(begun);
     }
 }
 
@@ -141,6 +205,9 @@ enum Attack {
 }
 
 fn main() {
+    if std::env::args().nth(1).as_deref() == Some(SERVE) {
+        return serve();
+    }
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).expect("5,000 connections need files");
     let good = Builder::new_current_thread().enable_all().build().expect("a runtime");
@@ -150,31 +217,42 @@ fn main() {
     for round in 1..=ROUNDS {
         for (kind, times) in kinds.into_iter().zip(&mut all) {
             let server = Server::start();
-            let bad = Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
-            let open = Arc::new(AtomicUsize::new(0));
+            let bad = Builder::new_multi_thread()
+                .worker_threads(1)
+                .on_thread_start(|| {
+                    nice(19).expect("less is allowed to everybody");
+                })
+                .enable_all()
+                .build()
+                .expect("a runtime");
+            let attackers = Arc::new(Attackers::default());
             if matches!(kind, Attack::Dribbling | Attack::Both) {
                 for _ in 0..SLOW {
-                    bad.spawn(dribble(server.address, Arc::clone(&open)));
+                    bad.spawn(dribble(server.address, Arc::clone(&attackers)));
                 }
                 good.block_on(async {
-                    while open.load(Relaxed) < SLOW {
+                    while attackers.open.load(Relaxed) < SLOW {
                         sleep(Duration::from_millis(10)).await;
                     }
                 });
             }
             if matches!(kind, Attack::TakingBack | Attack::Both) {
                 for _ in 0..RESETTING {
-                    bad.spawn(take_back(server.address));
+                    bad.spawn(take_back(server.address, Arc::clone(&attackers)));
                 }
             }
             let measured = good.block_on(good_client(server.address));
             times.kept.extend(measured.kept);
             times.new.extend(measured.new);
+            let series = server.series();
             println!(
-                "round {round}, {kind:?}: {} connections, ended by header {}, by resets {}",
-                server.count("http_connections"),
-                server.count(r#"http_connections_ended_total{reason="header"}"#),
-                server.count(r#"http_connections_ended_total{reason="resets"}"#),
+                "round {round}, {kind:?}: {} connections, ended by header {}, by resets {}; {} MiB at most; an attacker \
+                 stayed {} s at most",
+                series.value("http_connections"),
+                series.value(r#"http_connections_ended_total{reason="header"}"#),
+                series.value(r#"http_connections_ended_total{reason="resets"}"#),
+                server.most_memory(),
+                attackers.longest.load(Relaxed),
             );
             bad.shutdown_background();
         }
