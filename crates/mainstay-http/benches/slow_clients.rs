@@ -1,14 +1,15 @@
 //! What a good client notices of an attack: its times to an answer beside 5,000 connections that dribble a head, and
-//! beside HTTP/2 clients that take every request back, each as a ratio to its own times without; what memory the
-//! server took for it, and how long the attackers could stay. The limits are those of production; an attacker that is
-//! cut off comes again. The server is a process of its own, and attackers run at the lowest priority: real ones do
+//! beside HTTP/2 clients that take every request back, at once or a moment later, each as a ratio to its own times
+//! without, and to those while another server on this machine is attacked by all of them: that much is the machine's.
+//! What memory the server took for it, and how long the attackers could stay. The limits are those of production; an
+//! attacker that is cut off comes again, from the same address. The server is a process of its own, and attackers run at the lowest priority: real ones do
 //! not live on the processors of the server.
 //!
 //! `cargo bench -p mainstay-http --bench slow_clients`
 #![allow(missing_docs)]
 #![allow(clippy::print_stdout, reason = "the table is the result")]
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -21,12 +22,13 @@ use mainstay_core::metrics::Metrics;
 use mainstay_http::{Host, Limits};
 use rustix::process::{Resource, Rlimit, getrlimit, nice, setrlimit};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::runtime::Builder;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 const SLOW: usize = 5_000;
 const RESETTING: usize = 16;
+const ADDRESSES: usize = 16;
 const LENGTH: Duration = Duration::from_secs(20);
 const ROUNDS: usize = 3;
 const SERVE: &str = "serve";
@@ -36,10 +38,7 @@ fn serve() {
     let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
     runtime.spawn(async {
         let metrics = Metrics::new();
-        let mut limits = Limits::default();
-        // All come from this machine.
-        limits.max_connections_per_client = limits.max_connections;
-        let host = Host::new(&metrics, limits);
+        let host = Host::new(&metrics, Limits::default());
         let series = get(async move || metrics.render(Default::default()));
         let routes =
             host.wrap(Router::new().route("/hello", get(async || "hello")).route("/metrics", series));
@@ -118,10 +117,18 @@ impl Attackers {
     }
 }
 
+/// A connection of the attacker with this number. They come from sixteen addresses, none that of the good client.
+async fn come(address: SocketAddr, number: usize) -> io::Result<TcpStream> {
+    let socket = TcpSocket::new_v4()?;
+    let from = 1 + u8::try_from(number % ADDRESSES).expect("few");
+    socket.bind(([127, 0, 1, from], 0).into())?;
+    socket.connect(address).await
+}
+
 /// A line of a head per second, on one connection after the other.
-async fn dribble(address: SocketAddr, all: Arc<Attackers>) {
+async fn dribble(address: SocketAddr, number: usize, all: Arc<Attackers>) {
     loop {
-        let Ok(mut stream) = TcpStream::connect(address).await else { continue };
+        let Ok(mut stream) = come(address, number).await else { continue };
         let begun = Instant::now();
         all.open.fetch_add(1, Relaxed);
         let mut sent = stream.write_all(b"GET /hello HTTP/1.1\r\n").await;
@@ -134,10 +141,10 @@ async fn dribble(address: SocketAddr, all: Arc<Attackers>) {
     }
 }
 
-/// Requests that are taken back a moment later, on one connection after the other.
-async fn take_back(address: SocketAddr, all: Arc<Attackers>) {
+/// Requests that are taken back, at once or a moment later, on one connection after the other.
+async fn take_back(address: SocketAddr, number: usize, at_once: bool, all: Arc<Attackers>) {
     loop {
-        let Ok(mut stream) = TcpStream::connect(address).await else { continue };
+        let Ok(mut stream) = come(address, number).await else { continue };
         let begun = Instant::now();
         let mut sent = stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await;
         for id in (1_u32..).step_by(2) {
@@ -146,22 +153,34 @@ async fn take_back(address: SocketAddr, all: Arc<Attackers>) {
             }
             let id = id.to_be_bytes();
             let request = [b"\0\0\x06\x01\x05".as_slice(), &id, b"\x82\x86\x84\x41\x01x"].concat();
-            sent = stream.write_all(&request).await;
-            tokio::task::yield_now().await;
             let reset = [b"\0\0\x04\x03\0".as_slice(), &id, b"\0\0\0\x08"].concat();
-            sent = sent.and(stream.write_all(&reset).await);
+            if at_once {
+                sent = stream.write_all(&[request, reset].concat()).await;
+            } else {
+                sent = stream.write_all(&request).await;
+                tokio::task::yield_now().await;
+                sent = sent.and(stream.write_all(&reset).await);
+            }
         }
         all.thrown_out(begun);
     }
 }
 
-async fn ask(stream: &mut TcpStream) {
+/// Whether it was served, or refused because of overload.
+async fn ask(stream: &mut TcpStream) -> bool {
     stream.write_all(b"GET /hello HTTP/1.1\r\nhost: bench\r\n\r\n").await.expect("it is taken");
-    let (mut answer, mut length) = ([0; 2048], 0);
-    while !answer[..length].ends_with(b"hello") {
+    let (mut answer, mut length) = ([0; 4096], 0);
+    loop {
         let read = stream.read(&mut answer[length..]).await.expect("it answers");
         assert!(read > 0, "a good client was cut off");
         length += read;
+        let answer = &answer[..length];
+        if answer.ends_with(b"hello") {
+            return true;
+        }
+        if answer.starts_with(b"HTTP/1.1 503") && answer.ends_with(b"}") {
+            return false;
+        }
     }
 }
 
@@ -170,6 +189,8 @@ async fn ask(stream: &mut TcpStream) {
 struct Times {
     kept: Vec<f64>,
     new: Vec<f64>,
+    /// Of both.
+    refused: usize,
 }
 
 async fn good_client(address: SocketAddr) -> Times {
@@ -182,10 +203,11 @@ async fn good_client(address: SocketAddr) -> Times {
     while begun.elapsed() < LENGTH {
         ticks.tick().await;
         let asked = Instant::now();
-        ask(&mut kept).await;
+        times.refused += usize::from(!ask(&mut kept).await);
         times.kept.push(asked.elapsed().as_secs_f64() * 1e6);
         let asked = Instant::now();
-        ask(&mut TcpStream::connect(address).await.expect("it listens")).await;
+        let mut new = TcpStream::connect(address).await.expect("it listens");
+        times.refused += usize::from(!ask(&mut new).await);
         times.new.push(asked.elapsed().as_secs_f64() * 1e6);
     }
     times
@@ -199,9 +221,12 @@ fn at(times: &mut [f64], percent: usize) -> f64 {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Attack {
     None,
+    /// All of the following, on another server.
+    Elsewhere,
     Dribbling,
-    TakingBack,
-    Both,
+    Resetting,
+    ResettingLater,
+    All,
 }
 
 fn main() {
@@ -211,12 +236,22 @@ fn main() {
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).expect("5,000 connections need files");
     let good = Builder::new_current_thread().enable_all().build().expect("a runtime");
-    let kinds = [Attack::None, Attack::Dribbling, Attack::TakingBack, Attack::Both];
-    let mut all: [Times; 4] = Default::default();
+    let kinds = [
+        Attack::None,
+        Attack::Elsewhere,
+        Attack::Dribbling,
+        Attack::Resetting,
+        Attack::ResettingLater,
+        Attack::All,
+    ];
+    let mut all: [Times; 6] = Default::default();
     // In turns, so that what else the machine does falls on all of them alike.
     for round in 1..=ROUNDS {
         for (kind, times) in kinds.into_iter().zip(&mut all) {
             let server = Server::start();
+            let other = (kind == Attack::Elsewhere).then(Server::start);
+            let attacked = other.as_ref().unwrap_or(&server);
+            let all = matches!(kind, Attack::Elsewhere | Attack::All);
             let bad = Builder::new_multi_thread()
                 .worker_threads(1)
                 .on_thread_start(|| {
@@ -226,9 +261,9 @@ fn main() {
                 .build()
                 .expect("a runtime");
             let attackers = Arc::new(Attackers::default());
-            if matches!(kind, Attack::Dribbling | Attack::Both) {
-                for _ in 0..SLOW {
-                    bad.spawn(dribble(server.address, Arc::clone(&attackers)));
+            if all || kind == Attack::Dribbling {
+                for number in 0..SLOW {
+                    bad.spawn(dribble(attacked.address, number, Arc::clone(&attackers)));
                 }
                 good.block_on(async {
                     while attackers.open.load(Relaxed) < SLOW {
@@ -236,40 +271,50 @@ fn main() {
                     }
                 });
             }
-            if matches!(kind, Attack::TakingBack | Attack::Both) {
-                for _ in 0..RESETTING {
-                    bad.spawn(take_back(server.address, Arc::clone(&attackers)));
+            for (when, at_once) in [(Attack::Resetting, true), (Attack::ResettingLater, false)] {
+                for number in 0..RESETTING {
+                    if all || kind == when {
+                        bad.spawn(take_back(attacked.address, number, at_once, Arc::clone(&attackers)));
+                    }
                 }
             }
             let measured = good.block_on(good_client(server.address));
             times.kept.extend(measured.kept);
             times.new.extend(measured.new);
-            let series = server.series();
+            times.refused += measured.refused;
+            let series = attacked.series();
             println!(
-                "round {round}, {kind:?}: {} connections, ended by header {}, by resets {}; {} MiB at most; an attacker \
-                 stayed {} s at most",
+                "round {round}, {kind:?}: {} connections, ended by header {}, by resets {} and {}, refused {}; {} MiB at \
+                 most; an attacker stayed {} s at most",
                 series.value("http_connections"),
                 series.value(r#"http_connections_ended_total{reason="header"}"#),
+                series.value(r#"http_connections_ended_total{reason="protocol"}"#),
                 series.value(r#"http_connections_ended_total{reason="resets"}"#),
-                server.most_memory(),
+                series.value(r#"http_connections_refused_total{limit="attacker"}"#),
+                attacked.most_memory(),
                 attackers.longest.load(Relaxed),
             );
             bad.shutdown_background();
         }
     }
-    println!("\n{:<12} {:>10} {:>10} {:>10} {:>8}", "attack", "answers", "p50 us", "p99 us", "ratio");
+    println!(
+        "\n{:<21} {:>8} {:>8} {:>8} {:>8} {:>8}",
+        "attack", "asked", "refused", "p50 us", "p99 us", "ratio"
+    );
     for what in ["kept", "new"] {
-        let mut base = None;
+        let mut bases = Vec::new();
         for (kind, times) in kinds.iter().zip(&mut all) {
+            let refused = times.refused;
             let times = if what == "kept" { &mut times.kept } else { &mut times.new };
             let p99 = at(times, 99);
-            let base = *base.get_or_insert(p99);
+            bases.push(p99);
             println!(
-                "{:<12} {:>10} {:>10.0} {p99:>10.0} {:>8.2}",
+                "{:<21} {:>8} {refused:>8} {:>8.0} {p99:>8.0} {:>8.2} {:>8.2}",
                 format!("{kind:?}, {what}"),
                 times.len(),
                 at(times, 50),
-                p99 / base
+                p99 / bases[0],
+                bases.get(1).map_or(f64::NAN, |elsewhere| p99 / elsewhere),
             );
         }
     }

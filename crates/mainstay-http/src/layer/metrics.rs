@@ -12,7 +12,7 @@ pub(crate) struct HttpMetrics {
     metrics: Metrics,
     in_flight: Gauge,
     connections: Gauge,
-    refused: [Counter; 2],
+    refused: [Counter; 3],
     ended: [Counter; Reason::ALL.len()],
 }
 
@@ -46,7 +46,7 @@ impl HttpMetrics {
         Self {
             in_flight: metrics.gauge("http_requests_in_flight").with(&[]),
             connections: metrics.gauge("http_connections").with(&[]),
-            refused: [Refused::Total, Refused::Client]
+            refused: Refused::ALL
                 .map(|by| metrics.counter("http_connections_refused_total").with(&[("limit", by.label())])),
             ended: Reason::ALL.map(|reason| {
                 metrics.counter("http_connections_ended_total").with(&[("reason", reason.label())])

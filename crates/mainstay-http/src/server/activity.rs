@@ -107,15 +107,19 @@ impl Activity {
         self.state().reads_too_slowly = true;
     }
 
-    /// Why hyper ended the connection with `error`, if that was the client's doing. One that just left did nothing.
+    /// Why hyper ended the connection with `error`, if that was the client's doing. One that just left did nothing, and
+    /// an answer that broke off was ours.
     pub(super) fn blame(&self, error: &(dyn Error + 'static)) -> Option<Reason> {
         if self.state().reads_too_slowly {
             return Some(Reason::Write);
         }
         let mut cause = Some(error);
         while let Some(error) = cause {
-            if error.is::<io::Error>() {
+            if error.is::<io::Error>() || error.downcast_ref().is_some_and(left_or_ours) {
                 return None;
+            }
+            if error.downcast_ref().is_some_and(is_flood) {
+                return Some(Reason::Resets);
             }
             cause = error.source();
         }
@@ -143,6 +147,15 @@ impl Activity {
         // What begins after this look is not due before the next one.
         if due <= now { Err(reason) } else { Ok(due.min(now + limits.shortest())) }
     }
+}
+
+fn left_or_ours(error: &hyper::Error) -> bool {
+    error.is_incomplete_message() || error.is_canceled() || error.is_closed() || error.is_user()
+}
+
+/// So the protocol ends a connection itself: too many resets, or frames that only cost.
+fn is_flood(error: &h2::Error) -> bool {
+    error.is_library() && error.reason() == Some(h2::Reason::ENHANCE_YOUR_CALM)
 }
 
 /// A request whose answer has not ended.

@@ -60,7 +60,7 @@ pub(super) struct Switches {
     pub(super) close: CancellationToken,
 }
 
-/// Takes a connection in, and serves it until it ends.
+/// Takes a connection in, and serves it until it ends: why, if it was the client that did wrong.
 pub(super) async fn accept(
     host: Arc<Host>,
     stream: TcpStream,
@@ -68,7 +68,7 @@ pub(super) async fn accept(
     connection: Connection,
     routes: Router,
     switches: Switches,
-) {
+) -> Option<Reason> {
     // Responses are written whole; waiting for more would only add delay.
     let _ = stream.set_nodelay(true);
     let Some(tls) = tls else {
@@ -77,17 +77,18 @@ pub(super) async fn accept(
     let handshake = tokio::time::timeout(host.limits.load().handshake_timeout, tls.accept(stream));
     let shaken = tokio::select! {
         shaken = handshake => shaken.map_err(|_| "it took too long".to_owned()),
-        () = switches.close.cancelled() => return,
+        () = switches.close.cancelled() => return None,
         () = async {
             switches.drain.cancelled().await;
             tokio::time::sleep(LAST_CALL).await;
-        } => return,
+        } => return None,
     };
     match shaken.and_then(|shaken| shaken.map_err(|error| error.to_string())) {
         Ok(stream) => serve(host, Either::Right(Box::new(stream)), connection, routes, switches).await,
         Err(error) => {
             host.metrics.connection_ended(Reason::Handshake);
             tracing::debug!(peer = %connection.peer, %error, "no TLS handshake");
+            Some(Reason::Handshake)
         }
     }
 }
@@ -96,7 +97,13 @@ pub(super) async fn accept(
 type Stream = Either<TcpStream, Box<TlsStream<TcpStream>>>;
 
 /// Serves HTTP/1.1 and HTTP/2 until the client leaves, goes beyond a limit, or a switch is thrown.
-async fn serve(host: Arc<Host>, stream: Stream, connection: Connection, routes: Router, switches: Switches) {
+async fn serve(
+    host: Arc<Host>,
+    stream: Stream,
+    connection: Connection,
+    routes: Router,
+    switches: Switches,
+) -> Option<Reason> {
     let encrypted = matches!(stream, Either::Right(_));
     let limits = host.limits.load_full();
     let activity = Activity::new();
@@ -134,14 +141,13 @@ async fn serve(host: Arc<Host>, stream: Stream, connection: Connection, routes: 
     loop {
         let verdict = tokio::select! {
             result = served.as_mut() => {
-                if let Err(error) = result {
-                    let reason = activity.blame(&*error);
-                    reason.inspect(|reason| host.metrics.connection_ended(*reason));
-                    tracing::debug!(peer = %connection.peer, %error, ?reason, "connection ended early");
-                }
-                return;
+                let error = result.err()?;
+                let reason = activity.blame(&*error);
+                reason.inspect(|reason| host.metrics.connection_ended(*reason));
+                tracing::debug!(peer = %connection.peer, %error, ?reason, "connection ended early");
+                return reason;
             }
-            () = switches.close.cancelled() => return,
+            () = switches.close.cancelled() => return None,
             () = switches.drain.cancelled(), if !draining => {
                 draining = true;
                 last_answer.store(true, Ordering::Relaxed);
@@ -170,7 +176,7 @@ async fn serve(host: Arc<Host>, stream: Stream, connection: Connection, routes: 
                     host.metrics.connection_ended(reason);
                 }
                 tracing::debug!(peer = %connection.peer, ?reason, "connection closed");
-                return;
+                return Some(reason);
             }
         }
     }

@@ -26,7 +26,8 @@ pub struct Limits {
     pub body_limit: usize,
     /// Open connections of one listener; a further one is answered `503` and closed. Default 10,000.
     pub max_connections: usize,
-    /// Of these from one client: an IPv4 address, or the /64 of an IPv6 address. Default 1,000.
+    /// Of these from one client: an IPv4 address, or the /64 of an IPv6 address. Default 1,000. A client is refused, too,
+    /// while fifty of its connections were cut off within 10 s for HTTP/2 resets.
     pub max_connections_per_client: usize,
     /// Whose connections are not counted as those of one client.
     pub trusted_proxies: TrustedProxies,

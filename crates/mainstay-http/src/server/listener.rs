@@ -8,10 +8,10 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
-use super::Host;
 use super::connection::{self, Connection, Switches};
 use super::slots::{Slot, Slots};
 use super::tls::Tls;
+use super::{Host, Reason};
 
 /// An address could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -176,8 +176,8 @@ impl Acceptor {
                 if self.slots.tell() {
                     tracing::warn!(
                         peer = %peer.ip(),
-                        limit = refused.setting(),
-                        "connections are refused; one client may be a proxy, which belongs into TRUSTED_PROXIES"
+                        why = refused.explain(),
+                        "connections are refused"
                     );
                 }
                 if self.tls.is_none() {
@@ -196,8 +196,10 @@ impl Acceptor {
             self.switches.clone(),
         );
         self.connections.spawn(async move {
-            let _slot = slot;
-            served.await;
+            let slot = slot;
+            if served.await.is_some_and(Reason::is_attack) {
+                slot.hold();
+            }
         });
     }
 }

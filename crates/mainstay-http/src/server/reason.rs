@@ -11,7 +11,7 @@ pub(crate) enum Reason {
     Body,
     /// An answer was taken too slowly.
     Write,
-    /// Too many requests were taken back.
+    /// Too many requests were taken back, or HTTP/2 was flooded otherwise.
     Resets,
     /// What came was not the protocol.
     Protocol,
@@ -30,6 +30,11 @@ impl Reason {
         Self::Protocol,
         Self::Handshake,
     ];
+
+    /// Whether such a connection costs the server more than a request would, and its client next to nothing.
+    pub(crate) const fn is_attack(self) -> bool {
+        matches!(self, Self::Resets)
+    }
 
     pub(crate) const fn label(self) -> &'static str {
         match self {
@@ -52,21 +57,29 @@ pub(crate) enum Refused {
     Total,
     /// That of its client.
     Client,
+    /// That of connections of its client that were cut off for an attack.
+    Attacker,
 }
 
 impl Refused {
+    pub(crate) const ALL: [Self; 3] = [Self::Total, Self::Client, Self::Attacker];
+
     pub(crate) const fn label(self) -> &'static str {
         match self {
             Self::Total => "total",
             Self::Client => "client",
+            Self::Attacker => "attacker",
         }
     }
 
-    /// The setting to look at.
-    pub(crate) const fn setting(self) -> &'static str {
+    /// For the log, with what to look at.
+    pub(crate) const fn explain(self) -> &'static str {
         match self {
-            Self::Total => "MAX_CONNECTIONS",
-            Self::Client => "MAX_CONNECTIONS_PER_CLIENT",
+            Self::Total => "MAX_CONNECTIONS are open",
+            Self::Client => "MAX_CONNECTIONS_PER_CLIENT are open; a proxy belongs into TRUSTED_PROXIES",
+            Self::Attacker => {
+                "too many of its connections were cut off for HTTP/2 resets; a proxy belongs into TRUSTED_PROXIES"
+            }
         }
     }
 }

@@ -148,13 +148,13 @@ async fn a_body_that_nobody_reads_is_not_waited_for() {
 }
 
 /// A connection from one of the addresses of this machine.
-async fn from(address: [u8; 4], server: &TestHost) -> TcpStream {
+pub(crate) async fn from(address: [u8; 4], server: &TestHost) -> TcpStream {
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind((address, 0).into()).unwrap();
     socket.connect(server.addr()).await.unwrap()
 }
 
-async fn answered(stream: &mut TcpStream) -> bool {
+pub(crate) async fn answered(stream: &mut TcpStream) -> bool {
     stream.write_all(GET).await.unwrap();
     let mut answer = [0; 1024];
     let read = tokio::time::timeout(PATIENCE, stream.read(&mut answer)).await.unwrap().unwrap_or(0);
@@ -197,4 +197,24 @@ async fn who_fills_one_listener_does_not_shut_out_those_of_another() {
     let mut refused = from([127, 0, 0, 1], &server).await;
     assert!(read_to_end(&mut refused).await.starts_with("HTTP/1.1 503 "));
     assert_eq!(Request::get(second.addr(), "/hello").send().await.status, 200);
+}
+
+#[tokio::test]
+async fn who_leaves_or_gets_half_an_answer_has_done_nothing_wrong() {
+    let broken = || async {
+        let parts = futures_util::stream::iter([Ok("half"), Err(std::io::Error::other("ours"))]);
+        Body::from_stream(parts)
+    };
+    let server = TestHost::with_limits(routes().route("/broken", get(broken)), limits(|_| {})).await;
+    for _ in 0..5 {
+        let mut leaver = from([127, 0, 0, 2], &server).await;
+        leaver.write_all(b"GET /hello HTTP/1.1\r\nhos").await.unwrap();
+        drop(leaver);
+        let mut asks = from([127, 0, 0, 2], &server).await;
+        asks.write_all(b"GET /broken HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+        read_to_end(&mut asks).await;
+    }
+    eventually_async("all are gone", PATIENCE, async || server.count("http_connections") == 0).await;
+    assert_eq!(server.count(r#"http_requests_total{method="GET",route="/broken",status="200"}"#), 5);
+    assert_eq!(server.count(r#"http_connections_ended_total{reason="protocol"}"#), 0);
 }

@@ -16,6 +16,7 @@ use tokio::sync::Notify;
 use super::frames::{self, Raw, frame};
 use super::{PROMISE, connections, ended, limits};
 use crate::TestHost;
+use crate::slow_clients::{answered, from};
 
 /// Handlers at work.
 #[derive(Clone, Default)]
@@ -71,10 +72,8 @@ async fn assert_good_clients_are_served(server: &TestHost) {
     assert_eq!(Request::get(server.addr(), "/hello").send().await.status, 200);
 }
 
-#[tokio::test]
-async fn requests_that_are_taken_back_at_once_end_the_connection_before_they_cost_anything() {
-    let (server, work) = hanging().await;
-    let mut raw = Raw::open(server.addr()).await;
+/// Sends up to 20,000 requests, each taken back at once, until the server has enough.
+async fn flood(mut raw: Raw) {
     for chunk in frames::streams().take(20_000).collect::<Vec<_>>().chunks(1_000) {
         let flood: Vec<u8> =
             chunk.iter().flat_map(|id| [frames::request(*id), frames::reset(*id)].concat()).collect();
@@ -83,9 +82,30 @@ async fn requests_that_are_taken_back_at_once_end_the_connection_before_they_cos
         }
     }
     raw.closed().await;
+}
+
+#[tokio::test]
+async fn requests_that_are_taken_back_at_once_end_the_connection_before_they_cost_anything() {
+    let (server, work) = hanging().await;
+    flood(Raw::open(server.addr()).await).await;
     let begun = work.begun.load(Relaxed);
     assert!(begun < 1_000, "{begun} of 20,000 were begun");
     assert_good_clients_are_served(&server).await;
+}
+
+#[tokio::test]
+async fn an_attacker_that_comes_again_and_again_is_refused_and_others_are_not() {
+    let (server, _) = hanging().await;
+    for attack in 1..=50 {
+        flood(Raw::open(server.addr()).await).await;
+        eventually_async("it is ended", PROMISE, async || ended(&server, "resets") == attack).await;
+    }
+    eventually_async("it is refused", PROMISE, async || {
+        !answered(&mut from([127, 0, 0, 1], &server).await).await
+    })
+    .await;
+    assert!(server.count(r#"http_connections_refused_total{limit="attacker"}"#) >= 1);
+    assert!(answered(&mut from([127, 0, 0, 2], &server).await).await, "another client");
 }
 
 #[tokio::test]
