@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
@@ -12,6 +12,10 @@ use super::connection::{self, Connection, Switches};
 use super::slots::{Slot, Slots};
 use super::tls::Tls;
 use super::{Host, Reason};
+
+/// Connections that may wait to be accepted; the system may allow fewer (`net.core.somaxconn`). Beyond it the system
+/// drops what clients send, who try again a second later: a burst must not get there.
+const BACKLOG: u32 = 4096;
 
 /// An address could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -52,12 +56,16 @@ impl Listening {
         routes: Router,
         tls: Option<Tls>,
     ) -> Result<Self, BindError> {
-        let bind = async {
-            let listener = TcpListener::bind(addr).await?;
+        let bind = || {
+            let socket = if addr.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+            // As a restart on the same address needs it.
+            socket.set_reuseaddr(true)?;
+            socket.bind(addr)?;
+            let listener = socket.listen(BACKLOG)?;
             let addr = listener.local_addr()?;
             Ok((listener, addr))
         };
-        let (listener, addr) = bind.await.map_err(|source| BindError { addr, source })?;
+        let (listener, addr) = bind().map_err(|source| BindError { addr, source })?;
         let connections = TaskTracker::new();
         let switches = Switches { drain: CancellationToken::new(), close: CancellationToken::new() };
         let released = CancellationToken::new();
