@@ -134,6 +134,7 @@ fn provide(container: &mut container::Builder) {
 /// Gives the routes what they work with, and holds each client to `RATE_LIMIT_*`.
 fn ready(routes: Routes<Api>, app: &Mainstay) -> Result<Routes, StartError> {
     let container = app.container();
+    let users = UserService::clone(&*container.resolve()?);
     let accounts = Accounts::new(accounts::Parts {
         store: container.resolve()?,
         passwords: Passwords::clone(&*container.resolve()?),
@@ -141,22 +142,21 @@ fn ready(routes: Routes<Api>, app: &Mainstay) -> Result<Routes, StartError> {
         issuer: Issuer::clone(&*container.resolve()?),
         sealer: Sealer::clone(&*container.resolve()?),
         revoker: container.resolve()?,
-        users: UserService::clone(&*container.resolve()?),
+        users: users.clone(),
         limiter: app.rate_limiter().clone(),
         events: app.events().clone(),
     });
-    let api = Api {
-        accounts,
+    let api = Api::new(api::Parts {
+        accounts: accounts.clone(),
         proxies: app.trusted_proxies(),
-        users: UserService::clone(&*container.resolve()?),
+        users: users.clone(),
         audit: Audit::clone(&*container.resolve()?),
         avatars: Avatars::open(app)?,
         events: app.events().clone(),
         streams: app.event_streams().clone(),
-    };
+    });
     // Registered last, so it runs first: a write whose client has hung up needs the bus, which stops before the
     // components do.
-    let (users, accounts) = (api.users.clone(), api.accounts.clone());
     app.lifecycle().on(Step::StopComponents, "user writes", Duration::MAX, async move || users.stop().await);
     app.lifecycle()
         .on(Step::StopComponents, "account work", Duration::MAX, async move || accounts.stop().await);

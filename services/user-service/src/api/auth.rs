@@ -172,7 +172,7 @@ impl FromRequestParts<Api> for Origin {
     async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, Self::Rejection> {
         let agent = parts.headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok());
         Ok(Self {
-            client: api.proxies.client_of(parts).to_string(),
+            client: api.0.proxies.client_of(parts).to_string(),
             agent: agent.map(|agent| agent.chars().take(256).collect()),
         })
     }

@@ -6,6 +6,8 @@ mod avatar;
 mod stream;
 mod users;
 
+use std::sync::Arc;
+
 use axum::extract::FromRef;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use mainstay::event::Events;
@@ -19,9 +21,11 @@ use crate::audit::Audit;
 use crate::avatar::Avatars;
 use crate::users::{Error, UserService};
 
-/// What the handlers work with. Each takes the part it needs.
+/// What the handlers work with. Each takes the part it needs. Shared, because the router clones it for every request.
 #[derive(Clone)]
-pub(crate) struct Api {
+pub(crate) struct Api(Arc<Parts>);
+
+pub(crate) struct Parts {
     pub(crate) accounts: Accounts,
     pub(crate) proxies: TrustedProxies,
     pub(crate) users: UserService,
@@ -31,39 +35,45 @@ pub(crate) struct Api {
     pub(crate) streams: EventStreams,
 }
 
+impl Api {
+    pub(crate) fn new(parts: Parts) -> Self {
+        Self(Arc::new(parts))
+    }
+}
+
 impl FromRef<Api> for UserService {
     fn from_ref(api: &Api) -> Self {
-        api.users.clone()
+        api.0.users.clone()
     }
 }
 
 impl FromRef<Api> for Accounts {
     fn from_ref(api: &Api) -> Self {
-        api.accounts.clone()
+        api.0.accounts.clone()
     }
 }
 
 impl FromRef<Api> for Events {
     fn from_ref(api: &Api) -> Self {
-        api.events.clone()
+        api.0.events.clone()
     }
 }
 
 impl FromRef<Api> for EventStreams {
     fn from_ref(api: &Api) -> Self {
-        api.streams.clone()
+        api.0.streams.clone()
     }
 }
 
 impl FromRef<Api> for Avatars {
     fn from_ref(api: &Api) -> Self {
-        api.avatars.clone()
+        api.0.avatars.clone()
     }
 }
 
 impl FromRef<Api> for Audit {
     fn from_ref(api: &Api) -> Self {
-        api.audit.clone()
+        api.0.audit.clone()
     }
 }
 
