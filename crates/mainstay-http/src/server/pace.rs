@@ -7,15 +7,16 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 /// How slow the other end may be: it may do nothing for a while, but not again and again for next to nothing.
 ///
-/// Only time in which we wait counts. A single wait may last `patience`; all waits together may last that and what
-/// the bytes that came would take at the least rate.
+/// Only time in which we wait counts. A single wait may last `patience`; waits that follow each other may last that and
+/// what the bytes between them would take at the least rate. Nothing can be saved for later: who took a gigabyte at
+/// once does not earn days to dribble in.
 #[derive(Debug)]
 pub(super) struct Pace {
     patience: Duration,
     /// Bytes per second; 0 asks for none.
     rate: u32,
-    bytes: u64,
-    waited: Duration,
+    /// How much longer we have waited than the bytes since then were worth.
+    behind: Duration,
     waiting: Option<Waiting>,
 }
 
@@ -27,14 +28,18 @@ struct Waiting {
 
 impl Pace {
     pub(super) fn new(patience: Duration, rate: u32) -> Self {
-        Self { patience, rate, bytes: 0, waited: Duration::ZERO, waiting: None }
+        Self { patience, rate, behind: Duration::ZERO, waiting: None }
     }
 
     /// So many bytes have come or gone: a wait is over.
     pub(super) fn moved(&mut self, bytes: usize) {
-        self.bytes = self.bytes.saturating_add(bytes as u64);
         if let Some(waiting) = self.waiting.take() {
-            self.waited = self.waited.saturating_add(waiting.since.elapsed());
+            self.behind = self.behind.saturating_add(waiting.since.elapsed());
+        }
+        if !self.behind.is_zero() {
+            // Without a rate the quotient is no time at all, and everything is forgiven.
+            let earned = Duration::try_from_secs_f64(bytes as f64 / f64::from(self.rate));
+            self.behind = self.behind.saturating_sub(earned.unwrap_or(Duration::MAX));
         }
     }
 
@@ -51,12 +56,7 @@ impl Pace {
     }
 
     fn allowed(&self) -> Duration {
-        if self.rate == 0 {
-            return self.patience;
-        }
-        let earned =
-            Duration::try_from_secs_f64(self.bytes as f64 / f64::from(self.rate)).unwrap_or(Duration::MAX);
-        self.patience.min(self.patience.saturating_add(earned).saturating_sub(self.waited))
+        self.patience.saturating_sub(self.behind)
     }
 }
 
@@ -100,6 +100,21 @@ mod tests {
             dribbling.moved(1);
         }
         assert_eq!(cut_after, Some(2), "a second of patience is used up in the third half second");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_went_fast_before_earns_no_time_to_dribble_later() {
+        let mut pace = Pace::new(ms(1_000), 1_000);
+        assert!(waits(&mut pace, ms(10)).await);
+        pace.moved(1 << 30);
+        let mut cut_after = None;
+        for round in 0..100 {
+            if cut_after.is_none() && !waits(&mut pace, ms(500)).await {
+                cut_after = Some(round);
+            }
+            pace.moved(1);
+        }
+        assert_eq!(cut_after, Some(2), "as one who has taken nothing yet");
     }
 
     #[tokio::test(start_paused = true)]
