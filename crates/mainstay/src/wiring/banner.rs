@@ -29,8 +29,9 @@ pub(crate) fn banner(parts: &Parts, addrs: &[SocketAddr], landing: Option<&str>)
     let health = if health.enabled { "/distributed/health" } else { "/distributed/ready" };
     let mut open: Vec<String> =
         landing.into_iter().chain([health]).map(|path| format!("{url}{path}")).collect();
-    open.push(match addrs.get(1).filter(|_| metrics.enabled) {
-        Some(admin) => format!("{admin}{} and all else below /distributed/", metrics.path),
+    open.push(match addrs.get(1) {
+        Some(admin) if metrics.enabled => format!("{admin}{} and all else below /distributed/", metrics.path),
+        Some(admin) => format!("{admin}/distributed/info and all else below /distributed/"),
         None => format!("{url}{}", if metrics.enabled { &metrics.path } else { "/openapi.json" }),
     });
     #[expect(clippy::print_stdout, reason = "the banner is for the person at the terminal")]

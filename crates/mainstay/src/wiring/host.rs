@@ -47,7 +47,7 @@ pub(crate) async fn tls(
 /// The second listener, which takes the sensitive endpoints from the main one.
 pub(crate) fn admin(config: &Config) -> Option<SocketAddr> {
     let metrics = config.get::<Metrics>();
-    metrics.port.filter(|_| metrics.enabled).map(|port| SocketAddr::new(metrics.host, port))
+    metrics.port.map(|port| SocketAddr::new(metrics.host, port))
 }
 
 /// Who may see the sensitive endpoints, and which endpoints exist on the main listener.

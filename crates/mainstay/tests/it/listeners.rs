@@ -126,6 +126,20 @@ async fn a_metrics_port_takes_from_the_main_port_what_is_not_for_everybody() {
 }
 
 #[tokio::test]
+async fn what_is_not_for_everybody_stays_off_the_main_port_also_without_metrics() {
+    let second = free_addr();
+    let port = second.port().to_string();
+    let variables = [("METRICS_PORT", port.as_str()), ("METRICS_ENABLED", "false")];
+    let running = Running::start(builder(&variables), hello()).await;
+    for path in ["config", "info", "redis/status", "events"] {
+        assert_eq!(status(running.addr, &format!("/distributed/{path}")).await, 404, "{path}");
+        assert_eq!(status(second, &format!("/distributed/{path}")).await, 200, "{path}");
+    }
+    assert_eq!(status(second, "/metrics").await, 404);
+    running.stop().await.unwrap();
+}
+
+#[tokio::test]
 async fn the_second_listener_is_on_loopback_wherever_the_main_one_is() {
     let metrics = free_addr();
     let port = metrics.port().to_string();
