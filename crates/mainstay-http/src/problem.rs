@@ -175,6 +175,16 @@ impl Problem {
             .detail(format!("A body may have {limit} bytes."))
     }
 
+    /// 431: the head has more fields than `limit`.
+    pub(crate) fn too_many_headers(limit: usize) -> Self {
+        Self::new(
+            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            "too-many-headers",
+            "The head of the request has too many fields",
+        )
+        .detail(format!("A head may have {limit} fields."))
+    }
+
     /// 422: the request is well formed, but its content is refused. Lists every field at fault.
     pub fn validation(errors: impl IntoIterator<Item = FieldError>) -> Self {
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, "validation", "Some fields are not valid").errors(errors)

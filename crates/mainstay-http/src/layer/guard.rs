@@ -17,7 +17,7 @@ use mainstay_core::telemetry::trace_context::TraceContext;
 use tower::Service;
 
 use super::request_context::RequestContext;
-use crate::server::SlowBody;
+use crate::server::{MAX_HEADERS, SlowBody};
 use crate::{Limits, Problem};
 
 /// The limit that the body of this request is held to, in bytes.
@@ -88,6 +88,9 @@ fn refrain(mut response: Response, gave_up: bool) -> Response {
 }
 
 fn limited(request: Request, limit: usize) -> Result<Request, Problem> {
+    if request.headers().len() > MAX_HEADERS {
+        return Err(Problem::too_many_headers(MAX_HEADERS));
+    }
     if request.body().is_end_stream() {
         return Ok(request);
     }

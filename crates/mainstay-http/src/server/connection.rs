@@ -22,7 +22,8 @@ use super::stream::Watched;
 use super::tls::{Encrypted, Tls};
 use super::{Host, Limits, Reason, upload};
 
-const MAX_HEADERS: usize = 100;
+/// Fields of a head; then `431`. hyper holds to it what it reads itself, [`crate::layer`] what comes by HTTP/2.
+pub(crate) const MAX_HEADERS: usize = 100;
 /// Read buffer of a connection, which bounds the request head: 32 KiB, then `431`.
 const MAX_HEAD_BYTES: u32 = 32 * 1024;
 

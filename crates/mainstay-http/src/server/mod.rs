@@ -14,6 +14,7 @@ mod tls;
 mod upload;
 
 pub use connection::Connection;
+pub(crate) use connection::MAX_HEADERS;
 pub use limits::Limits;
 pub use listener::{BindError, Listening, Unfinished};
 pub(crate) use reason::{Reason, Refused};

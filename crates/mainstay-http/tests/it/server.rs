@@ -120,6 +120,28 @@ async fn a_head_of_20_kb_is_read_and_one_of_40_kb_is_refused_with_431() {
 }
 
 #[tokio::test]
+async fn a_head_of_100_fields_is_read_and_one_of_more_is_refused_with_431_in_both_versions() {
+    let server = TestHost::start(hello()).await;
+    let (mut client, _connection) = http2(&server).await;
+    for (fields, status) in [(100, 200), (101, 431), (500, 431)] {
+        let others: String = (1..fields).map(|field| format!("x-{field}: y\r\n")).collect();
+        let head = format!("GET /hello HTTP/1.1\r\nhost: x\r\n{others}\r\n");
+        let mut stream = TcpStream::connect(server.addr()).await.unwrap();
+        stream.write_all(head.as_bytes()).await.unwrap();
+        let mut answer = [0; 12];
+        stream.read_exact(&mut answer).await.unwrap();
+        assert_eq!(answer, format!("HTTP/1.1 {status}").as_bytes(), "{fields}");
+
+        let mut request = http::Request::get("http://localhost/hello");
+        for field in 0..fields {
+            request = request.header(format!("x-{field}"), "y");
+        }
+        let answer = client.send_request(request.body(Body::empty()).unwrap()).await.unwrap();
+        assert_eq!(answer.status(), status, "{fields}");
+    }
+}
+
+#[tokio::test]
 async fn bytes_that_are_not_http_end_in_400_or_a_closed_connection() {
     let server = TestHost::start(hello()).await;
     for garbage in
