@@ -126,10 +126,7 @@ fn with_request_id(response: Response, problem: Problem, id: &str) -> Response {
     let (fresh, body) = problem.respond(Some(id)).into_parts();
     parts.headers.remove(header::CONTENT_LENGTH);
     parts.headers.remove(header::CONTENT_ENCODING);
-    for (name, value) in fresh.headers {
-        if let Some(name) = name {
-            parts.headers.insert(name, value);
-        }
-    }
+    // In place of those with the same name.
+    parts.headers.extend(fresh.headers);
     Response::from_parts(parts, body)
 }

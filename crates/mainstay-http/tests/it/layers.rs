@@ -5,6 +5,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::routing::{get, post};
 use futures_util::FutureExt;
+use http::{HeaderValue, header};
 use mainstay_core::telemetry::trace_context::Sampling;
 use mainstay_http::{Json, Limits, Problem, RequestContext};
 use mainstay_testkit::eventually_async;
@@ -391,6 +392,18 @@ async fn a_problem_keeps_its_headers_and_gains_the_request_id() {
         .await;
     assert_eq!((response.status, response.header("retry-after")), (503, Some("7")));
     assert_eq!(response.json()["requestId"], "r-9");
+}
+
+#[tokio::test]
+async fn a_problem_keeps_every_header_of_one_name() {
+    let refused = get(async || {
+        let [one, two] = ["a=1", "b=2"].map(HeaderValue::from_static);
+        Problem::unauthorized().header(header::SET_COOKIE, one).header(header::SET_COOKIE, two)
+    });
+    let server = TestHost::start(Router::new().route("/refused", refused)).await;
+    let response = Request::get(server.addr(), "/refused").send().await;
+    let cookies: Vec<_> = response.headers.iter().filter(|(name, _)| name == "set-cookie").collect();
+    assert_eq!(cookies.iter().map(|(_, value)| value.as_str()).collect::<Vec<_>>(), ["a=1", "b=2"]);
 }
 
 #[tokio::test]
