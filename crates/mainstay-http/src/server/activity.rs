@@ -16,6 +16,11 @@ use super::reason::Reason;
 /// rapid reset, CVE-2023-44487). Those that come in one go do not get here: the protocol refuses them sooner.
 const MAX_TAKEN_BACK: u32 = 100;
 
+/// A piece of an answer on HTTP/2: a frame of the usual size. hyper hands a piece on as soon as the client opens its
+/// window by a byte, and then forgets the answer: in one piece, one of any length would be over for us with its first
+/// byte, and its connection idle while the client is taking the rest.
+const PIECE: usize = 16 * 1024;
+
 /// What happens on a connection, and so for how long it may go on like that.
 ///
 /// hyper has timers of its own. They know one limit for the next head and for the idle time before it, begin only
@@ -99,7 +104,7 @@ impl Activity {
         state.open += 1;
         state.ours += 1;
         (state.phase, state.since) = (Phase::Open, Instant::now());
-        OpenRequest { activity: Arc::clone(self), ours: true, answered: false }
+        OpenRequest { activity: Arc::clone(self), http2, ours: true, answered: false }
     }
 
     /// The client takes too little of what is sent to it.
@@ -162,6 +167,7 @@ fn is_flood(error: &h2::Error) -> bool {
 #[derive(Debug)]
 pub(super) struct OpenRequest {
     activity: Arc<Activity>,
+    http2: bool,
     ours: bool,
     answered: bool,
 }
@@ -169,7 +175,7 @@ pub(super) struct OpenRequest {
 impl OpenRequest {
     /// `body`, which waits for us only while it has nothing to send.
     pub(super) fn answer(self, body: Body) -> Body {
-        Body::new(Answer { ended: body.is_end_stream(), body, request: self })
+        Body::new(Answer { ended: body.is_end_stream(), body, rest: Bytes::new(), request: self })
     }
 
     fn went_on(&mut self, ours: bool) {
@@ -204,6 +210,8 @@ impl Drop for OpenRequest {
 
 struct Answer {
     body: Body,
+    /// What is left of the piece that the handler gave.
+    rest: Bytes,
     request: OpenRequest,
     ended: bool,
 }
@@ -222,18 +230,34 @@ impl http_body::Body for Answer {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        let frame = Pin::new(&mut self.body).poll_frame(cx);
+        let mut frame = if self.rest.is_empty() {
+            Pin::new(&mut self.body).poll_frame(cx)
+        } else {
+            Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut self.rest)))))
+        };
         self.request.went_on(frame.is_pending());
+        if let Poll::Ready(Some(Ok(frame))) = &mut frame
+            && self.request.http2
+            && let Some(data) = frame.data_mut()
+            && data.len() > PIECE
+        {
+            self.rest = data.split_off(PIECE);
+        }
         // An answer that breaks off on our side is none that the client took back.
-        self.ended |= self.body.is_end_stream() || matches!(frame, Poll::Ready(None | Some(Err(_))));
+        self.ended |= self.is_end_stream() || matches!(frame, Poll::Ready(None | Some(Err(_))));
         frame
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.rest.is_empty() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        let (mut hint, rest) = (self.body.size_hint(), self.rest.len() as u64);
+        if let Some(upper) = hint.upper() {
+            hint.set_upper(upper.saturating_add(rest));
+        }
+        hint.set_lower(hint.lower().saturating_add(rest));
+        hint
     }
 }

@@ -316,6 +316,35 @@ async fn an_http2_client_that_does_nothing_more_is_closed() {
 }
 
 #[tokio::test]
+async fn an_http2_answer_in_one_piece_that_is_taken_steadily_is_not_cut() {
+    let long = Router::new().route("/", get(async || vec![b'x'; 2 << 20]));
+    let server = TestHost::with_limits(
+        long,
+        limits(|limits| {
+            limits.request_timeout = Duration::from_millis(500);
+            limits.idle_timeout = Duration::from_millis(200);
+            limits.header_timeout = Duration::from_millis(200);
+        }),
+    )
+    .await;
+    let stream = TcpStream::connect(server.addr()).await.unwrap();
+    let (mut client, connection) = hyper::client::conn::http2::Builder::new(TokioExecutor::new())
+        .initial_stream_window_size(1 << 16)
+        .handshake(TokioIo::new(stream))
+        .await
+        .unwrap();
+    let _connection = tokio::spawn(async move { drop(connection.await) });
+    let mut body = ask(&mut client).await.into_body();
+    let mut taken = 0;
+    while let Some(frame) = body.frame().await {
+        taken += frame.expect("the answer goes on").into_data().map_or(0, |data| data.len());
+        // In all many times as long as an idle connection may last.
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(taken, 2 << 20);
+}
+
+#[tokio::test]
 async fn an_http2_answer_that_comes_slowly_from_the_server_is_not_cut() {
     let slow = Router::new().route(
         "/",
