@@ -195,9 +195,13 @@ impl Drop for OpenRequest {
         let mut state = self.activity.state();
         state.open -= 1;
         state.ours -= usize::from(self.ours);
-        let taken_back = state.taken_back;
-        state.taken_back =
-            if self.answered { taken_back.saturating_sub(1) } else { taken_back.saturating_add(1) };
+        // On HTTP/1.1 a client takes a request back by leaving, and hyper lets go of an answer of announced length
+        // before it has told of its end.
+        if self.http2 {
+            let taken_back = state.taken_back;
+            state.taken_back =
+                if self.answered { taken_back.saturating_sub(1) } else { taken_back.saturating_add(1) };
+        }
         state.since = Instant::now();
         if state.open == 0 {
             state.phase = Phase::Idle;

@@ -316,6 +316,25 @@ async fn an_http2_client_that_does_nothing_more_is_closed() {
 }
 
 #[tokio::test]
+async fn answers_of_announced_length_are_none_that_a_client_took_back() {
+    let announced = get(async || {
+        let parts = futures_util::stream::iter(["he", "llo"].map(Ok::<_, std::io::Error>));
+        ([(http::header::CONTENT_LENGTH, "5")], Body::from_stream(parts))
+    });
+    let server = TestHost::start(Router::new().route("/", announced)).await;
+    let stream = TcpStream::connect(server.addr()).await.unwrap();
+    let (mut client, connection) =
+        hyper::client::conn::http1::handshake::<_, Body>(TokioIo::new(stream)).await.unwrap();
+    let _connection = tokio::spawn(async move { drop(connection.await) });
+    for round in 0..200 {
+        client.ready().await.unwrap_or_else(|error| panic!("{round}: {error}"));
+        let request = http::Request::get("/").header("host", "x").body(Body::empty()).unwrap();
+        let answer = client.send_request(request).await.unwrap().into_body().collect().await.unwrap();
+        assert_eq!(answer.to_bytes(), "hello", "{round}");
+    }
+}
+
+#[tokio::test]
 async fn an_http2_answer_in_one_piece_that_is_taken_steadily_is_not_cut() {
     let long = Router::new().route("/", get(async || vec![b'x'; 2 << 20]));
     let server = TestHost::with_limits(
