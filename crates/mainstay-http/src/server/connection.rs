@@ -1,4 +1,5 @@
 use std::convert::Infallible;
+use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
@@ -77,19 +78,22 @@ pub(super) async fn accept(
     };
     let handshake = tokio::time::timeout(host.limits.load().handshake_timeout, tls.accept(stream));
     let shaken = tokio::select! {
-        shaken = handshake => shaken.map_err(|_| "it took too long".to_owned()),
-        () = switches.close.cancelled() => return None,
-        () = async {
-            switches.drain.cancelled().await;
-            tokio::time::sleep(LAST_CALL).await;
-        } => return None,
-    };
-    match shaken.and_then(|shaken| shaken.map_err(|error| error.to_string())) {
+    shaken = handshake => shaken.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())),
+            () = switches.close.cancelled() => return None,
+            () = async {
+                switches.drain.cancelled().await;
+                tokio::time::sleep(LAST_CALL).await;
+            } => return None,
+        };
+    match shaken {
         Ok(stream) => serve(host, Either::Right(Box::new(stream)), connection, routes, switches).await,
         Err(error) => {
-            host.metrics.connection_ended(Reason::Handshake);
+            // Who just looks whether the port is open, as load balancers do, was ended by nobody.
+            let left = matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset);
+            let reason = (!left).then_some(Reason::Handshake);
+            reason.inspect(|reason| host.metrics.connection_ended(*reason));
             tracing::debug!(peer = %connection.peer, %error, "no TLS handshake");
-            Some(Reason::Handshake)
+            reason
         }
     }
 }

@@ -238,6 +238,19 @@ async fn a_client_that_does_not_shake_hands_is_closed_and_counted() {
 }
 
 #[tokio::test]
+async fn a_client_that_only_looks_whether_the_port_is_open_is_none_that_was_ended() {
+    let issued = Issued::until(2099);
+    let server = Server::start(&issued, |_| {}).await;
+    for _ in 0..20 {
+        drop(TcpStream::connect(server.addr()).await.unwrap());
+    }
+    // Accepted after all of them.
+    assert!(ask(server.addr(), &issued).await.unwrap().starts_with("HTTP/1.1 200 "));
+    eventually_async("all are gone", PATIENCE, async || server.server.count("http_connections") == 0).await;
+    assert_eq!(server.server.count(r#"http_connections_ended_total{reason="handshake"}"#), 0);
+}
+
+#[tokio::test]
 async fn limits_hold_inside_of_tls_too() {
     let issued = Issued::until(2099);
     let server = Server::start(&issued, |limits| limits.header_timeout = Duration::from_millis(100)).await;
