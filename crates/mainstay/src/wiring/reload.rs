@@ -50,6 +50,8 @@ pub(crate) fn follow_settings(
 pub(crate) fn follow_limits(tasks: &TaskGroup, config: &Config, host: &Arc<Host>) {
     let (mut server, mut proxies) = (config.watch::<config::Server>(), config.watch::<config::RateLimit>());
     let (config, host) = (config.clone(), Arc::clone(host));
+    // What changed since the host was made, while components started, is told to nobody.
+    host.update(limits(&config));
     tasks.spawn_until_cancelled("http limits", async move {
         loop {
             let changed = tokio::select! {

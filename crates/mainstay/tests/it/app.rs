@@ -1,11 +1,11 @@
 //! What an app is made of: components and their doubles, endpoints, two apps in one process.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use mainstay::axum::Router;
-use mainstay::axum::routing::get;
-use mainstay::config::Identity;
+use mainstay::axum::routing::{get, post};
+use mainstay::config::{Config, Identity};
 use mainstay::container::Dep;
 use mainstay::health::Check;
 use mainstay::http::{Routes, Rule};
@@ -125,6 +125,32 @@ async fn a_component_that_fails_to_start_stops_the_others_and_nothing_listens() 
     assert!(error.to_string().contains("Second") && error.to_string().contains("no licence"), "{error}");
     assert_eq!(stops.recv().await, Some("first"));
     closed(addr).await;
+}
+
+#[tokio::test]
+async fn a_limit_that_changes_while_components_start_holds_from_the_first_request() {
+    struct Slow;
+    let config = Arc::new(OnceLock::<Config>::new());
+    let changed = Arc::clone(&config);
+    let addr = free_addr();
+    let app = builder(&[("PORT", &addr.port().to_string())])
+        .provide(move |container| {
+            container.provide(|| async { Slow }).on_start(move |_| {
+                changed.get().unwrap().update("server.body_limit", 10).unwrap();
+                async {}
+            });
+        })
+        .start()
+        .await
+        .unwrap();
+    assert!(config.set(app.config().clone()).is_ok());
+    let routes = Router::new().route("/take", post(async |body: String| body));
+    let running = Running::serve(app, addr, routes).await;
+    for (length, status) in [(10, 200), (11, 413)] {
+        let answer = Request::post(addr, "/take").body("x".repeat(length)).send().await;
+        assert_eq!(answer.status, status, "{length}");
+    }
+    running.stop().await.unwrap();
 }
 
 /// Open files of this process below `directory`.
