@@ -29,12 +29,12 @@ pub struct BindError {
 fn explain(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::AddrInUse => {
-            "another program uses this port; stop it or set PORT to a free one (0 = any)".to_owned()
+            "another program uses this port; stop it or set PORT, or METRICS_PORT if it is that one, to a free one (0 = any)".to_owned()
         }
         io::ErrorKind::PermissionDenied => {
-            "not permitted; ports below 1024 need a privilege, set PORT to a higher one".to_owned()
+            "not permitted; ports below 1024 need a privilege, set PORT or METRICS_PORT to a higher one".to_owned()
         }
-        io::ErrorKind::AddrNotAvailable => "this machine does not have that address; check HOST".to_owned(),
+        io::ErrorKind::AddrNotAvailable => "this machine does not have that address; check HOST and METRICS_HOST".to_owned(),
         _ => error.to_string(),
     }
 }

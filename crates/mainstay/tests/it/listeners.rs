@@ -140,6 +140,15 @@ async fn what_is_not_for_everybody_stays_off_the_main_port_also_without_metrics(
 }
 
 #[tokio::test]
+async fn a_second_port_that_is_taken_is_named_with_its_own_setting() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let app = builder(&[("PORT", "0"), ("METRICS_PORT", &port)]).start().await.unwrap();
+    let error = app.serve(Routes::new()).await.unwrap_err();
+    assert!(matches!(error, ServeError::Bind(_)) && error.to_string().contains("METRICS_PORT"), "{error}");
+}
+
+#[tokio::test]
 async fn the_second_listener_is_on_loopback_wherever_the_main_one_is() {
     let metrics = free_addr();
     let port = metrics.port().to_string();
