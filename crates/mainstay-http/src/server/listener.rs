@@ -17,6 +17,10 @@ use super::{Host, Reason};
 /// drops what clients send, who try again a second later: a burst must not get there.
 const BACKLOG: u32 = 4096;
 
+/// Bytes of an answer that the kernel may hold before it sends them.
+#[cfg(target_os = "linux")]
+const MAX_UNSENT: u32 = 64 * 1024;
+
 /// An address could not be opened.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot listen on {addr}: {}", explain(.source))]
@@ -62,6 +66,7 @@ impl Listening {
             socket.set_reuseaddr(true)?;
             socket.bind(addr)?;
             let listener = socket.listen(BACKLOG)?;
+            keep_little_unsent(&listener);
             let addr = listener.local_addr()?;
             Ok((listener, addr))
         };
@@ -210,6 +215,16 @@ impl Acceptor {
             }
         });
     }
+}
+
+/// The kernel would take megabytes ahead of a client, and say nothing until a third of them is gone: one who reads
+/// steadily would seem to read nothing for as long. Its connections have this from the listener. A system that does
+/// not know it only keeps more.
+fn keep_little_unsent(listener: &TcpListener) {
+    #[cfg(target_os = "linux")]
+    let _ = socket2::SockRef::from(listener).set_tcp_notsent_lowat(MAX_UNSENT);
+    #[cfg(not(target_os = "linux"))]
+    let _ = listener;
 }
 
 /// Says why, as far as that costs nothing: a full socket buffer just loses the text.

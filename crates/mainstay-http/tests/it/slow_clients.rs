@@ -138,6 +138,28 @@ async fn a_body_that_dribbles_is_cut_by_its_rate_and_one_in_time_is_not() {
 }
 
 #[tokio::test]
+async fn an_answer_that_is_taken_steadily_is_not_cut_however_much_of_it_the_kernel_has() {
+    const LENGTH: usize = 8 << 20;
+    static LONG: [u8; LENGTH] = [b'x'; LENGTH];
+    let long = Router::new().route("/long", get(async || Body::from(bytes::Bytes::from_static(&LONG))));
+    let limits = limits(|limits| limits.request_timeout = Duration::from_millis(600));
+    let server = TestHost::with_limits(long, limits).await;
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(64 << 10).unwrap();
+    let mut stream = socket.connect(server.addr()).await.unwrap();
+    stream.write_all(b"GET /long HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.unwrap();
+    let mut answer = vec![0; 25 * (64 << 10)];
+    for part in answer.chunks_mut(64 << 10) {
+        // Hundreds of times the least rate.
+        stream.read_exact(part).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(80)).await;
+    }
+    stream.read_to_end(&mut answer).await.unwrap();
+    assert!(answer.len() > LENGTH, "{}", answer.len());
+    assert_eq!(server.count(r#"http_connections_ended_total{reason="write"}"#), 0);
+}
+
+#[tokio::test]
 async fn a_body_that_nobody_reads_is_not_waited_for() {
     let server = start(|limits| limits.body_timeout = Duration::from_millis(1)).await;
     let mut stream = TcpStream::connect(server.addr()).await.unwrap();
