@@ -6,6 +6,7 @@ use mainstay_core::config::{Config, Environment, Health, Metrics, RateLimit, Ser
 use mainstay_http::access::Access;
 use mainstay_http::endpoint::Exposure;
 use mainstay_http::{Limits, Tls, TlsError};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 pub(crate) fn address(server: &Server) -> SocketAddr {
     SocketAddr::new(server.host, server.port)
@@ -30,6 +31,27 @@ pub(crate) fn limits(config: &Config) -> Limits {
     limits.cors_origins.clone_from(&server.cors_origin);
     limits.sampling = super::otlp::sampling(config);
     limits
+}
+
+/// Open beside the connections of clients: those to stores, files, the second listener's.
+const OTHER_FILES: u64 = 1_024;
+
+/// Lets the process open as many files as it may have connections. Most of what starts processes gives them 1,024: a
+/// single client could use them up, and then no store is reached and no file opened any more.
+pub(crate) fn allow_files(limits: &Limits) {
+    let needed = OTHER_FILES.saturating_add(limits.max_connections as u64);
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    let Some(current) = current.filter(|current| *current < needed) else { return };
+    let allowed = maximum.map_or(needed, |maximum| maximum.min(needed)).max(current);
+    let raised = setrlimit(Resource::Nofile, Rlimit { current: Some(allowed), maximum });
+    if raised.is_err() || allowed < needed {
+        let open_files = if raised.is_ok() { allowed } else { current };
+        tracing::warn!(
+            open_files,
+            needed,
+            "MAX_CONNECTIONS is more than the process may open files for; raise its limit (ulimit -n, LimitNOFILE) or lower that"
+        );
+    }
 }
 
 /// What encrypts connections, if the configuration has a certificate.

@@ -26,7 +26,7 @@ pub(crate) use components::info;
 pub(crate) use database::{Storage, open, open_migrated};
 pub(crate) use events::Lent;
 pub(crate) use health::{identity, options, register_checks};
-pub(crate) use host::{address, admin, exposure, limits, tls};
+pub(crate) use host::{address, admin, allow_files, exposure, limits, tls};
 pub(crate) use metrics::{export_health, metrics};
 pub(crate) use otlp::{Traces, section};
 pub(crate) use primitives::{Primitives, trusted_proxies};

@@ -7,7 +7,7 @@ use mainstay_core::task::TaskGroup;
 use mainstay_core::telemetry::Telemetry;
 use mainstay_http::Host;
 
-use super::{limits, options};
+use super::{allow_files, limits, options};
 
 /// Starts the tasks that watch the files and carry changed settings to the rooms, and the upkeep of the metrics.
 pub(crate) fn follow_settings(
@@ -50,8 +50,13 @@ pub(crate) fn follow_settings(
 pub(crate) fn follow_limits(tasks: &TaskGroup, config: &Config, host: &Arc<Host>) {
     let (mut server, mut proxies) = (config.watch::<config::Server>(), config.watch::<config::RateLimit>());
     let (config, host) = (config.clone(), Arc::clone(host));
+    let apply = move || {
+        let limits = limits(&config);
+        allow_files(&limits);
+        host.update(limits);
+    };
     // What changed since the host was made, while components started, is told to nobody.
-    host.update(limits(&config));
+    apply();
     tasks.spawn_until_cancelled("http limits", async move {
         loop {
             let changed = tokio::select! {
@@ -61,7 +66,7 @@ pub(crate) fn follow_limits(tasks: &TaskGroup, config: &Config, host: &Arc<Host>
             if !changed {
                 return;
             }
-            host.update(limits(&config));
+            apply();
         }
     });
 }

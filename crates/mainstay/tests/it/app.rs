@@ -13,6 +13,7 @@ use mainstay::sql::Migrations;
 use mainstay::{ServeError, StartError};
 use mainstay_testkit::eventually_async;
 use mainstay_testkit::http::Request;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::support::{PATIENCE, Running, builder, closed, free_addr, status};
 
@@ -150,6 +151,21 @@ async fn a_limit_that_changes_while_components_start_holds_from_the_first_reques
         let answer = Request::post(addr, "/take").body("x".repeat(length)).send().await;
         assert_eq!(answer.status, status, "{length}");
     }
+    running.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn the_process_may_open_a_file_for_every_connection_it_may_have() {
+    let soft = |most| {
+        let limit = Rlimit { current: Some(most), ..getrlimit(Resource::Nofile) };
+        setrlimit(Resource::Nofile, limit).unwrap();
+    };
+    let may_open = || getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    soft(1_500);
+    let running = Running::start(builder(&[("MAX_CONNECTIONS", "2000")]), Router::new()).await;
+    assert!(may_open() > 2_000, "{}", may_open());
+    running.app.config().update("server.max_connections", 2_500).unwrap();
+    eventually_async("they follow", PATIENCE, async || may_open() > 2_500).await;
     running.stop().await.unwrap();
 }
 
