@@ -10,7 +10,8 @@ use crate::TrustedProxies;
 #[non_exhaustive]
 pub struct Limits {
     /// From the start of a request to the head of its response; then `503`. Also how long a client may
-    /// take nothing of a response that is sent to it; then the connection is closed. Default 30 s.
+    /// take nothing of a response that is sent to it; then the connection is closed. On HTTP/2 a client is held to
+    /// that while nothing else of it is at work or begins. Default 30 s.
     pub request_timeout: Duration,
     /// For a client to send a whole request head: the first one from when its connection is accepted, a later one
     /// from its first byte. Default 10 s.
@@ -20,7 +21,8 @@ pub struct Limits {
     /// How long a client may send nothing of a body that is waited for; then `408`. Default 10 s.
     pub body_timeout: Duration,
     /// Bytes per second that a client has to send of a body, or to take of an answer, on average and beyond the two
-    /// limits above. Only time in which the server waits for the client counts. Zero asks for none. Default 1,024.
+    /// limits above. Only time in which the server waits for the client counts, and bytes that went faster before earn
+    /// none. Zero asks for none. Default 1,024.
     pub min_rate: u32,
     /// Bytes of a request body; then `413`. Default 1 MiB.
     pub body_limit: usize,
