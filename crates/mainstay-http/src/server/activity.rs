@@ -45,6 +45,7 @@ struct State {
     /// Requests taken back less requests answered, as far as above zero.
     taken_back: u32,
     reads_too_slowly: bool,
+    leaving: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,6 +70,7 @@ impl Activity {
             ours: 0,
             taken_back: 0,
             reads_too_slowly: false,
+            leaving: false,
         };
         Arc::new(Self { state: Mutex::new(state), alarm: Notify::new() })
     }
@@ -105,6 +107,16 @@ impl Activity {
         state.ours += 1;
         (state.phase, state.since) = (Phase::Open, Instant::now());
         OpenRequest { activity: Arc::clone(self), http2, ours: true, answered: false }
+    }
+
+    /// The client is told to go. One that does not listen may be idle for no longer than a head may take from now on:
+    /// a request may be on its way.
+    pub(super) fn leave(&self) {
+        let mut state = self.state();
+        state.leaving = true;
+        if state.phase == Phase::Idle {
+            state.since = Instant::now();
+        }
     }
 
     /// The client takes too little of what is sent to it.
@@ -144,6 +156,7 @@ impl Activity {
             _ if state.taken_back > MAX_TAKEN_BACK => return Err(Reason::Resets),
             Phase::Accepted => (limits.header_timeout, Reason::FirstByte),
             Phase::Head => (limits.header_timeout, Reason::Header),
+            Phase::Idle if state.leaving => (limits.header_timeout, Reason::Idle),
             Phase::Idle => (limits.idle_timeout, Reason::Idle),
             Phase::Open if state.http2 && state.ours == 0 => (limits.request_timeout, Reason::Write),
             Phase::Open => return Ok(now + limits.shortest()),

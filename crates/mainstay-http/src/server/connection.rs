@@ -161,6 +161,7 @@ async fn serve(
             }
             () = last_call.as_mut(), if draining && !leaving => {
                 leaving = true;
+                activity.leave();
                 served.as_mut().graceful_shutdown();
                 continue;
             }
@@ -173,6 +174,7 @@ async fn serve(
             Err(Reason::Idle) if !leaving => {
                 host.metrics.connection_ended(Reason::Idle);
                 leaving = true;
+                activity.leave();
                 served.as_mut().graceful_shutdown();
                 look.as_mut().reset(tokio::time::Instant::now() + limits.header_timeout);
             }

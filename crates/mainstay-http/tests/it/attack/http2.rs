@@ -221,6 +221,18 @@ async fn a_client_that_floods_and_does_not_read_is_ended() {
 }
 
 #[tokio::test]
+async fn an_idle_client_that_does_not_listen_holds_up_no_drain() {
+    let mut limits = limits();
+    limits.idle_timeout = 2 * PROMISE;
+    let server = TestHost::with_limits(Router::new().route("/", any(async || "hello")), limits).await;
+    let mut raw = Raw::deaf(server.addr()).await;
+    assert!(raw.send(&frames::request(1)).await);
+    let answered = r#"http_requests_total{method="GET",route="/",status="200"}"#;
+    eventually_async("it is answered", PROMISE, async || server.count(answered) == 1).await;
+    assert_eq!(server.listening.drain(PROMISE).await, Ok(()));
+}
+
+#[tokio::test]
 async fn bodies_that_nobody_reads_may_be_as_long_as_their_window_and_no_longer() {
     let (server, work) = hanging().await;
     let mut raw = Raw::open(server.addr()).await;
