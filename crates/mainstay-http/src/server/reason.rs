@@ -75,7 +75,9 @@ impl Refused {
     /// For the log, with what to look at.
     pub(crate) const fn explain(self) -> &'static str {
         match self {
-            Self::Total => "MAX_CONNECTIONS are open",
+            Self::Total => {
+                "MAX_CONNECTIONS are open; http_connections_ended_total tells whether they are an attack"
+            }
             Self::Client => "MAX_CONNECTIONS_PER_CLIENT are open; a proxy belongs into TRUSTED_PROXIES",
             Self::Attacker => {
                 "too many of its connections were cut off for HTTP/2 resets; a proxy belongs into TRUSTED_PROXIES"

@@ -9,8 +9,8 @@ use axum::extract::Path;
 use axum::routing::any;
 use http::HeaderMap;
 use mainstay_core::telemetry::{self, Format, Options};
-use mainstay_http::{Problem, RequestContext};
-use mainstay_testkit::http::raw;
+use mainstay_http::{Limits, Problem, RequestContext};
+use mainstay_testkit::http::{SlowClients, raw};
 use serde_json::Value;
 
 use crate::TestHost;
@@ -127,6 +127,26 @@ async fn one_request_is_one_line_of_access_whatever_it_says() {
             }
         }
         assert!(handled > 150, "{handled}");
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_names_the_cap_that_was_reached_and_what_helps_with_it() {
+    for per_client in [false, true] {
+        let log = Captured::default();
+        let mut options = Options::default().writer(log.clone());
+        options.format = Format::Json;
+        let (subscriber, _telemetry) = telemetry::subscriber(options).unwrap();
+        let _default = tracing::subscriber::set_default(subscriber);
+        let mut limits = Limits::default();
+        *(if per_client { &mut limits.max_connections_per_client } else { &mut limits.max_connections }) = 1;
+        let server = TestHost::with_limits(talkative(Arc::default()), limits).await;
+        let _only = SlowClients::open(server.addr(), 1, b"G").await;
+        raw(server.addr(), b"").await;
+        let log = log.take();
+        let cap = if per_client { "MAX_CONNECTIONS_PER_CLIENT are open" } else { "MAX_CONNECTIONS are open" };
+        assert!(log.contains(cap), "{log}");
+        assert_eq!(log.contains("TRUSTED_PROXIES"), per_client, "{log}");
     }
 }
 
