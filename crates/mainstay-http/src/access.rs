@@ -11,7 +11,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use http::request::Parts;
-use http::{Extensions, HeaderMap, Method, Uri, header};
+use http::{HeaderMap, Method, Uri, Version, header};
 use mainstay_auth::{Authenticate, Principal};
 
 use crate::auth::recognise;
@@ -62,8 +62,7 @@ impl Access {
 
     /// Whether this request may see sensitive content.
     pub async fn allows(&self, request: &Parts) -> bool {
-        self.exempts(&request.extensions, &request.headers, &request.uri)
-            || self.known(READ, &request.headers).await.is_ok()
+        self.exempts(request) || self.known(READ, &request.headers).await.is_ok()
     }
 
     /// Passes a request that may see or change what it asks for.
@@ -71,7 +70,7 @@ impl Access {
     /// # Errors
     /// `401`, `403` or `503`, ready to be returned.
     pub(crate) async fn check(&self, request: &Parts) -> Result<Visitor, Problem> {
-        if self.exempts(&request.extensions, &request.headers, &request.uri) {
+        if self.exempts(request) {
             return Ok(Visitor::Developer);
         }
         let reads = [Method::GET, Method::HEAD].contains(&request.method);
@@ -83,15 +82,21 @@ impl Access {
         if principal.may(permission) { Ok(principal) } else { Err(Problem::forbidden()) }
     }
 
-    fn exempts(&self, extensions: &Extensions, headers: &HeaderMap, uri: &Uri) -> bool {
-        let bound_to_loopback =
-            extensions.get::<Connection>().is_some_and(|connection| connection.bound.ip().is_loopback());
+    fn exempts(&self, request: &Parts) -> bool {
+        let headers = &request.headers;
+        let bound_to_loopback = request
+            .extensions
+            .get::<Connection>()
+            .is_some_and(|connection| connection.bound.ip().is_loopback());
         self.development
             && bound_to_loopback
-            && names_loopback(headers, uri)
+            && names_loopback(headers, &request.uri)
             && same_site(headers)
             && !asked_by_another_page(headers)
             && !forwarded(headers)
+            // What nginx speaks to a service if nobody says otherwise, with its own loopback name for host and no
+            // word of whom it speaks for. No browser does.
+            && request.version > Version::HTTP_10
     }
 }
 
@@ -157,34 +162,25 @@ mod tests {
         parts
     }
 
-    impl Access {
-        fn exempts_parts(&self, request: &Parts) -> bool {
-            self.exempts(&request.extensions, &request.headers, &request.uri)
-        }
-    }
-
     #[test]
     fn a_developer_on_loopback_is_let_in() {
         for host in ["localhost:3000", "LOCALHOST", "127.0.0.1:3000", "[::1]:3000"] {
-            assert!(
-                Access::new(true).exempts_parts(&request("127.0.0.1:3000", "/", &[("host", host)])),
-                "{host}"
-            );
+            assert!(Access::new(true).exempts(&request("127.0.0.1:3000", "/", &[("host", host)])), "{host}");
         }
         let with_origin = [("host", "localhost:3000"), ("origin", "http://localhost:3000")];
-        assert!(Access::new(true).exempts_parts(&request("127.0.0.1:3000", "/", &with_origin)));
+        assert!(Access::new(true).exempts(&request("127.0.0.1:3000", "/", &with_origin)));
     }
 
     #[test]
     fn production_lets_nobody_in_without_a_token() {
         let parts = request("127.0.0.1:3000", "/", &[("host", "localhost")]);
-        assert!(!Access::new(false).exempts_parts(&parts));
+        assert!(!Access::new(false).exempts(&parts));
     }
 
     #[test]
     fn a_listener_open_to_the_network_lets_nobody_in_without_a_token() {
         let parts = request("0.0.0.0:3000", "/", &[("host", "localhost")]);
-        assert!(!Access::new(true).exempts_parts(&parts));
+        assert!(!Access::new(true).exempts(&parts));
     }
 
     #[test]
@@ -198,23 +194,31 @@ mod tests {
             "a b",
         ];
         for host in hosts {
-            assert!(
-                !Access::new(true).exempts_parts(&request("127.0.0.1:1", "/", &[("host", host)])),
-                "{host}"
-            );
+            assert!(!Access::new(true).exempts(&request("127.0.0.1:1", "/", &[("host", host)])), "{host}");
         }
-        assert!(!Access::new(true).exempts_parts(&request("127.0.0.1:1", "/", &[])), "no host at all");
+        assert!(!Access::new(true).exempts(&request("127.0.0.1:1", "/", &[])), "no host at all");
         let two = [("host", "localhost"), ("host", "evil.example")];
-        assert!(!Access::new(true).exempts_parts(&request("127.0.0.1:1", "/", &two)));
+        assert!(!Access::new(true).exempts(&request("127.0.0.1:1", "/", &two)));
         let absolute = request("127.0.0.1:1", "http://evil.example/", &[("host", "localhost")]);
-        assert!(!Access::new(true).exempts_parts(&absolute));
+        assert!(!Access::new(true).exempts(&absolute));
     }
 
     #[test]
     fn whoever_comes_through_a_proxy_is_refused() {
         for proxy in ["forwarded", "x-forwarded-for", "x-real-ip", "via"] {
             let parts = request("127.0.0.1:1", "/", &[("host", "localhost"), (proxy, "10.0.0.1")]);
-            assert!(!Access::new(true).exempts_parts(&parts), "{proxy}");
+            assert!(!Access::new(true).exempts(&parts), "{proxy}");
+        }
+    }
+
+    #[test]
+    fn what_comes_as_a_proxy_speaks_by_default_is_refused() {
+        let mut parts = request("127.0.0.1:1", "/", &[("host", "localhost")]);
+        parts.version = Version::HTTP_10;
+        assert!(!Access::new(true).exempts(&parts));
+        for version in [Version::HTTP_11, Version::HTTP_2] {
+            parts.version = version;
+            assert!(Access::new(true).exempts(&parts), "{version:?}");
         }
     }
 
@@ -222,14 +226,14 @@ mod tests {
     fn a_page_of_another_site_is_refused() {
         for origin in ["http://evil.example", "null", "https://localhost.evil.example", "localhost"] {
             let parts = request("127.0.0.1:1", "/", &[("host", "localhost"), ("origin", origin)]);
-            assert!(!Access::new(true).exempts_parts(&parts), "{origin}");
+            assert!(!Access::new(true).exempts(&parts), "{origin}");
         }
     }
 
     #[test]
     fn what_another_page_asks_is_refused_and_a_link_followed_is_not() {
         let asks = |mode| [("host", "localhost"), ("sec-fetch-site", "cross-site"), ("sec-fetch-mode", mode)];
-        assert!(!Access::new(true).exempts_parts(&request("127.0.0.1:1", "/", &asks("no-cors"))));
-        assert!(Access::new(true).exempts_parts(&request("127.0.0.1:1", "/", &asks("navigate"))));
+        assert!(!Access::new(true).exempts(&request("127.0.0.1:1", "/", &asks("no-cors"))));
+        assert!(Access::new(true).exempts(&request("127.0.0.1:1", "/", &asks("navigate"))));
     }
 }
